@@ -1,0 +1,39 @@
+# Every goal is a few lines; each environment comes from a hash-pinned lock.
+PYTHON ?= python3
+DIR ?= build/demo
+
+.PHONY: help demo test test-long bench sabotage lint lock clean
+help:           ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+.venv/ok: requirements/broker.lock
+	$(PYTHON) -m venv .venv && .venv/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements/broker.lock && touch $@
+
+.venv-dev/ok: requirements/dev.lock
+	$(PYTHON) -m venv .venv-dev && .venv-dev/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.lock && touch $@
+
+demo: .venv/ok  ## play one whole case between real connectors and a real broker
+	.venv/bin/python handslag.py demo --dir $(DIR)
+
+test: .venv-dev/ok  ## what CI runs: every first-tier test
+	.venv-dev/bin/python -m pytest -m "not long"
+
+test-long: .venv-dev/ok  ## hours: the second tier
+	.venv-dev/bin/python -m pytest -m long --timeout 0
+
+bench: .venv-dev/ok  ## figures to build/bench/*.json
+	.venv-dev/bin/python -m tests.bench
+
+sabotage: .venv-dev/ok  ## each defence switched off in a copy: the named test must fail
+	.venv-dev/bin/python -m tests.sabotage
+
+lint: .venv-dev/ok  ## ruff, mypy --strict, import rules
+	.venv-dev/bin/ruff check . && .venv-dev/bin/ruff format --check . && .venv-dev/bin/mypy && .venv-dev/bin/python -m pytest -q tests/house
+
+lock:           ## write the locks anew (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements/connector.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra broker pyproject.toml -o requirements/broker.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra broker --group dev pyproject.toml -o requirements/dev.lock
+
+clean:          ## remove what was built
+	rm -rf build .venv .venv-dev

@@ -1,0 +1,1 @@
+"""The operator's side: gateway, decision pipeline, store, stream and sealer."""

@@ -1,0 +1,1 @@
+"""The HTTP calls of /v1, one file a group."""

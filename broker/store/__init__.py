@@ -1,0 +1,1 @@
+"""The Store: seats, grants, decisions, deliveries and audit entries, in one transaction."""

@@ -1,0 +1,1 @@
+"""The Stream: submissions that wait for their decision."""

@@ -1,0 +1,1 @@
+"""The agency's side: sealing, spool, adapters and the public client."""

@@ -1,0 +1,1 @@
+"""Adapters between a connector and an agency's own system."""

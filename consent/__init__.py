@@ -1,0 +1,1 @@
+"""The consent ledger and the pure decision: no transport, no database, no clock."""

@@ -1,0 +1,1 @@
+"""Schemas, codec, codes and errors: what both sides of the wire share."""
