@@ -1,0 +1,137 @@
+"""Consent acts as they are signed and as the ledger hands them out (protocol, `/v1/consents`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from schemas.records import Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipientRef(Record):
+    """Whom a grant or a block names."""
+
+    SCHEMA: ClassVar[str] = "handslag.ledger.RecipientRef"
+
+    kind: str
+    id: str
+    member: bytes | None = None
+    follows_role: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation(Record):
+    """A condition the person set (OSL 12:2); without a code a human must read it."""
+
+    SCHEMA: ClassVar[str] = "handslag.ledger.Reservation"
+
+    code: str | None = None
+    text_ref: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms(Record):
+    """What a grant permits or a block forbids. Empty lists of a block mean all."""
+
+    SCHEMA: ClassVar[str] = "handslag.ledger.Terms"
+
+    recipients: tuple[RecipientRef, ...]
+    categories: tuple[str, ...]
+    purposes: tuple[str, ...]
+    actions: tuple[str, ...]
+    valid_from_us: int
+    valid_until_us: int | None = None
+    reservations: tuple[Reservation, ...]
+    text_version: str
+    terms_version: str
+    processing_acknowledged: bool
+    given_by: str
+    method: str
+    evidence_hash: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope(Record):
+    """What a partial withdrawal takes back. Empty lists mean all."""
+
+    SCHEMA: ClassVar[str] = "handslag.ledger.Scope"
+
+    recipients: tuple[RecipientRef, ...]
+    categories: tuple[str, ...]
+    purposes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentAct(Record):
+    """One act on one consent of one discloser's seat."""
+
+    SCHEMA: ClassVar[str] = "handslag.ledger.ConsentAct"
+    LABEL: ClassVar[str] = "HS1 consent"
+
+    case_tag: bytes
+    member: bytes
+    consent_id: bytes
+    seq: int
+    prev: bytes
+    act: str
+    effective_at_us: int | None = None
+    terms: Terms | None = None
+    scope: Scope | None = None
+    actor_ref: str
+    assurance: str
+    noted_at_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseWithdrawal(Record):
+    """The person withdraws everything of every discloser, noted by any seat of the case."""
+
+    SCHEMA: ClassVar[str] = "handslag.ledger.CaseWithdrawal"
+    LABEL: ClassVar[str] = "HS1 case withdrawal"
+
+    case_tag: bytes
+    recorder: bytes
+    withdrawal_id: bytes
+    effective_at_us: int | None = None
+    method: str
+    actor_ref: str
+    assurance: str
+    noted_at_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadLink(Record):
+    """Hashed: the seat's ledger head after one act."""
+
+    SCHEMA: ClassVar[str] = "handslag.ledger.HeadLink"
+    LABEL: ClassVar[str] = "HS1 head"
+
+    prev: bytes
+    ledger_seq: int
+    act_hash: bytes
+    recorded_at_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerEvent(Record):
+    """One act as recorded."""
+
+    SCHEMA: ClassVar[str] = "handslag.ledger.LedgerEvent"
+
+    ledger_seq: int
+    act: bytes
+    signature: bytes | None = None
+    recorded_at_us: int
+    head: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeatHead(Record):
+    """Where a seat's ledger stands."""
+
+    SCHEMA: ClassVar[str] = "handslag.ledger.SeatHead"
+
+    seat_id: bytes
+    ledger_seq: int
+    head: bytes

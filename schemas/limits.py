@@ -1,0 +1,16 @@
+"""Bounds of the protocol, each with its reason."""
+
+SUBMISSION = 1024 * 1024  # one event with all its seals; larger material is a document reference
+SECTION = 256 * 1024  # the largest padding class
+BUNDLE_COUNT = 500  # one Ed25519 check amortised well below the cost of parsing
+BUNDLE_BYTES = 8 * 1024 * 1024  # what a connector may make the gateway hold at once
+RECIPIENTS = 8  # 1 routing item + 8 recipient items + 19 sections fit 32 digests
+SECTIONS = 19  # one per category
+DIGESTS = 32  # fixed, so that nobody learns how many items there are
+ENTRY = 4 * 1024  # an audit entry holds codes, never text
+CALL = 64 * 1024  # any synchronous call but a bundle and an invitation
+INBOX_ITEMS = 200  # one answer stays well under a megabyte
+PROOFS = 500  # leaf hashes in one call
+PADDING_CLASSES = (256, 1024, 4 * 1024, 16 * 1024, 64 * 1024, 256 * 1024)
+SENT_BACK_US = 30 * 24 * 3600 * 1_000_000  # a delivery is not older than the longest shelf life and a holiday
+SENT_AHEAD_US = 5 * 60 * 1_000_000  # clock difference between two agencies

@@ -1,0 +1,83 @@
+"""What a schema must be before it is loaded (protocol, "Schemas"): every rule names its field when broken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from schemas.errors import HandslagError
+
+_PRIMITIVE_WIDTH = {"boolean", "int", "long", "float", "double", "bytes", "string"}
+
+
+def check(schema: Mapping[str, Any], *, is_event: bool) -> None:
+    """Raise HandslagError `HS-SCHEMA-REFUSED` unless the record schema keeps every rule.
+
+    Rules: each field documented; an event's top-level fields carry a category and nested ones none; no recursion
+    (5 kB of input would kill the interpreter); no zero-width items (5 bytes would become 30 million); a nullable
+    is `["null", T]` with default null; no maps, floats or doubles (one value must have one encoding).
+    """
+    _record(schema, (), top=is_event)
+    if is_event and not _is_category(schema.get("type_category")):
+        raise HandslagError("HS-SCHEMA-REFUSED", rule="type_category", field=str(schema["name"]))
+
+
+def _is_category(value: Any) -> bool:
+    return isinstance(value, str) and len(value) == 4 and value.startswith("IC") and value[2:].isdigit()
+
+
+def _refuse(rule: str, field: str) -> HandslagError:
+    return HandslagError("HS-SCHEMA-REFUSED", rule=rule, field=field)
+
+
+def _full_name(schema: Mapping[str, Any], namespace: str) -> str:
+    return f"{schema.get('namespace', namespace)}.{schema['name']}"
+
+
+def _record(schema: Mapping[str, Any], inside: tuple[str, ...], *, top: bool) -> None:
+    name = _full_name(schema, inside[-1].rsplit(".", 1)[0] if inside else "")
+    if not schema.get("doc"):
+        raise _refuse("doc", name)
+    for field in schema["fields"]:
+        where = f"{schema['name']}.{field['name']}"
+        if not field.get("doc"):
+            raise _refuse("doc", where)
+        if top != ("category" in field) or (top and not _is_category(field["category"])):
+            raise _refuse("category", where)
+        if isinstance(field["type"], list) and field.get("default", 0) is not None:
+            raise _refuse("null-first default", where)
+        _type(field["type"], where, (*inside, name))
+
+
+def _type(kind: Any, where: str, inside: tuple[str, ...]) -> None:
+    if isinstance(kind, list):
+        if len(kind) != 2 or kind[0] != "null":
+            raise _refuse("null-first default", where)
+        _type(kind[1], where, inside)
+    elif isinstance(kind, str):
+        if kind in {"null", "float", "double"}:
+            raise _refuse("zero width or inexact", where)
+        if kind not in _PRIMITIVE_WIDTH and any(kind in {name, name.rsplit(".", 1)[1]} for name in inside):
+            raise _refuse("recursion", where)
+    else:
+        _complex(kind, where, inside)
+
+
+def _complex(kind: Mapping[str, Any], where: str, inside: tuple[str, ...]) -> None:
+    match kind["type"]:
+        case "record":
+            if not kind["fields"]:
+                raise _refuse("zero width or inexact", where)
+            _record(kind, inside, top=False)
+        case "array":
+            _type(kind["items"], where, inside)
+        case "fixed":
+            if kind["size"] < 1:
+                raise _refuse("zero width or inexact", where)
+        case "enum":
+            if not kind["symbols"]:
+                raise _refuse("enum symbols", where)
+        case "map":
+            raise _refuse("map", where)
+        case inner:
+            _type(inner, where, inside)

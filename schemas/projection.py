@@ -1,0 +1,71 @@
+"""Splitting an event into the sections of its categories and merging what a recipient was given.
+
+A projection is the event's record with the top-level fields of one category only. A section exists when one of its
+fields is given. The recipient gets merged fields: a field of an absent category has *no key*, null means that the
+sender said none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from schemas import codec
+from schemas.catalogue import SchemaEntry, entry_of
+from schemas.errors import HandslagError, PayloadRejected
+from schemas.event_types import schema_of
+
+
+@cache
+def categories_of(event_type: str) -> tuple[str, ...]:
+    """Categories of the event's fields, ascending."""
+    return tuple(sorted({field["category"] for field in schema_of(event_type).source["fields"]}))
+
+
+@cache
+def projected(event_type: str, category: str) -> SchemaEntry:
+    """The projection schema of one category; raises `HS-CODE-UNKNOWN` when the event has no such category."""
+    source = schema_of(event_type).source
+    fields = [field for field in source["fields"] if field["category"] == category]
+    if not fields:
+        raise HandslagError("HS-CODE-UNKNOWN", field="category")
+    kept = {key: value for key, value in source.items() if key not in {"fields", "mandatory_categories"}}
+    return entry_of({**kept, "name": f"{source['name']}_{category}", "fields": fields})
+
+
+def split(event_type: str, data: Mapping[str, Any]) -> dict[str, bytes]:
+    """Encoded projections by category, ascending.
+
+    Raises PayloadRejected for an unknown field, a missing field of a given category or a missing mandatory
+    category; `HS-NOT-YET` or `HS-CODE-UNKNOWN` for the event type.
+    """
+    source = schema_of(event_type).source
+    names = {field["name"] for field in source["fields"]}
+    if not set(data) <= names:
+        raise PayloadRejected(field="unknown field")
+    sections: dict[str, bytes] = {}
+    for category in categories_of(event_type):
+        entry = projected(event_type, category)
+        own = [field["name"] for field in entry.source["fields"]]
+        if any(name in data for name in own):
+            optional = {f["name"]: None for f in entry.source["fields"] if isinstance(f["type"], list)}
+            given = {name: data[name] for name in own if name in data}
+            sections[category] = codec.encode_body(entry.parsed, {**optional, **given})
+    for category in source["mandatory_categories"]:
+        if category not in sections:
+            raise PayloadRejected(field=category)
+    return sections
+
+
+def open_section(event_type: str, category: str, body: bytes) -> dict[str, Any]:
+    """The fields of one encoded projection; raises PayloadRejected, also for trailing bytes."""
+    return codec.decode_body(projected(event_type, category).parsed, body)
+
+
+def merge(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Merged fields of the categories present."""
+    merged: dict[str, Any] = {}
+    for category in sorted(sections):
+        merged.update(sections[category])
+    return merged
