@@ -8,8 +8,8 @@ from typing import ClassVar
 from schemas.acts import LedgerEvent, SeatHead
 from schemas.envelope import Submission
 from schemas.inbox import AffectedDelivery, InboxItem, Receipt, RoleCount
-from schemas.statements import SignedStatement, SignedUnit
 from schemas.records import Record
+from schemas.statements import SignedStatement, SignedUnit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

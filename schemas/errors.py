@@ -66,7 +66,7 @@ class HandslagError(Exception):
         return self.diagnostics("en")
 
 
-class PayloadRejected(HandslagError):
+class PayloadRejected(HandslagError):  # noqa: N818 - the protocol's own word
     """Bytes that do not decode to what was asked for; nothing of them was used."""
 
     def __init__(self, **context: str | int) -> None:

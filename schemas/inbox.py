@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from schemas.acts import LedgerEvent
 from schemas.envelope import Delivery
-from schemas.statements import SignedStatement
 from schemas.records import Record
+from schemas.statements import SignedStatement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
