@@ -88,7 +88,7 @@ class SealedRole(Record):
 
     role: str
     item: bytes
-    w: bytes
+    w: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ class SealedSection(Record):
 
     category: str
     item: bytes
-    key: bytes
+    key: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,9 +148,7 @@ def seal_event(plan: SealPlan, seat: SeatKeyPair, random: Random) -> SealedEvent
     _check_plan(plan)
     core = _core_of(plan, seat.key_id).to_bytes()
     core_hash = sha256(core)
-    sections = tuple(
-        _sealed_section(plan, category, core_hash, random) for category in sorted(plan.sections)
-    )
+    sections = tuple(_sealed_section(plan, category, core_hash, random) for category in sorted(plan.sections))
     roles = tuple(_sealed_role(plan.event_id, role, random) for role in plan.roles)
     routing_item = _routing_of(plan, sections, random(SALT_BYTES)).to_bytes()
     items = (routing_item, *(role.item for role in roles), *(section.item for section in sections))
@@ -187,7 +185,9 @@ def attempt(
         rules_hash=rules_hash,
         deadline_at_us=deadline_at_us,
         recipients=tuple(role.role for role in addressed),
-        wraps=tuple(_wrap(sealed, role, given[role.role], indexes) for role in addressed if given[role.role].categories),
+        wraps=tuple(
+            _wrap(sealed, role, given[role.role], indexes) for role in addressed if given[role.role].categories
+        ),
     )
     leaving = frozenset[str]().union(*(each.categories for each in given.values()))
     submission = Submission(
@@ -222,9 +222,7 @@ def bundle(
 def section_aad(core_hash: bytes, case_tag: bytes, event_type: str, category: str) -> bytes:
     """Associated data of a section: it can be neither moved nor re-attributed, and its schema not exchanged."""
     projected = projection.projected(event_type, category)
-    aad = SectionAad(
-        core_hash=core_hash, case_tag=case_tag, category=category, projection_hash=projected.project_hash
-    )
+    aad = SectionAad(core_hash=core_hash, case_tag=case_tag, category=category, projection_hash=projected.project_hash)
     return aad.to_bytes()
 
 

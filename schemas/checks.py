@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from schemas import codes, limits
 from schemas.calls import SubmitRequest
@@ -31,7 +32,7 @@ ENC_BYTES = 1120 + 32 + 16  # encapsulated key, W, tag
 TAG_BYTES = 16
 ITEM_BYTES = limits.SECTION + 1024  # a section item: the largest ciphertext and what stands beside it
 _CIPHERTEXTS = frozenset(size + TAG_BYTES for size in limits.PADDING_CLASSES)
-_REQUEST_FRAME = 16 * 1024  # bundle statement, signature and lengths around 500 submissions
+_REQUEST_FRAME = 128 * 1024  # bundle statement, seat signatures and lengths around 500 submissions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +72,7 @@ def digest_table(digests: bytes) -> tuple[bytes, ...]:
 def ascending(digests: bytes) -> bool:
     """Whether it is 32 digests, strictly ascending."""
     table = digest_table(digests)
-    in_order = all(a < b for a, b in zip(table, table[1:], strict=False))
+    in_order = all(a < b for a, b in pairwise(table))
     return len(digests) == limits.DIGESTS * HASH and in_order
 
 
@@ -211,8 +212,8 @@ def _check_wraps(attempt: Attempt, section_digests: Sequence[bytes], table: Sequ
 def _named_sections(wrap: Wrap, section_digests: Sequence[bytes], table: Sequence[bytes]) -> set[bytes]:
     _require(len(wrap.enc) == ENC_BYTES and bool(wrap.keys), "wraps")
     indexes = [key.index for key in wrap.keys]
-    _require(all(a < b for a, b in zip(indexes, indexes[1:], strict=False)), "wrap-index")
-    _require(0 <= indexes[0] and indexes[-1] < len(table), "wrap-index")
+    _require(all(a < b for a, b in pairwise(indexes)), "wrap-index")
+    _require(indexes[0] >= 0 and indexes[-1] < len(table), "wrap-index")
     named = {table[index] for index in indexes}
     _require(named <= set(section_digests), "wrap-index")
     return named
