@@ -22,7 +22,7 @@ class Waiting:
 
 
 class Commands:
-    """Accepted once, executed in order per case; narrowing ones stop the case's sending from the moment of acceptance."""
+    """Accepted once, executed in order per case; a narrowing one stops the case's sending at its acceptance."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -82,7 +82,7 @@ class Commands:
 
     def counts(self) -> dict[str, int]:
         """Number of commands by state."""
-        return dict(self._store.all("SELECT state, count(*) FROM command GROUP BY state"))  # type: ignore[arg-type]
+        return dict(self._store.all("SELECT state, count(*) FROM command GROUP BY state"))
 
     def taken(self, mark: bytes) -> bool:
         """Whether the input with this mark was accepted before."""

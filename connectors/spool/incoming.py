@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from connectors.opening import Remembered
 from connectors.spool.store import Store
 from schemas.calls import Ack
 
@@ -32,10 +33,14 @@ class Incoming:
         row = self._store.one("SELECT state FROM incoming WHERE delivery_id=?", delivery_id)
         return str(row[0]) if row else None
 
-    def remembered(self, event_id: bytes) -> tuple[bytes, bytes] | None:
-        """(H(core), H(digests)) of an event seen before."""
-        row = self._store.one("SELECT core_hash, digests_hash FROM event_hash WHERE event_id=?", event_id)
-        return (row[0], row[1]) if row else None
+    def remembered(self, event_id: bytes) -> dict[bytes, Remembered]:
+        """What was kept of an event seen before, under its id; empty for a new one."""
+        row = self._store.one("SELECT value FROM event_hash WHERE event_id=?", event_id)
+        if row is None:
+            return {}
+        core_hash, digests_hash, sections = self._store.open_json("event_hash.value", row[0])
+        known = {category: bytes.fromhex(digest) for category, digest in sections.items()}
+        return {event_id: Remembered(bytes.fromhex(core_hash), bytes.fromhex(digests_hash), known)}
 
     def held_digests(self, event_id: bytes) -> set[bytes]:
         """Digests of the event's sections that the agency's system was or will be given."""
@@ -46,7 +51,7 @@ class Incoming:
         delivery_id: bytes,
         seat_id: bytes,
         event_id: bytes,
-        hashes: tuple[bytes, bytes],
+        remembered: Remembered,
         fresh: Iterable[bytes],
         evidence: bytes,
         at_us: int,
@@ -58,7 +63,10 @@ class Incoming:
                 "INSERT INTO incoming VALUES(?,?,?,'STORED',?,?)",
                 delivery_id, seat_id, event_id, at_us, self._store.key.seal("incoming.value", evidence),
             )  # fmt: skip
-            self._store.run("INSERT OR IGNORE INTO event_hash VALUES(?,?,?)", event_id, *hashes)
+            known = {category: digest.hex() for category, digest in remembered.sections.items()}
+            value = [remembered.core_hash.hex(), remembered.digests_hash.hex(), known]
+            sealed = self._store.seal_json("event_hash.value", value)
+            self._store.run("INSERT OR REPLACE INTO event_hash VALUES(?,?)", event_id, sealed)
             self._store.many(
                 "INSERT INTO incoming_section VALUES(?,?,?,'STORED')", ((event_id, d, delivery_id) for d in fresh)
             )
@@ -164,4 +172,4 @@ class Incoming:
 
     def counts(self) -> dict[str, int]:
         """Number of deliveries by state."""
-        return dict(self._store.all("SELECT state, count(*) FROM incoming GROUP BY state"))  # type: ignore[arg-type]
+        return dict(self._store.all("SELECT state, count(*) FROM incoming GROUP BY state"))

@@ -12,14 +12,14 @@ from connectors.waiting import OutgoingState, SectionState
 from schemas.errors import HandslagError
 
 _COLUMNS = (
-    "event_id, ref, event_type, state, attempt, posted, sealed_at_seq, tries, accepted_at_us, shelf_until_us, event,"
+    "event_id, ref, event_type, state, attempt, posted, basis, tries, accepted_at_us, shelf_until_us, event,"
     " sealed, submission"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingEvent:
-    """One event. `event` is the input as JSON, `sealed` the sender's secrets of the seal, `submission` the last bytes."""
+    """One event: `event` is the input as JSON, `sealed` the secrets of the seal, `submission` the last attempt."""
 
     event_id: bytes
     ref: bytes
@@ -27,7 +27,7 @@ class OutgoingEvent:
     state: OutgoingState
     attempt: int
     posted: bool
-    sealed_at_seq: int
+    basis: str
     tries: int
     accepted_at_us: int
     shelf_until_us: int
@@ -92,7 +92,7 @@ class Outgoing:
         key = self._store.key
         return OutgoingEvent(
             event_id=row[0], ref=row[1], event_type=row[2], state=OutgoingState(row[3]), attempt=row[4],
-            posted=bool(row[5]), sealed_at_seq=row[6], tries=row[7], accepted_at_us=row[8], shelf_until_us=row[9],
+            posted=bool(row[5]), basis=row[6], tries=row[7], accepted_at_us=row[8], shelf_until_us=row[9],
             event=self._store.open_json("outgoing.event", row[10]) if row[10] else {},
             sealed=key.open("outgoing.sealed", row[11]) if row[11] else None,
             submission=key.open("outgoing.submission", row[12]) if row[12] else None,
@@ -108,13 +108,13 @@ class Outgoing:
             gone = "" if to in waiting.KEEPS_CONTENT else ", event=NULL, sealed=NULL, submission=NULL"
             self._store.run(f"UPDATE outgoing SET state=?{gone} WHERE event_id=?", to, event_id)  # noqa: S608
 
-    def sealed(self, event_id: bytes, attempt: int, secrets: bytes, submission: bytes, at_seq: int) -> None:
-        """Keep a sealed attempt and the ledger position it was decided at; nothing of it has left yet."""
+    def sealed(self, event_id: bytes, attempt: int, secrets: bytes, submission: bytes, basis: str) -> None:
+        """Keep a sealed attempt and what it was decided on (ledger position, keys); nothing of it has left yet."""
         with self._store.transaction():
             self.move(event_id, OutgoingState.SEALED)
             self._store.run(
-                "UPDATE outgoing SET attempt=?, posted=0, sealed_at_seq=?, sealed=?, submission=? WHERE event_id=?",
-                attempt, at_seq, self._store.key.seal("outgoing.sealed", secrets),
+                "UPDATE outgoing SET attempt=?, posted=0, basis=?, sealed=?, submission=? WHERE event_id=?",
+                attempt, basis, self._store.key.seal("outgoing.sealed", secrets),
                 self._store.key.seal("outgoing.submission", submission), event_id,
             )  # fmt: skip
 
@@ -171,4 +171,4 @@ class Outgoing:
 
     def counts(self) -> dict[str, int]:
         """Number of events by state."""
-        return dict(self._store.all("SELECT state, count(*) FROM outgoing GROUP BY state"))  # type: ignore[arg-type]
+        return dict(self._store.all("SELECT state, count(*) FROM outgoing GROUP BY state"))
