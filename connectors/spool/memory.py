@@ -59,11 +59,13 @@ class Memory:
     def add_statement(self, case_handle: bytes, digest: bytes, statement: bytes) -> None:
         """Keep an encoded SignedStatement of a case under its hash; nothing is trusted by being here."""
         sealed = self._store.key.seal("statement.value", statement)
-        self._store.run("INSERT OR IGNORE INTO statement VALUES(?,?,?)", case_handle, digest, sealed)
+        self._store.run(
+            "INSERT OR IGNORE INTO statement(case_handle, hash, value) VALUES(?,?,?)", case_handle, digest, sealed
+        )
 
     def statements(self, case_handle: bytes) -> list[bytes]:
-        """Encoded SignedStatements of a case."""
-        rows = self._store.all("SELECT value FROM statement WHERE case_handle=? ORDER BY hash", case_handle)
+        """Encoded SignedStatements of a case, in the order in which they were kept."""
+        rows = self._store.all("SELECT value FROM statement WHERE case_handle=? ORDER BY number", case_handle)
         return [self._store.key.open("statement.value", row[0]) for row in rows]
 
     def add_invitation(self, invitation_id: bytes, value: dict[str, Any], state: str) -> None:
