@@ -49,7 +49,7 @@ def write_secret(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError:
         raise HandslagError("HS-KEY-FILE") from None
 
@@ -67,13 +67,22 @@ def write_atomic(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError:
         raise HandslagError("HS-SPOOL-FAILED") from None
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable; Windows cannot open a folder and needs no such call."""
+def rename(source: Path, target: Path) -> None:
+    """Give a file its name, durably; raises `HS-SPOOL-FAILED`."""
+    try:
+        source.replace(target)
+        sync_folder(target.parent)
+    except OSError:
+        raise HandslagError("HS-SPOOL-FAILED") from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename or removal durable; Windows cannot open a folder and needs no such call."""
     if os.name != "posix":
         return
     handle = os.open(folder, os.O_RDONLY)

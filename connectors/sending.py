@@ -67,9 +67,17 @@ def _event_of(seat: Seat, command: commands.Send | commands.Introduce) -> dict[s
         data = {"unit_name": command.unit_name, "function": command.function, "phone": command.phone}
         dumped = command.model_dump(include={"id", "ref", "to", "purpose", "valid_until", "deadline_at", "actor_ref"})
         return {
-            **dumped, "event_type": "seat_introduced", "action": "DISCLOSE", "occurred_at": None, "reliability": None,
-            "statement_kind": "FACT", "in_reply_to": None, "replaces": None, "public_interest_released": [], "data": data,
-        }  # fmt: skip
+            **dumped,
+            "event_type": "seat_introduced",
+            "action": "DISCLOSE",
+            "occurred_at": None,
+            "reliability": None,
+            "statement_kind": "FACT",
+            "in_reply_to": None,
+            "replaces": None,
+            "public_interest_released": [],
+            "data": data,
+        }
     # INVARIANT: test_a_role_that_is_a_stranger_needs_confirmation
     if not command.confirmed and not set(command.to) <= set(seat.introduced):
         raise HandslagError("HS-NOT-CONFIRMED", field="to")
@@ -177,7 +185,6 @@ def released(ctx: Context, seat: Seat, event: Mapping[str, Any], role: str) -> f
 
 def _first(ctx: Context, seat: Seat, event: OutgoingEvent) -> SealedEvent:
     given = event.event
-    optional = {name: parsed(given[name]) if given[name] else None for name in ("in_reply_to", "replaces")}
     plan = SealPlan(
         case_tag=seat.case_tag,
         seat_id=seat.sid,
@@ -192,7 +199,8 @@ def _first(ctx: Context, seat: Seat, event: OutgoingEvent) -> SealedEvent:
         action=given["action"],
         statement_kind=given["statement_kind"],
         reliability=given["reliability"],
-        **optional,
+        in_reply_to=parsed(given["in_reply_to"]) if given["in_reply_to"] else None,
+        replaces=parsed(given["replaces"]) if given["replaces"] else None,
         roles=tuple(given["to"]),
         sections=projection.split(event.event_type, fields.from_json(event.event_type, given["data"])),
         public_interest_released=frozenset(given["public_interest_released"]),
@@ -288,7 +296,10 @@ def _put_off(ctx: Context, chosen: list[OutgoingEvent], error: HandslagError) ->
 def _noted(ctx: Context, chosen: list[OutgoingEvent], answer: SubmitAnswer) -> None:
     refusals = {refusal.index: refusal.code for refusal in answer.refusals}
     with ctx.spool.transaction():
-        for index, event in enumerate(chosen):
+        for index, sent in enumerate(chosen):
+            event = ctx.spool.outgoing.get(sent.event_id)
+            if event.attempt != sent.attempt or event.state not in {OutgoingState.SEALED, OutgoingState.SENT}:
+                continue  # the receipt overtook the answer
             code = refusals.get(index)
             if code is None:
                 ctx.spool.outgoing.move(event.event_id, OutgoingState.SENT)

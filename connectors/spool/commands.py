@@ -11,7 +11,7 @@ from schemas.errors import HandslagError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """An accepted command: number, id (16 bytes), handle of the local reference, kind, tries so far, its JSON."""
+    """An accepted command: number, id (16 bytes), handle of the local reference, kind, tries so far, its JSON, its state."""
 
     number: int
     command_id: bytes
@@ -19,6 +19,7 @@ class Waiting:
     kind: str
     tries: int
     value: dict[str, Any]
+    state: str
 
 
 class Commands:
@@ -40,16 +41,27 @@ class Commands:
     def due(self, now_us: int) -> list[Waiting]:
         """The next command of every case, withdrawals and blocks before all else, oldest first."""
         rows = self._store.all(
-            "SELECT number, command_id, ref, kind, tries, value FROM command AS c WHERE state='ACCEPTED' AND"
+            "SELECT number, command_id, ref, kind, tries, value, state FROM command AS c WHERE state='ACCEPTED' AND"
             " next_at_us<=? AND (narrowing OR NOT EXISTS (SELECT 1 FROM command AS e WHERE e.ref IS c.ref AND"
             " e.state='ACCEPTED' AND e.number<c.number)) ORDER BY narrowing DESC, number",
             now_us,
         )
         return [self._waiting(row) for row in rows]
 
+    def get(self, command_id: bytes) -> Waiting:
+        """One command in whatever state; raises `HS-EVENT-UNKNOWN`."""
+        row = self._store.one(
+            "SELECT number, command_id, ref, kind, tries, value, state FROM command WHERE command_id=?", command_id
+        )
+        if row is None:
+            raise HandslagError("HS-EVENT-UNKNOWN")
+        return self._waiting(row)
+
     def _waiting(self, row: tuple[Any, ...]) -> Waiting:
         value = self._store.open_json("command.value", row[5])
-        return Waiting(number=row[0], command_id=row[1], ref=row[2], kind=row[3], tries=row[4], value=value)
+        return Waiting(
+            number=row[0], command_id=row[1], ref=row[2], kind=row[3], tries=row[4], value=value, state=row[6]
+        )
 
     def prepare(self, command_id: bytes, value: dict[str, Any]) -> None:
         """Keep what was drawn for a command (keys, ids, signed bytes), so that a repetition sends the same."""
@@ -72,13 +84,6 @@ class Commands:
         """Whether a withdrawal or block noted here has not yet been recorded by the broker."""
         sql = "SELECT 1 FROM command WHERE ref=? AND state='ACCEPTED' AND narrowing"
         return self._store.one(sql, ref) is not None
-
-    def state(self, command_id: bytes) -> str:
-        """ACCEPTED, DONE or FAILED; raises `HS-EVENT-UNKNOWN`."""
-        row = self._store.one("SELECT state FROM command WHERE command_id=?", command_id)
-        if row is None:
-            raise HandslagError("HS-EVENT-UNKNOWN")
-        return str(row[0])
 
     def counts(self) -> dict[str, int]:
         """Number of commands by state."""

@@ -109,6 +109,11 @@ class Incoming:
                     "UPDATE incoming_section SET state='GIVEN' WHERE delivery_id=? AND state='STORED'", item.delivery_id
                 )
 
+    def is_written(self, name: str) -> bool:
+        """Whether the item of this name was given to the adapter for good."""
+        row = self._store.one("SELECT written FROM outbox WHERE name=?", name)
+        return row is not None and bool(row[0])
+
     def waits_for_adapter(self, delivery_id: bytes) -> OutboxItem | None:
         """The delivery's outbox item, if the adapter has not been given it."""
         row = self._store.one(
