@@ -1,8 +1,8 @@
 """The log's rows: leaves, tiles, the one head row, signed checkpoints and the record of each beat.
 
-Of each tile one row is kept, the widest: a partial tile's hashes are the beginning of every wider one (C2SP tlog-tiles),
-so a wider tile replaces the narrower and a narrower is read as its prefix. Any width that was ever published can
-therefore still be served.
+Of each tile one row is kept, the widest: a partial tile's hashes are the beginning of every wider one (C2SP
+tlog-tiles), so a wider tile replaces the narrower, and a narrower is read as its prefix. Any width that was ever
+published can therefore still be served.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class BeatRow(NamedTuple):
 
     first: int
     size: int
-    count: int
+    entries: int
     seed: bytes
     entry_id: bytes | None
 
@@ -82,6 +82,24 @@ class LogRows:
         if entry_numbers:
             rows = [{"idx": first + at, "entry_number": number} for at, number in enumerate(entry_numbers)]
             self._c.execute(insert(leaf), rows)
+
+    def sealed_floor(self, after: int) -> int:
+        """The largest entry number up to which every number has a leaf, given that those up to `after` have.
+
+        No entry can still commit under such a number: each is taken.
+        """
+        following = leaf.alias()
+        unbroken = select(leaf.c.entry_number).where(leaf.c.entry_number == after + 1)
+        if self._c.execute(unbroken).one_or_none() is None:
+            return after
+        last = (
+            select(leaf.c.entry_number)
+            .outerjoin(following, following.c.entry_number == leaf.c.entry_number + 1)
+            .where(leaf.c.entry_number > after, following.c.idx.is_(None))
+            .order_by(leaf.c.entry_number)
+            .limit(1)
+        )
+        return int(self._c.execute(last).scalar_one())
 
     def insert_tiles(self, tiles: Sequence[Tile]) -> None:
         """Write new tiles; a tile that was there under a smaller width is replaced."""
@@ -126,13 +144,11 @@ class LogRows:
 
     def insert_beat(self, row: BeatRow) -> None:
         """Record how a beat's leaves came to be."""
-        self._c.execute(insert(beat).values(row._asdict()))
-
-    def name_beat_entry(self, first: int, entry_id: bytes) -> None:
-        """Fill in the id of the BEAT entry of the beat that begins at leaf `first`."""
-        self._c.execute(update(beat).where(beat.c.first == first, beat.c.entry_id.is_(None)).values(entry_id=entry_id))
+        self._c.execute(
+            insert(beat).values(first=row.first, size=row.size, count=row.entries, seed=row.seed, entry_id=row.entry_id)
+        )
 
     def latest_beat(self) -> BeatRow | None:
         """The newest beat, None before the first."""
         row = self._c.execute(select(beat).order_by(beat.c.first.desc()).limit(1)).one_or_none()
-        return None if row is None else BeatRow(row.first, row.size, row.count, row.seed, row.entry_id)
+        return None if row is None else BeatRow(row.first, row.size, row._mapping[beat.c.count], row.seed, row.entry_id)
