@@ -70,6 +70,7 @@ class Payload(Record):
     role: str | None = None
     counter_role: str | None = None
     counter_member: bytes | None = None
+    counter_unit: str | None = None
     counter_state: str | None = None
     event_id: bytes | None = None
     event_type: str | None = None
