@@ -66,7 +66,8 @@ async def _once(context: Context, unit: str, acks: Sequence[Ack]) -> AckAnswer:
     plans = {
         one.item_id: _plan(context, one, found[one.item_id], sections[one.item_id], seats, at_us)
         for one in acks
-        if one.item_id in found and _VERDICTS[one.verdict] in DELIVERY_TRANSITIONS[DeliveryState(found[one.item_id].state)]
+        if one.item_id in found
+        and _VERDICTS[one.verdict] in DELIVERY_TRANSITIONS[DeliveryState(found[one.item_id].state)]
     }
 
     def work(rows: Rows) -> set[bytes]:
@@ -160,9 +161,7 @@ def outcome_entries(
         at_us,
     )
     controller = context.directory.controller(row.recipient_unit)
-    payload = Payload(
-        seat_id=recipient.seat_id if recipient else None, role=row.role, counter_role=sender.role, **base
-    )
+    payload = Payload(seat_id=recipient.seat_id if recipient else None, role=row.role, counter_role=sender.role, **base)
     if recipient:
         return ours, context.recorder.about_seat(recipient, controller, "ACK", payload, at_us)
     return ours, context.recorder.about_unit(row.recipient_unit, controller, "ACK", payload, at_us)

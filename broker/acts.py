@@ -80,9 +80,7 @@ async def own_seat(context: Context, unit: str, seat_id: bytes) -> SeatRow:
 class _Transaction:
     """The body of one ledger write; runs on the store's writer."""
 
-    def __init__(
-        self, context: Context, unit: str, request: ConsentsRequest, seat: SeatRow, count: int
-    ) -> None:
+    def __init__(self, context: Context, unit: str, request: ConsentsRequest, seat: SeatRow, count: int) -> None:
         self.context = context
         self.unit = unit
         self.request = request
@@ -161,9 +159,7 @@ class _Transaction:
     ) -> tuple[list[Shrunk], dict[bytes, tuple[RoleCount, ...]]]:
         """Shrink what is open, and only then count."""
         views = {write.seat.seat_id: write.view for write in writes}
-        shrunk = shrink(
-            rows, rows.deliveries.open_of_senders(views), views, self.context.rules, bump.clock_us
-        )
+        shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, self.context.rules, bump.clock_us)
         received = _received(rows, writes)
         return shrunk, {seat_id: _counts(seat_id, shrunk, received) for seat_id in views}
 

@@ -161,9 +161,7 @@ async def close(context: Context, unit: str, request: CloseRequest) -> SeatAnswe
             raise HandslagError("HS-SEAT-UNKNOWN")
         _close_seat(context, rows, now, bump)
         payload = Payload(seat_id=seat.seat_id, role=seat.role, code="HS-SEAT-CLOSED")
-        entry = context.recorder.about_seat(
-            seat, context.directory.controller(unit), "ADMIN", payload, bump.clock_us
-        )
+        entry = context.recorder.about_seat(seat, context.directory.controller(unit), "ADMIN", payload, bump.clock_us)
         return seat_answer(context, rows, unit, request, seat, SeatState.CLOSED, entry, bump)
 
     return await context.store.write(work)

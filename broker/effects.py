@@ -58,9 +58,7 @@ def prepare(context: Context, decided: Sequence[tuple[Resolved, Sequence[Judged]
     return effects
 
 
-def refuse(
-    context: Context, effects: Effects, waiting: Waiting, sender: SeatRow | None, code: str, at_us: int
-) -> None:
+def refuse(context: Context, effects: Effects, waiting: Waiting, sender: SeatRow | None, code: str, at_us: int) -> None:
     """A submission that is not decided: its REFUSAL entry and a receipt with the code."""
     own = sender if sender is not None and sender.unit == waiting.record.unit else None
     controller = context.directory.controller(waiting.record.unit)
@@ -120,9 +118,7 @@ def _decided(
         effects.remembered.append((waiting.core.event_id, sender.seat_id, waiting.fingerprint))
 
 
-def decision_entry(
-    context: Context, resolved: Resolved, sender: SeatRow, one: Judged, at_us: int
-) -> SealedEntry:
+def decision_entry(context: Context, resolved: Resolved, sender: SeatRow, one: Judged, at_us: int) -> SealedEntry:
     """The DECISION entry for one role: request, every section with all reasons, and the bundle evidence."""
     waiting, request, decision = resolved.waiting, one.request, one.decision
     payload = Payload(
@@ -208,9 +204,7 @@ def _deliver(
         effects.deliveries.append(
             delivery_row(context, resolved.waiting, sender, one, delivery_id, holder.unit, holder.seat_id, at_us)
         )
-        effects.sections.extend(
-            section_rows(resolved.waiting, one, delivery_id, holder.seat_id, given)
-        )
+        effects.sections.extend(section_rows(resolved.waiting, one, delivery_id, holder.seat_id, given))
 
 
 def delivery_row(

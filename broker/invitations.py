@@ -118,9 +118,7 @@ def _belongs(invitation: Invitation, seat: SeatRow, waiting: Waiting, unit: str,
         raise HandslagError("HS-INVITATION-INVALID")
 
 
-def _judged(
-    context: Context, resolved: Resolved, sender: SeatRow, invitation: Invitation, at_us: int
-) -> Judged:
+def _judged(context: Context, resolved: Resolved, sender: SeatRow, invitation: Invitation, at_us: int) -> Judged:
     waiting = resolved.waiting
     wrap: Wrap | None = next((w for w in waiting.attempt.wraps if w.role == invitation.role), None)
     digests = waiting.record.submission.digests

@@ -103,7 +103,5 @@ async def _recorded(
 def units(context: Context) -> UnitsAnswer:
     """Answer `GET /v1/units`: the whole directory, the same for everybody."""
     return UnitsAnswer(
-        units=tuple(
-            SignedUnit(entry=row.entry, signature=row.agency_signature) for row in context.directory.all()
-        )
+        units=tuple(SignedUnit(entry=row.entry, signature=row.agency_signature) for row in context.directory.all())
     )

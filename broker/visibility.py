@@ -27,9 +27,7 @@ def introduce_keys(context: Context, rows: Rows, discloser: SeatRow, holders: It
 def statement_item(context: Context, rows: Rows, *, to: SeatRow, about: Iterable[SeatRow]) -> Item:
     """A STATEMENT item for `to` with every statement of the seats it may see."""
     signed = [
-        SignedStatement.from_bytes(raw)
-        for seat in about
-        for raw in rows.cases.statements(seat.case_id, seat.member)
+        SignedStatement.from_bytes(raw) for seat in about for raw in rows.cases.statements(seat.case_id, seat.member)
     ]
     notice = StatementNotice(seat_id=to.seat_id, statements=tuple(signed))
     return Item(context.new_id(), to.unit, "STATEMENT", notice.to_bytes())
