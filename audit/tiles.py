@@ -100,8 +100,8 @@ def tiles_of(hashes: Sequence[bytes]) -> tuple[Tile, ...]:
 def grow(size: int, hashes: Sequence[bytes], read: ReadTile) -> Growth:
     """Append leaf hashes to a tree of `size` leaves and return its new root and every tile that changed.
 
-    `read` is asked for the right edge of the old tree only, at most one tile per level. A partial tile is returned under
-    its new width; the narrower one stays valid for the older size. Raises HS-PROOF-INVALID (`check` = range,
+    `read` is asked for the right edge of the old tree only, at most one tile per level. A partial tile is returned
+    under its new width; the narrower one stays valid for the older size. Raises HS-PROOF-INVALID (`check` = range,
     hash-length or tile-length).
     """
     # INVARIANT: test_growing_in_blocks_of_sixteen_gives_the_recursive_root_and_the_same_tiles

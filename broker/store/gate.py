@@ -66,7 +66,7 @@ class GateRows:
             raise GateMoved
 
     def bump(self, number: int, events: int, now_us: int) -> Bump:
-        """First statement of every ledger write: take `events` positions and the ledger clock, which never runs back."""
+        """First statement of every ledger write: take `events` positions and the ledger clock (never back)."""
         row = self._c.execute(
             update(bucket)
             .where(bucket.c.bucket == number)
