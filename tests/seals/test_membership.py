@@ -34,10 +34,10 @@ def pinned():
     return CaseMembers.pinned(opening, sha256(opening.statement))
 
 
-def changed(signed, signer, **fields):
+def changed(signed, by, /, **fields):
     """The statement with other fields, signed by whoever."""
     data = replace(MemberStatement.from_bytes(signed.statement), **fields).to_bytes()
-    return SignedStatement(statement=data, signature=signer.sign(data), hpke_key=signed.hpke_key)
+    return SignedStatement(statement=data, signature=by.sign(data), hpke_key=signed.hpke_key)
 
 
 def removing(view, role, at_us=NOW):
