@@ -101,6 +101,16 @@ class CaseWithdrawal(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Holder(Record):
+    """Who held a role when the act was recorded."""
+
+    SCHEMA: ClassVar[str] = "handslag.ledger.Holder"
+
+    role: str
+    member: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HeadLink(Record):
     """Hashed: the seat's ledger head after one act."""
 
@@ -110,6 +120,7 @@ class HeadLink(Record):
     prev: bytes
     ledger_seq: int
     act_hash: bytes
+    holders: tuple[Holder, ...]
     recorded_at_us: int
 
 
@@ -122,6 +133,7 @@ class LedgerEvent(Record):
     ledger_seq: int
     act: bytes
     signature: bytes | None = None
+    holders: tuple[Holder, ...]
     recorded_at_us: int
     head: bytes
 

@@ -32,6 +32,8 @@ class RoleOutcome(Record):
     outcome: str
     sections: tuple[SectionOutcome, ...]
     obligations: tuple[str, ...]
+    entry_id: bytes
+    leaf_hash: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,39 @@
+"""What every verb of the broker needs: engines, keys, rules, and the edges where time and chance come in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from broker.directory import Directory
+from broker.metrics import Metrics
+from broker.recorder import Recorder
+from broker.store.port import Store
+from broker.stream.port import Stream
+from broker.views import Views
+from consent.rules import Rules
+from schemas.identifiers import uuid7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The parts of one node, put together once by `node.py` and handed to the verbs."""
+
+    store: Store
+    stream: Stream
+    recorder: Recorder
+    directory: Directory
+    views: Views
+    rules: Rules
+    rules_file: bytes
+    origin: str
+    supervisor_key: bytes
+    metrics: Metrics
+    now_us: Callable[[], int]
+    random: Callable[[int], bytes]
+    faults: Callable[[BaseException], None]
+    lease_us: int
+
+    def new_id(self) -> bytes:
+        """A fresh UUIDv7."""
+        return uuid7(self.now_us(), self.random(10))

@@ -1,0 +1,81 @@
+"""Sealing audit entries: ids, salts and keys meet the drafts here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from audit.entry import OPERATOR, Draft, SealedEntry, seal
+from audit.vault import SeatKeys
+from broker.store.cases import SeatRow
+from broker.store.keys import KeyVault, OwnerKind
+from schemas.identifiers import uuid7
+from schemas.trail import Beat, Payload
+
+
+class Recorder:
+    """Makes entries about seats, units and the operator under the keys of each."""
+
+    def __init__(self, vault: KeyVault, random: Callable[[int], bytes], segment: int) -> None:
+        self.vault = vault
+        self._random = random
+        self.segment = segment
+
+    def seat_keys(self, seat_id: bytes) -> SeatKeys:
+        """The keys of a seat, durable before they are returned for the first time."""
+        return self._keys(OwnerKind.SEAT, seat_id)
+
+    def _keys(self, kind: OwnerKind, owner: bytes) -> SeatKeys:
+        return self.vault.get(kind, owner) or self.vault.create(kind, owner)
+
+    def about_seat(
+        self,
+        seat: SeatRow,
+        controller: str,
+        operation: str,
+        payload: Payload,
+        at_us: int,
+        *,
+        outcome: str | None = None,
+        reason_class: str | None = None,
+        cause: bytes | None = None,
+    ) -> SealedEntry:
+        """An entry about a seat, owned by the controller of its unit."""
+        draft = Draft(
+            operation=operation,
+            owner=controller,
+            payload=payload,
+            seat_id=seat.seat_id,
+            outcome=outcome,
+            reason_class=reason_class,
+            cause=cause,
+        )
+        keys = self.seat_keys(seat.seat_id)
+        return seal(draft, entry_id=self._id(at_us), salt=self._random(16), at_us=at_us, keys=keys,
+                    segment=self.segment, random_handle=None)  # fmt: skip
+
+    def about_unit(
+        self,
+        unit: str,
+        controller: str,
+        operation: str,
+        payload: Payload,
+        at_us: int,
+        *,
+        outcome: str | None = None,
+        cause: bytes | None = None,
+    ) -> SealedEntry:
+        """An entry about a unit that holds no seat in what it is about; its handle is random."""
+        draft = Draft(operation=operation, owner=controller, payload=payload, outcome=outcome, cause=cause)
+        keys = self._keys(OwnerKind.UNIT, unit.encode())
+        return seal(draft, entry_id=self._id(at_us), salt=self._random(16), at_us=at_us, keys=keys,
+                    segment=self.segment, random_handle=self._random(16))  # fmt: skip
+
+    def about_operator(self, operation: str, payload: Payload | Beat, at_us: int) -> SealedEntry:
+        """An entry about the operator's own act."""
+        draft = Draft(operation=operation, owner=OPERATOR, payload=payload)
+        keys = self.vault.operator()
+        return seal(draft, entry_id=self._id(at_us), salt=self._random(16), at_us=at_us, keys=keys,
+                    segment=self.segment, random_handle=self._random(16))  # fmt: skip
+
+    def _id(self, at_us: int) -> bytes:
+        return uuid7(at_us, self._random(10))

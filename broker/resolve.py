@@ -1,0 +1,167 @@
+"""Reading one batch: decode what waits, find seats, ledgers and what is remembered, all in one snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from broker.store.cases import SeatRow
+from broker.store.port import Rows
+from broker.views import Views
+from consent.ledger import LedgerView
+from consent.rules import Rules
+from consent.terms import Party
+from schemas import limits
+from schemas.envelope import Attempt, Core, RoutingItem
+from schemas.errors import HandslagError
+from schemas.event_types import content_type
+from schemas.identifiers import authority_of
+from schemas.stream_record import StreamRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One submission off the stream, decoded; `fingerprint` is what no later attempt may change."""
+
+    position: int
+    record: StreamRecord
+    core: Core
+    routing: RoutingItem
+    attempt: Attempt
+    fingerprint: bytes
+    attempt_hash: bytes
+
+    @property
+    def valid_until_us(self) -> int:
+        """After this it is not handed over: its own end, or its type's shelf life."""
+        own = self.core.valid_until_us
+        return own if own is not None else self.core.sent_at_us + content_type(self.core.event_type).shelf_life_us
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A submission with all it is decided on.
+
+    `refused` is an error code when it is not decided at all; `repeat` the receipt it got before; `holders` the active
+    seat per role addressed, None where nobody holds it; `live` the (recipient seat, digest) that were given already.
+    """
+
+    waiting: Waiting
+    sender: SeatRow | None
+    holders: dict[str, SeatRow | None]
+    view: LedgerView
+    live: frozenset[tuple[bytes, bytes]]
+    first_time: bool
+    refused: str | None = None
+    repeat: bytes | None = None
+
+
+def decoded(position: int, raw: bytes) -> Waiting:
+    """Decode one stream record; raises PayloadRejected and its kin."""
+    record = StreamRecord.from_bytes(raw, limits.SUBMISSION + limits.CALL)
+    submission = record.submission
+    return Waiting(
+        position=position,
+        record=record,
+        core=Core.from_bytes(submission.core),
+        routing=RoutingItem.from_bytes(submission.routing_item),
+        attempt=Attempt.from_bytes(submission.attempt),
+        fingerprint=b"".join(
+            sha256(part).digest() for part in (submission.core, submission.digests, submission.routing_item)
+        ),
+        attempt_hash=sha256(submission.attempt).digest(),
+    )
+
+
+def one_per_event(batch: Sequence[Waiting]) -> list[Waiting]:
+    """The longest beginning of a batch in which no event occurs twice: what it decides is remembered for the rest."""
+    seen: set[bytes] = set()
+    kept: list[Waiting] = []
+    for waiting in batch:
+        if waiting.core.event_id in seen:
+            break
+        seen.add(waiting.core.event_id)
+        kept.append(waiting)
+    return kept
+
+
+def resolve(rows: Rows, batch: Sequence[Waiting], views: Views, rules: Rules, now_us: int) -> list[Resolved]:
+    """Everything a batch is decided on, read in the snapshot of `rows`."""
+    senders = rows.cases.seats({waiting.routing.seat_id for waiting in batch})
+    event_ids = [waiting.core.event_id for waiting in batch]
+    known = rows.deliveries.fingerprints(event_ids)
+    attempts = rows.deliveries.attempts(event_ids)
+    live = rows.deliveries.live_sections(event_ids)
+    ledgers = views.of(rows, senders.values())
+    holders: dict[tuple[bytes, str], SeatRow] = {}
+    for seat in rows.cases.of_cases({seat.case_id for seat in senders.values()}):
+        if seat.active:
+            holders[seat.case_id, seat.role] = seat
+    resolved = []
+    for waiting in batch:
+        sender = senders.get(waiting.routing.seat_id)
+        event_id = waiting.core.event_id
+        before = attempts.get((event_id, waiting.attempt.attempt))
+        refused = _refusal(waiting, sender, known.get(event_id), attempts, rules, now_us)
+        same = before is not None and before[0] == waiting.attempt_hash and refused is None
+        resolved.append(
+            Resolved(
+                waiting=waiting,
+                sender=sender,
+                holders={r: holders.get((sender.case_id, r)) if sender else None for r in waiting.attempt.recipients},
+                view=ledgers[sender.seat_id] if sender else LedgerView.empty(),
+                live=frozenset((seat, digest) for event, seat, digest in live if event == event_id),
+                first_time=event_id not in known,
+                refused=refused,
+                repeat=before[1] if same and before else None,
+            )
+        )
+    return resolved
+
+
+def _refusal(
+    waiting: Waiting,
+    sender: SeatRow | None,
+    known: tuple[bytes, bytes] | None,
+    attempts: dict[tuple[bytes, int], tuple[bytes, bytes]],
+    rules: Rules,
+    now_us: int,
+) -> str | None:
+    """Why this submission is not decided at all, or None."""
+    event_id, number = waiting.core.event_id, waiting.attempt.attempt
+    if sender is None or sender.unit != waiting.record.unit:
+        return "HS-SEAT-UNKNOWN"
+    if known is not None and known != (sender.seat_id, waiting.fingerprint):
+        return "HS-EQUIVOCATION"
+    before = attempts.get((event_id, number))
+    if before is not None:
+        return None if before[0] == waiting.attempt_hash else "HS-EQUIVOCATION"
+    if any(event == event_id and other > number for event, other in attempts):
+        return "HS-ATTEMPT-INVALID"
+    if waiting.attempt.rules_hash != rules.hash32:
+        return "HS-RULES-OTHER"
+    if not now_us - limits.SENT_BACK_US <= waiting.core.sent_at_us <= now_us + limits.SENT_AHEAD_US:
+        return "HS-SUBMISSION-INVALID"
+    try:
+        return "HS-EVENT-EXPIRED" if waiting.valid_until_us <= now_us else None
+    except HandslagError as error:
+        return error.code
+
+
+def party_of(seat: SeatRow, view: LedgerView) -> Party:
+    """A seat as `decide` sees it; its unit only where the discloser's own ledger names that unit."""
+    unit = seat.unit if seat.unit in view.named_units else None
+    return Party(
+        role=seat.role,
+        authority=authority_of(seat.unit),
+        unit=unit,
+        member=seat.member,
+        active=seat.active,
+        held=True,
+    )
+
+
+def vacant(role: str) -> Party:
+    """A role that nobody holds."""
+    return Party(role=role, authority="", unit=None, member=None, active=False, held=False)

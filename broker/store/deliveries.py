@@ -1,0 +1,281 @@
+"""Deliveries and their sections, what is remembered of events, and the attempts made at them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, tuple_, update
+
+from broker.store.tables import attempt, delivery, delivery_section, event_memory
+from schemas.codes import DeliveryState
+
+LIVE = (DeliveryState.PENDING, DeliveryState.HANDED, DeliveryState.ACKED)
+OPEN = (DeliveryState.PENDING, DeliveryState.HANDED)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """One delivery; `body` is its encoded Delivery without sections, None once the content is gone."""
+
+    delivery_id: bytes
+    bucket: int
+    case_id: bytes
+    event_id: bytes
+    event_type: str
+    purpose: str
+    action: str
+    attempt: int
+    sender_seat: bytes
+    sender_unit: str
+    recipient_seat: bytes | None
+    recipient_unit: str
+    role: str
+    invitation_id: bytes | None
+    state: str
+    hand_number: int
+    row_version: int
+    lease_until_us: int
+    holds_until_us: int
+    valid_until_us: int
+    deadline_at_us: int
+    held: bool
+    overdue_told: bool
+    decided_at_us: int
+    body: bytes | None
+    ack_entry: bytes | None = None
+    ack_leaf: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SectionRow:
+    """One section of a delivery with its wrapped key; `grants` are 16-byte consent ids one after the other."""
+
+    delivery_id: bytes
+    digest: bytes
+    event_id: bytes
+    recipient_seat: bytes
+    category: str
+    persons: str
+    public_interest_released: bool
+    grants: bytes
+    digest_index: int
+    item: bytes | None
+    wrapped_key: bytes | None
+    live: bool
+
+
+class DeliveryRows:
+    """Verbs on `delivery`, `delivery_section`, `event_memory` and `attempt`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._c = connection
+
+    # --- what is remembered of events
+
+    def fingerprints(self, event_ids: Iterable[bytes]) -> dict[bytes, tuple[bytes, bytes]]:
+        """(sender seat, fingerprint of core, digests and routing item) by event id."""
+        rows = self._c.execute(select(event_memory).where(event_memory.c.event_id.in_(list(event_ids))))
+        return {row.event_id: (row.seat_id, row.fingerprint) for row in rows}
+
+    def remember(self, rows: Sequence[tuple[bytes, bytes, bytes]]) -> None:
+        """Remember (event id, sender seat, fingerprint) of events seen for the first time."""
+        if rows:
+            self._c.execute(insert(event_memory), [{"event_id": e, "seat_id": s, "fingerprint": f} for e, s, f in rows])
+
+    def attempts(self, event_ids: Iterable[bytes]) -> dict[tuple[bytes, int], tuple[bytes, bytes]]:
+        """(attempt hash, receipt) by (event id, attempt)."""
+        rows = self._c.execute(select(attempt).where(attempt.c.event_id.in_(list(event_ids))))
+        return {(row.event_id, row.attempt): (row.attempt_hash, row.receipt) for row in rows}
+
+    def record_attempts(self, rows: Sequence[tuple[bytes, int, bytes, bytes]]) -> None:
+        """Keep (event id, attempt, attempt hash, receipt): the same attempt gets the same receipt."""
+        if rows:
+            self._c.execute(
+                insert(attempt),
+                [{"event_id": e, "attempt": n, "attempt_hash": h, "receipt": r} for e, n, h, r in rows],
+            )
+
+    # --- deliveries
+
+    def live_sections(self, event_ids: Iterable[bytes]) -> set[tuple[bytes, bytes, bytes]]:
+        """(event id, recipient seat, digest) that a delivery holds, has handed over or had acknowledged."""
+        rows = self._c.execute(
+            select(delivery_section.c.event_id, delivery_section.c.recipient_seat, delivery_section.c.digest).where(
+                delivery_section.c.event_id.in_(list(event_ids)), delivery_section.c.live
+            )
+        )
+        return {(row.event_id, row.recipient_seat, row.digest) for row in rows}
+
+    def insert(self, rows: Sequence[DeliveryRow], sections: Sequence[SectionRow]) -> None:
+        """New deliveries with their sections."""
+        if rows:
+            self._c.execute(insert(delivery), [_values(row) for row in rows])
+            self._c.execute(insert(delivery_section), [_values(section) for section in sections])
+
+    def sections(self, delivery_ids: Iterable[bytes]) -> dict[bytes, list[SectionRow]]:
+        """Live sections by delivery, in the order of their digests."""
+        wanted = list(delivery_ids)
+        found: dict[bytes, list[SectionRow]] = {delivery_id: [] for delivery_id in wanted}
+        rows = self._c.execute(
+            select(delivery_section)
+            .where(delivery_section.c.delivery_id.in_(wanted), delivery_section.c.live)
+            .order_by(delivery_section.c.delivery_id, delivery_section.c.digest_index)
+        )
+        for row in rows:
+            found[row.delivery_id].append(SectionRow(*row))
+        return found
+
+    def due_for(self, unit: str, now_us: int, limit: int) -> list[DeliveryRow]:
+        """Deliveries that may be handed to a unit now, oldest first; only a look, `hand` decides."""
+        rows = self._c.execute(
+            select(delivery)
+            .where(delivery.c.recipient_unit == unit, _handable(now_us))
+            .order_by(delivery.c.delivery_id)
+            .limit(limit)
+        )
+        return [DeliveryRow(*row) for row in rows]
+
+    def hand(self, seen: Sequence[tuple[bytes, int]], now_us: int, lease_until_us: int) -> set[bytes]:
+        """The hand-over: one UPDATE that repeats every condition for exactly the row versions that were read.
+
+        INVARIANT: test_no_release_after_ack. Returns the ids that were handed over; only those may leave.
+        """
+        if not seen:
+            return set()
+        done = self._c.execute(
+            update(delivery)
+            .where(tuple_(delivery.c.delivery_id, delivery.c.row_version).in_(list(seen)), _handable(now_us))
+            .values(
+                state=DeliveryState.HANDED.value,
+                hand_number=delivery.c.hand_number + 1,
+                row_version=delivery.c.row_version + 1,
+                lease_until_us=lease_until_us,
+            )
+            .returning(delivery.c.delivery_id)
+        )
+        return {row.delivery_id for row in done}
+
+    def get(self, delivery_ids: Iterable[bytes]) -> dict[bytes, DeliveryRow]:
+        """Deliveries by id."""
+        rows = self._c.execute(
+            select(delivery)
+            .where(delivery.c.delivery_id.in_(list(delivery_ids)))
+            .order_by(delivery.c.delivery_id)
+            .with_for_update()
+        )
+        return {row.delivery_id: DeliveryRow(*row) for row in rows}
+
+    def open_of_senders(self, seat_ids: Iterable[bytes]) -> list[DeliveryRow]:
+        """PENDING and HANDED deliveries of these disclosers, locked, by delivery id."""
+        return self._open(delivery.c.sender_seat.in_(list(seat_ids)))
+
+    def open_to_seats(self, seat_ids: Iterable[bytes]) -> list[DeliveryRow]:
+        """PENDING and HANDED deliveries to these seats, locked, by delivery id."""
+        return self._open(delivery.c.recipient_seat.in_(list(seat_ids)))
+
+    def acked_of_senders(self, seat_ids: Iterable[bytes]) -> list[tuple[DeliveryRow, tuple[SectionRow, ...]]]:
+        """Acknowledged deliveries of these disclosers with their sections, for what a withdrawal cannot take back."""
+        rows = self._c.execute(
+            select(delivery).where(
+                delivery.c.sender_seat.in_(list(seat_ids)), delivery.c.state == DeliveryState.ACKED.value
+            )
+        )
+        acked = [DeliveryRow(*row) for row in rows]
+        sections = self.sections([row.delivery_id for row in acked])
+        return [(row, tuple(sections[row.delivery_id])) for row in acked]
+
+    def _open(self, condition: ColumnElement[bool]) -> list[DeliveryRow]:
+        rows = self._c.execute(
+            select(delivery)
+            .where(condition, delivery.c.state.in_([s.value for s in OPEN]))
+            .order_by(delivery.c.delivery_id)
+            .with_for_update()
+        )
+        return [DeliveryRow(*row) for row in rows]
+
+    def remove_sections(self, delivery_id: bytes, digests: Iterable[bytes]) -> None:
+        """Take sections out of a delivery: their keys and ciphertext are gone from the store."""
+        self._c.execute(
+            update(delivery_section)
+            .where(delivery_section.c.delivery_id == delivery_id, delivery_section.c.digest.in_(list(digests)))
+            .values(live=False, item=None, wrapped_key=None)
+        )
+
+    def move(self, row: DeliveryRow, state: DeliveryState) -> None:
+        """Move a locked delivery; PENDING and HANDED keep their content, every other state drops it."""
+        values: dict[str, object] = {"state": state.value, "row_version": row.row_version + 1}
+        if state not in OPEN:
+            values["body"] = None
+            gone: dict[str, object] = {"item": None, "wrapped_key": None}
+            if state is not DeliveryState.ACKED:
+                gone["live"] = False
+            self._c.execute(
+                update(delivery_section).where(delivery_section.c.delivery_id == row.delivery_id).values(**gone)
+            )
+        self._c.execute(update(delivery).where(delivery.c.delivery_id == row.delivery_id).values(**values))
+
+    def note_ack(self, delivery_id: bytes, entry_id: bytes, leaf_hash: bytes) -> None:
+        """Remember the entry of an acknowledgement, so that repeating it gets the same answer."""
+        self._c.execute(
+            update(delivery).where(delivery.c.delivery_id == delivery_id).values(ack_entry=entry_id, ack_leaf=leaf_hash)
+        )
+
+    # --- time
+
+    def overdue(self, now_us: int, limit: int) -> list[DeliveryRow]:
+        """Deliveries past their deadline that nobody has acknowledged and whose sender was not told."""
+        return self._due(and_(delivery.c.deadline_at_us <= now_us, delivery.c.overdue_told.is_(False)), limit)
+
+    def told_overdue(self, delivery_ids: Iterable[bytes]) -> None:
+        """The sender is told once."""
+        self._c.execute(
+            update(delivery).where(delivery.c.delivery_id.in_(list(delivery_ids))).values(overdue_told=True)
+        )
+
+    def expired(self, now_us: int, limit: int) -> list[DeliveryRow]:
+        """Deliveries past the moment after which they are not handed over."""
+        return self._due(
+            or_(
+                delivery.c.valid_until_us <= now_us,
+                and_(delivery.c.holds_until_us <= now_us, delivery.c.state == DeliveryState.PENDING.value),
+            ),
+            limit,
+        )
+
+    def _due(self, condition: ColumnElement[bool], limit: int) -> list[DeliveryRow]:
+        rows = self._c.execute(
+            select(delivery)
+            .where(condition, delivery.c.state.in_([s.value for s in OPEN]))
+            .order_by(delivery.c.delivery_id)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        return [DeliveryRow(*row) for row in rows]
+
+    def pending_summary(self) -> tuple[int, int | None]:
+        """(number of deliveries waiting, moment the oldest of them was decided) for the metrics."""
+        rows = self._c.execute(
+            select(delivery.c.decided_at_us)
+            .where(delivery.c.state == DeliveryState.PENDING.value)
+            .order_by(delivery.c.decided_at_us)
+        ).scalars()
+        times = list(rows)
+        return len(times), (times[0] if times else None)
+
+
+def _handable(now_us: int) -> ColumnElement[bool]:
+    """Every condition of a hand-over, all of them columns of the row (architecture, "Hand-over")."""
+    return and_(
+        or_(
+            delivery.c.state == DeliveryState.PENDING.value,
+            and_(delivery.c.state == DeliveryState.HANDED.value, delivery.c.lease_until_us <= now_us),
+        ),
+        delivery.c.held.is_(False),
+        delivery.c.holds_until_us > now_us,
+        delivery.c.valid_until_us > now_us,
+    )
+
+
+def _values(row: DeliveryRow | SectionRow) -> dict[str, object]:
+    return {field: getattr(row, field) for field in row.__slots__}

@@ -1,0 +1,77 @@
+"""Audit entries, committed in the transaction of what they record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection, insert, select
+
+from audit.entry import SealedEntry
+from broker.store.tables import entry, leaf, payload
+
+
+class EntryRows:
+    """Verbs on `entry` and `payload`; nothing is ever changed."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._c = connection
+
+    def insert(self, sealed: Sequence[SealedEntry]) -> None:
+        """Record entries. INVARIANT: test_record_with_release, in the transaction of their effect."""
+        if not sealed:
+            return
+        self._c.execute(
+            insert(entry),
+            [
+                {
+                    "entry_id": one.entry_id,
+                    "owner": one.owner,
+                    "handle": one.handle,
+                    "at_us": one.at_us,
+                    "operation": one.operation,
+                    "outcome": one.outcome,
+                    "reason_class": one.reason_class,
+                    "bytes": one.entry_bytes,
+                    "leaf_hash": one.leaf_hash,
+                }
+                for one in sealed
+            ],
+        )
+        self._c.execute(insert(payload), [{"entry_id": one.entry_id, "blob": one.payload} for one in sealed])
+
+    def of_handles(
+        self, handles: Iterable[bytes], after: int, limit: int
+    ) -> list[tuple[int, bytes, bytes, bytes, bytes]]:
+        """(number, entry id, entry bytes, leaf hash, payload) of the entries under these handles, oldest first."""
+        rows = self._c.execute(
+            select(entry.c.number, entry.c.entry_id, entry.c.bytes, entry.c.leaf_hash, payload.c.blob)
+            .join(payload, payload.c.entry_id == entry.c.entry_id)
+            .where(entry.c.handle.in_(list(handles)), entry.c.number > after)
+            .order_by(entry.c.number)
+            .limit(limit)
+        )
+        return [tuple(row) for row in rows]
+
+    def unsealed(self, floor: int = 0, limit: int | None = None) -> list[tuple[int, bytes]]:
+        """(number, leaf hash) of the entries above number `floor` that have no leaf yet, oldest first.
+
+        Asked for by absence: an entry that commits late has a low number. `floor` is a number up to which *every*
+        number has its leaf (`LogRows.sealed_floor`); without one, each beat would read the whole trail.
+        """
+        rows = self._c.execute(
+            select(entry.c.number, entry.c.leaf_hash)
+            .outerjoin(leaf, leaf.c.entry_number == entry.c.number)
+            .where(entry.c.number > floor, leaf.c.idx.is_(None))
+            .order_by(entry.c.number)
+            .limit(limit)
+        )
+        return [(row.number, row.leaf_hash) for row in rows]
+
+    def index_of(self, leaf_hashes: Iterable[bytes]) -> dict[bytes, int]:
+        """Leaf index by leaf hash, for those that are in the tree."""
+        rows = self._c.execute(
+            select(entry.c.leaf_hash, leaf.c.idx)
+            .join(leaf, leaf.c.entry_number == entry.c.number)
+            .where(entry.c.leaf_hash.in_(list(leaf_hashes)))
+        )
+        return {row.leaf_hash: row.idx for row in rows}

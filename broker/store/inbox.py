@@ -1,0 +1,64 @@
+"""Inbox items other than deliveries: receipts, notices, statements, recalls, ledger notices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from broker.store.tables import item
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item for a unit; `body` is the encoded record its kind names."""
+
+    item_id: bytes
+    unit: str
+    kind: str
+    body: bytes
+
+
+class InboxRows:
+    """Verbs on `inbox_item`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._c = connection
+
+    def put(self, items: Sequence[Item]) -> None:
+        """Add items in order."""
+        if items:
+            self._c.execute(
+                insert(item),
+                [
+                    {"item_id": i.item_id, "unit": i.unit, "kind": i.kind, "body": i.body, "lease_until_us": 0}
+                    for i in items
+                ],
+            )
+
+    def any(self, unit: str, now_us: int) -> bool:
+        """Whether something waits for a unit; only a look, so that an idle beat writes nothing."""
+        query = select(item.c.number).where(item.c.unit == unit, item.c.lease_until_us <= now_us).limit(1)
+        return self._c.execute(query).first() is not None
+
+    def lease(self, unit: str, limit: int, now_us: int, until_us: int) -> list[Item]:
+        """Items of a unit that nobody holds a lease on, oldest first, leased until `until_us`."""
+        rows = self._c.execute(
+            select(item)
+            .where(item.c.unit == unit, item.c.lease_until_us <= now_us)
+            .order_by(item.c.number)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        ).all()
+        if rows:
+            numbers = [row.number for row in rows]
+            self._c.execute(update(item).where(item.c.number.in_(numbers)).values(lease_until_us=until_us))
+        return [Item(row.item_id, row.unit, row.kind, row.body) for row in rows]
+
+    def remove(self, unit: str, item_ids: Iterable[bytes]) -> set[bytes]:
+        """Delete acknowledged items of a unit; returns the ids that were there."""
+        rows = self._c.execute(
+            delete(item).where(item.c.unit == unit, item.c.item_id.in_(list(item_ids))).returning(item.c.item_id)
+        )
+        return {row.item_id for row in rows}

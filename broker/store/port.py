@@ -1,0 +1,63 @@
+"""The port of the Store: one transaction at a time, rows by purpose, and nobody outside knows SQL.
+
+A driver offers `write` (one transaction, answered after COMMIT) and `read` (one snapshot). Both give the caller
+`Rows`, whose members are the verbs. The first statement of a transaction that decides or narrows is one of
+`rows.gate`: `advance` or `bump`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from sqlalchemy import Connection
+
+from broker.store.cases import CaseRows
+from broker.store.deliveries import DeliveryRows
+from broker.store.entries import EntryRows
+from broker.store.gate import GateRows
+from broker.store.inbox import InboxRows
+from broker.store.ledger import LedgerRows
+from broker.store.log import LogRows
+from broker.store.stream import StreamRows
+from broker.store.units import UnitRows
+
+T = TypeVar("T")
+
+
+class Rows:
+    """The verbs on the tables, bound to one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.gate = GateRows(connection)
+        self.units = UnitRows(connection)
+        self.cases = CaseRows(connection)
+        self.ledger = LedgerRows(connection)
+        self.deliveries = DeliveryRows(connection)
+        self.inbox = InboxRows(connection)
+        self.entries = EntryRows(connection)
+        self.log = LogRows(connection)
+        self.stream = StreamRows(connection)
+
+
+class Store(Protocol):
+    """A Store driver."""
+
+    async def write(self, work: Callable[[Rows], T]) -> T:
+        """Run `work` in one transaction; answers after COMMIT. Raises what `work` raised, or `HS-NOT-RECORDED`."""
+        ...
+
+    async def read(self, query: Callable[[Rows], T]) -> T:
+        """Run `query` on one snapshot of committed data."""
+        ...
+
+    def truncate_wal(self) -> int:
+        """Fold what the engine keeps beside its file into it, without making writers wait; returns its size in bytes.
+
+        Blocks on the disk. 0 where an engine has no such file.
+        """
+        ...
+
+    def close(self) -> None:
+        """Commit what waits and release the engine."""
+        ...

@@ -1,0 +1,172 @@
+"""The embedded Store: SQLite in WAL mode, `synchronous=FULL`, one writer thread with group commit.
+
+`BEGIN IMMEDIATE` opens each group, every unit of work runs inside a SAVEPOINT of its own, and no caller is answered
+before COMMIT. Readers have their own connections and see committed data only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import QueuePool
+
+from broker.store.port import Rows
+from schemas.errors import HandslagError
+
+T = TypeVar("T")
+_GROUP = 256  # units of work in one commit; beyond it the wait of the first outgrows what one fsync costs
+_READERS = 4
+_WAIT_MS = 5000  # for a lock that another connection holds
+_TRUNCATE_WAIT_MS = 20  # a withdrawal is answered within 100 ms, also while the WAL is being emptied
+_Job = tuple[Callable[[Rows], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop]
+
+
+def engine_for(path: Path) -> Engine:
+    """An engine whose connections are in autocommit, so that this module alone says BEGIN and COMMIT."""
+    engine = create_engine(
+        f"sqlite:///{path}",
+        poolclass=QueuePool,
+        pool_size=_READERS + 1,
+        connect_args={"isolation_level": None, "check_same_thread": False, "timeout": _WAIT_MS / 1000},
+        isolation_level="AUTOCOMMIT",
+    )
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(dbapi: Any, _record: Any) -> None:
+        cursor = dbapi.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    return engine
+
+
+class SqliteStore:
+    """Store driver for one SQLite file; no other process opens the file for writing."""
+
+    def __init__(self, path: Path, rows: Callable[[Connection], Rows] = Rows) -> None:
+        self.path = path
+        self._rows = rows
+        self._engine = engine_for(path)
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._readers = ThreadPoolExecutor(max_workers=_READERS, thread_name_prefix="store-read")
+        self._writer = threading.Thread(target=self._write_loop, name="store-write", daemon=True)
+        self._writer.start()
+
+    async def write(self, work: Callable[[Rows], T]) -> T:
+        """Run `work` in one transaction and return its result after COMMIT.
+
+        Raises what `work` raised (nothing of it was written), or HandslagError `HS-NOT-RECORDED` when the commit
+        itself failed: then it is unknown whether it was written, and the caller reads the gate or the call table.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._jobs.put((work, future, loop))
+        return await asyncio.shield(future)
+
+    async def read(self, query: Callable[[Rows], T]) -> T:
+        """Run `query` in one read transaction: every statement in it sees the same commit."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, query)
+
+    def _read(self, query: Callable[[Rows], T]) -> T:
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN")
+            try:
+                return query(self._rows(connection))
+            finally:
+                connection.exec_driver_sql("COMMIT")
+
+    def close(self) -> None:
+        """Commit what waits, stop the threads and release the file."""
+        self._jobs.put(None)
+        self._writer.join()
+        self._readers.shutdown()
+        self._engine.dispose()
+
+    def truncate_wal(self) -> int:
+        """Move the WAL into the database file; returns the size of the WAL file in bytes before.
+
+        While a reader keeps an old snapshot the WAL stays; the next call tries again.
+        """
+        wal = self.path.with_name(self.path.name + "-wal")
+        size = wal.stat().st_size if wal.exists() else 0
+        with contextlib.suppress(SQLAlchemyError), self._engine.connect() as connection:
+            # PASSIVE copies without a lock; TRUNCATE then has little to do while it holds the write lock, and with the
+            # usual timeout it would hold it for as long as it waits for readers.
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={_TRUNCATE_WAIT_MS}")
+            try:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                connection.exec_driver_sql(f"PRAGMA busy_timeout={_WAIT_MS}")
+        return size
+
+    def _write_loop(self) -> None:
+        with self._engine.connect() as connection:
+            for group in self._groups():
+                self._commit_group(connection, group)
+
+    def _groups(self) -> Iterator[list[_Job]]:
+        """Jobs that waited together; ends when the store is closed."""
+        while (first := self._jobs.get()) is not None:
+            group = [first]
+            with contextlib.suppress(queue.Empty):
+                while len(group) < _GROUP:
+                    job = self._jobs.get_nowait()
+                    if job is None:
+                        yield group
+                        return
+                    group.append(job)
+            yield group
+
+    def _commit_group(self, connection: Connection, group: list[_Job]) -> None:
+        """One transaction for the group; a job that fails is undone alone, a broken transaction fails them all."""
+        results: list[tuple[_Job, Any, BaseException | None]] = []
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            for job in group:
+                results.append((job, *self._run(connection, job[0])))
+                if not _in_transaction(connection):  # SQLite may have rolled back everything: then nobody is recorded
+                    raise HandslagError("HS-NOT-RECORDED")
+            connection.exec_driver_sql("COMMIT")
+        except (SQLAlchemyError, HandslagError):
+            if _in_transaction(connection):
+                connection.exec_driver_sql("ROLLBACK")
+            results = [(job, None, HandslagError("HS-NOT-RECORDED")) for job in group]
+        for (_work, future, loop), value, error in results:
+            with contextlib.suppress(RuntimeError):  # the loop of a caller that is gone
+                loop.call_soon_threadsafe(_settle, future, value, error)
+
+    def _run(self, connection: Connection, work: Callable[[Rows], Any]) -> tuple[Any, BaseException | None]:
+        connection.exec_driver_sql("SAVEPOINT unit")
+        try:
+            value = work(self._rows(connection))
+        except Exception as error:  # noqa: BLE001 - whatever a unit of work raises goes back to its caller
+            if _in_transaction(connection):
+                connection.exec_driver_sql("ROLLBACK TO unit")
+                connection.exec_driver_sql("RELEASE unit")
+            return None, error
+        connection.exec_driver_sql("RELEASE unit")
+        return value, None
+
+
+def _in_transaction(connection: Connection) -> bool:
+    return bool(connection.connection.dbapi_connection.in_transaction)  # type: ignore[union-attr]
+
+
+def _settle(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(value)

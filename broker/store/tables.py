@@ -1,0 +1,308 @@
+"""Every table of the Store, as SQLAlchemy Core metadata; `migrations/` builds the same from zero.
+
+Names of the trail's tables and columns are part of the format that `audit verify` reads.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData()
+BUCKETS = 64  # a case lies in one of them; enough for several nodes, few enough to touch all in one rule change
+
+# --- the gate ---------------------------------------------------------------------------------------------------
+
+bucket = Table(
+    "bucket",
+    metadata,
+    Column("bucket", Integer, primary_key=True, autoincrement=False),
+    Column("next_position", BigInteger, nullable=False),
+    Column("gate_version", BigInteger, nullable=False),
+    Column("clock_us", BigInteger, nullable=False),
+)
+
+# --- units, cases, seats ----------------------------------------------------------------------------------------
+
+unit = Table(
+    "unit",
+    metadata,
+    Column("unit", String, primary_key=True),
+    Column("agency", String, nullable=False),
+    Column("controller", String, nullable=False),
+    Column("certificate", LargeBinary, nullable=False, unique=True),
+    Column("entry", LargeBinary, nullable=False),
+    Column("agency_signature", LargeBinary, nullable=False),
+    Column("signing_key", LargeBinary, nullable=False),
+    Column("hpke_key", LargeBinary, nullable=False),
+    Column("instance", BigInteger, nullable=False),
+    Column("admitted_at_us", BigInteger, nullable=False),
+    Column("revoked_at_us", BigInteger),
+)
+
+case = Table(
+    "exit_case",
+    metadata,
+    Column("case_id", LargeBinary, primary_key=True),
+    Column("case_tag", LargeBinary, nullable=False, unique=True),
+    Column("bucket", Integer, nullable=False),
+    Column("opened_at_us", BigInteger, nullable=False),
+)
+
+seat = Table(
+    "seat",
+    metadata,
+    Column("seat_id", LargeBinary, primary_key=True),
+    Column("case_id", LargeBinary, nullable=False, index=True),
+    Column("bucket", Integer, nullable=False),
+    Column("unit", String, nullable=False, index=True),
+    Column("role", String, nullable=False),
+    Column("member", LargeBinary, nullable=False),
+    Column("state", String, nullable=False),
+    Column("ledger_seq", BigInteger, nullable=False),
+    Column("head", LargeBinary, nullable=False),
+    Column("signing_key", LargeBinary, nullable=False),
+    Column("seat_key_id", LargeBinary, nullable=False),
+    Column("recipient_sealed", LargeBinary, nullable=False),
+    Column("recipient_own", LargeBinary, nullable=False),
+    UniqueConstraint("case_id", "member"),
+    Index("seat_active_role", "case_id", "role", unique=True, sqlite_where=text("state = 'ACTIVE'"),
+          postgresql_where=text("state = 'ACTIVE'")),
+)  # fmt: skip
+
+statement = Table(
+    "statement",
+    metadata,
+    Column("case_id", LargeBinary, primary_key=True),
+    Column("member", LargeBinary, primary_key=True),
+    Column("kind", String, primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("signed", LargeBinary, nullable=False),
+)
+
+invitation = Table(
+    "invitation",
+    metadata,
+    Column("invitation_id", LargeBinary, primary_key=True),
+    Column("case_id", LargeBinary, nullable=False),
+    Column("bucket", Integer, nullable=False),
+    Column("inviter_seat", LargeBinary, nullable=False),
+    Column("unit", String, nullable=False),
+    Column("role", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("expires_at_us", BigInteger, nullable=False),
+    Column("envelope", LargeBinary, nullable=False),
+    Column("acceptance", LargeBinary),
+    Column("seat_id", LargeBinary),
+)
+
+# --- the ledger -------------------------------------------------------------------------------------------------
+
+ledger_event = Table(
+    "ledger_event",
+    metadata,
+    Column("seat_id", LargeBinary, primary_key=True),
+    Column("ledger_seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("bucket", Integer, nullable=False),
+    Column("gate_version", BigInteger, nullable=False),
+    Column("event", LargeBinary, nullable=False),
+    UniqueConstraint("bucket", "gate_version"),
+)
+
+call = Table(
+    "call",
+    metadata,
+    Column("unit", String, primary_key=True),
+    Column("call_id", LargeBinary, primary_key=True),
+    Column("request_hash", LargeBinary, nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
+# --- events and deliveries --------------------------------------------------------------------------------------
+
+stream = Table(
+    "stream",
+    metadata,
+    Column("bucket", Integer, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("record", LargeBinary, nullable=False),
+)
+
+stream_tail = Table(
+    "stream_tail",
+    metadata,
+    Column("bucket", Integer, primary_key=True, autoincrement=False),
+    Column("next_position", BigInteger, nullable=False),
+)
+
+event_memory = Table(
+    "event_memory",
+    metadata,
+    Column("event_id", LargeBinary, primary_key=True),
+    Column("seat_id", LargeBinary, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("event_id", LargeBinary, primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("attempt_hash", LargeBinary, nullable=False),
+    Column("receipt", LargeBinary, nullable=False),
+)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("delivery_id", LargeBinary, primary_key=True),
+    Column("bucket", Integer, nullable=False),
+    Column("case_id", LargeBinary, nullable=False),
+    Column("event_id", LargeBinary, nullable=False, index=True),
+    Column("event_type", String, nullable=False),
+    Column("purpose", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("sender_seat", LargeBinary, nullable=False),
+    Column("sender_unit", String, nullable=False),
+    Column("recipient_seat", LargeBinary),
+    Column("recipient_unit", String, nullable=False),
+    Column("role", String, nullable=False),
+    Column("invitation_id", LargeBinary),
+    Column("state", String, nullable=False),
+    Column("hand_number", Integer, nullable=False),
+    Column("row_version", Integer, nullable=False),
+    Column("lease_until_us", BigInteger, nullable=False),
+    Column("holds_until_us", BigInteger, nullable=False),
+    Column("valid_until_us", BigInteger, nullable=False),
+    Column("deadline_at_us", BigInteger, nullable=False),
+    Column("held", Boolean, nullable=False),
+    Column("overdue_told", Boolean, nullable=False),
+    Column("decided_at_us", BigInteger, nullable=False),
+    Column("body", LargeBinary),
+    Column("ack_entry", LargeBinary),
+    Column("ack_leaf", LargeBinary),
+    Index("delivery_inbox", "recipient_unit", "state", "delivery_id"),
+    Index("delivery_sender", "sender_seat", "state"),
+    Index("delivery_due", "state", "deadline_at_us"),
+    Index("delivery_valid", "state", "valid_until_us"),
+)
+
+delivery_section = Table(
+    "delivery_section",
+    metadata,
+    Column("delivery_id", LargeBinary, primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),
+    Column("event_id", LargeBinary, nullable=False),
+    Column("recipient_seat", LargeBinary, nullable=False),
+    Column("category", String, nullable=False),
+    Column("persons", String, nullable=False),
+    Column("public_interest_released", Boolean, nullable=False),
+    Column("grants", LargeBinary, nullable=False),
+    Column("digest_index", Integer, nullable=False),
+    Column("item", LargeBinary),
+    Column("wrapped_key", LargeBinary),
+    Column("live", Boolean, nullable=False),
+    # live = in PENDING, HANDED or ACKED and not removed: the agency's system is given a section once
+    Index("section_once", "event_id", "recipient_seat", "digest", unique=True, sqlite_where=text("live"),
+          postgresql_where=text("live")),
+)  # fmt: skip
+
+item = Table(
+    "inbox_item",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("item_id", LargeBinary, nullable=False, unique=True),
+    Column("unit", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("lease_until_us", BigInteger, nullable=False),
+    Index("item_inbox", "unit", "number"),
+)
+
+# --- the trail --------------------------------------------------------------------------------------------------
+
+entry = Table(
+    "entry",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("entry_id", LargeBinary, nullable=False, unique=True),
+    Column("owner", String, nullable=False),
+    Column("handle", LargeBinary, nullable=False, index=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("operation", String, nullable=False),
+    Column("outcome", String),
+    Column("reason_class", String),
+    Column("bytes", LargeBinary),
+    Column("leaf_hash", LargeBinary, nullable=False, index=True),
+    sqlite_autoincrement=True,
+)
+
+payload = Table(
+    "payload",
+    metadata,
+    Column("entry_id", LargeBinary, primary_key=True),
+    Column("blob", LargeBinary, nullable=False),
+)
+
+leaf = Table(
+    "leaf",
+    metadata,
+    Column("idx", BigInteger, primary_key=True, autoincrement=False),
+    Column("entry_number", BigInteger, unique=True),
+)
+
+tile = Table(
+    "tile",
+    metadata,
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("n", BigInteger, primary_key=True, autoincrement=False),
+    Column("width", Integer, primary_key=True, autoincrement=False),
+    Column("hashes", LargeBinary, nullable=False),
+)
+
+head = Table(
+    "head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("size", BigInteger, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+)
+
+checkpoint = Table(
+    "checkpoint",
+    metadata,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("note", String, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
+beat = Table(
+    "beat",
+    metadata,
+    Column("first", BigInteger, primary_key=True, autoincrement=False),
+    Column("size", BigInteger, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("seed", LargeBinary, nullable=False),
+    Column("entry_id", LargeBinary),
+)
+
+# entry and payload bytes never change: a seat belt, not a proof (the tree is the proof)
+GUARDS_SQLITE = (
+    "CREATE TRIGGER entry_no_update BEFORE UPDATE OF bytes, leaf_hash ON entry WHEN NEW.bytes IS NOT NULL"
+    " BEGIN SELECT RAISE(ABORT, 'entry is append-only'); END",
+    "CREATE TRIGGER entry_no_delete BEFORE DELETE ON entry BEGIN SELECT RAISE(ABORT, 'entry is append-only'); END",
+)

@@ -1,0 +1,45 @@
+"""The embedded Stream: a table in the Store's own SQLite file."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+
+from broker.store.port import Rows, Store
+
+
+class EmbeddedStream:
+    """Stream driver on the Store; appended records are committed before `append` returns."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._news = asyncio.Event()
+
+    async def append(self, records: Mapping[int, Sequence[bytes]]) -> None:
+        """Add records per bucket in one transaction, buckets ascending."""
+
+        def work(rows: Rows) -> None:
+            for bucket in sorted(records):
+                rows.stream.append(bucket, records[bucket])
+
+        await self._store.write(work)
+        self._news.set()
+
+    async def read(self, bucket: int, position: int, limit: int) -> list[tuple[int, bytes]]:
+        """Records from a position on."""
+        return await self._store.read(lambda rows: rows.stream.after(bucket, position, limit))
+
+    async def waiting(self) -> list[int]:
+        """Buckets that hold a record."""
+        return await self._store.read(lambda rows: rows.stream.waiting())
+
+    async def trim(self, bucket: int, below: int) -> None:
+        """Delete records below a decided position."""
+        await self._store.write(lambda rows: rows.stream.trim(bucket, below))
+
+    async def wait(self, seconds: float) -> None:
+        """Return when something was appended here, or after `seconds`."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), seconds)
+        self._news.clear()

@@ -1,0 +1,30 @@
+"""The port of the Stream: submissions that wait, in order, per bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+
+class Stream(Protocol):
+    """A Stream driver. Positions are per bucket, gap-free, and the Store keeps the only offset."""
+
+    async def append(self, records: Mapping[int, Sequence[bytes]]) -> None:
+        """Add records per bucket; durable when it returns."""
+        ...
+
+    async def read(self, bucket: int, position: int, limit: int) -> list[tuple[int, bytes]]:
+        """(position, record) from a position on, in order, at most `limit`."""
+        ...
+
+    async def waiting(self) -> list[int]:
+        """Buckets that may hold undecided records."""
+        ...
+
+    async def trim(self, bucket: int, below: int) -> None:
+        """Forget records below a decided position."""
+        ...
+
+    async def wait(self, seconds: float) -> None:
+        """Return when something was appended, or after `seconds`."""
+        ...

@@ -1,0 +1,49 @@
+"""Ledger views by seat, bounded, filled on demand.
+
+A view is kept under the seat's ledger head, which commits to the whole ledger: a cached view is used only when the
+head read in the deciding snapshot is its own, so correctness never depends on the cache.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from broker.store.cases import SeatRow
+from broker.store.port import Rows
+from consent.ledger import LedgerView, view_of
+from schemas.acts import LedgerEvent
+
+_CAPACITY = 20_000  # views; a few kilobytes each
+
+
+class Views:
+    """Least recently used ledger views."""
+
+    def __init__(self, capacity: int = _CAPACITY) -> None:
+        self._capacity = capacity
+        self._kept: OrderedDict[tuple[bytes, bytes], LedgerView] = OrderedDict()
+
+    def of(self, rows: Rows, seats: Iterable[SeatRow]) -> dict[bytes, LedgerView]:
+        """The view of each seat as it stands in this snapshot."""
+        wanted = {seat.seat_id: seat for seat in seats}
+        found: dict[bytes, LedgerView] = {}
+        missing: list[SeatRow] = []
+        for seat in wanted.values():
+            view = self._kept.get((seat.seat_id, seat.head))
+            if view is None:
+                missing.append(seat)
+            else:
+                self._kept.move_to_end((seat.seat_id, seat.head))
+                found[seat.seat_id] = view
+        ledgers = rows.ledger.of_seats([seat.seat_id for seat in missing]) if missing else {}
+        for seat in missing:
+            view = view_of([LedgerEvent.from_bytes(event) for event in ledgers[seat.seat_id]])
+            found[seat.seat_id] = self._keep(seat, view)
+        return found
+
+    def _keep(self, seat: SeatRow, view: LedgerView) -> LedgerView:
+        self._kept[seat.seat_id, seat.head] = view
+        while len(self._kept) > self._capacity:
+            self._kept.popitem(last=False)
+        return view
