@@ -89,6 +89,10 @@ CASES = {
     "recipients ": lambda: replace(HONEST, recipient_items=HONEST.recipient_items[:1] * 2),
     "recipients  ": lambda: with_attempt(recipients=(PRISON, POLICE)),
     "recipients   ": lambda: with_attempt(recipients=(PRISON, HEALTH, HEALTH)),
+    "recipients    ": lambda: replace(
+        with_attempt(recipients=(PRISON, PRISON), wraps=WRAPS[:1]), recipient_items=HONEST.recipient_items[:1] * 2
+    ),
+    "recipients     ": lambda: replace(with_attempt(recipients=(), wraps=()), recipient_items=(), section_items=()),
     "wraps": lambda: with_wrap(role=POLICE),
     "wraps ": lambda: with_wrap(role=HEALTH),
     "wraps  ": lambda: with_wrap(keys=()),
@@ -119,6 +123,7 @@ def test_parts_that_do_not_belong_together_are_refused(name):
     "parts",
     [
         {"section_items": (bytes(1024 * 1024),)},
+        {"section_items": (bytes(256 * 1024),) * 4},
         {"section_items": (b"",) * 20},
         {"recipient_items": (b"",) * 9},
     ],

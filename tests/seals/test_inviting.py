@@ -127,6 +127,41 @@ def evil_lead(**changes):
     return [lead_opening(keys=seat("evil"))]
 
 
+def signed_anew(item, **terms):
+    data = replace(Invitation.from_bytes(item.invitation), **terms).to_bytes()
+    return replace(
+        item,
+        invitation=data,
+        seat_signature=seat(LEAD).sign(data),
+        unit_signature=unit_keys(INVITER).sign(data),
+    )
+
+
+def other_type():
+    """A well-sealed event of another type in the place of the invitation."""
+    sealed = seal_event(plan(roles=(PRISON,)), seat(LEAD), flow("other type"))
+    to = {PRISON: Given(unit_keys(INVITED).public, frozenset(sealed_categories(sealed)))}
+    delivery = handed(attempt(sealed, 1, RULES, None, to), PRISON, *sealed_categories(sealed), to=ZERO16)
+    hashes = {"core_hash": sha256(delivery.core), "digests_hash": sha256(delivery.digests)}
+    return signed_anew(replace(invitation(), delivery=delivery), **hashes)
+
+
+def sealed_categories(sealed):
+    return [section.category for section in sealed.sections]
+
+
+def other_case():
+    """The lead's statement for another case, pinned as the invitation says."""
+    statement = lead_opening(case_tag=flipped(CASE))
+    return invitation(statements=[statement], terms={"lead_statement_hash": sha256(statement.statement)})
+
+
+def too_large():
+    item = invitation()
+    sections = (replace(item.delivery.sections[0], item=bytes(300 * 1024)),)
+    return replace(item, delivery=replace(item.delivery, sections=sections))
+
+
 def unsigned_event():
     item = invitation()
     return replace(item, delivery=replace(item.delivery, seat_signature=bytes(64)))
@@ -157,6 +192,9 @@ REFUSED = {
     ),
     "another event": (lambda: invitation(terms={"core_hash": bytes(32)}), {}, "HS-INVITATION-INVALID", "event"),
     "other digests": (lambda: invitation(terms={"digests_hash": bytes(32)}), {}, "HS-INVITATION-INVALID", "event"),
+    "another type": (other_type, {}, "HS-INVITATION-INVALID", "event"),
+    "another case inside": (other_case, {}, "HS-INVITATION-INVALID", "lead-statement"),
+    "too large": (too_large, {}, "HS-TOO-LARGE", None),
     "sent long ago": (lambda: invitation(sent_at_us=NOW - 31 * DAY), {}, "HS-SENT-AT-INVALID", None),
     "another case": (lambda: invitation(terms={"case_tag": flipped(CASE)}), {}, "HS-SEAL-INVALID", "hpke"),
     "another role": (
