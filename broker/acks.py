@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from audit.entry import SealedEntry
 from broker.context import Context
@@ -66,8 +66,7 @@ async def _once(context: Context, unit: str, acks: Sequence[Ack]) -> AckAnswer:
     plans = {
         one.item_id: _plan(context, one, found[one.item_id], sections[one.item_id], seats, at_us)
         for one in acks
-        if one.item_id in found
-        and _VERDICTS[one.verdict] in DELIVERY_TRANSITIONS[DeliveryState(found[one.item_id].state)]
+        if one.item_id in found and _may(found[one.item_id], _VERDICTS[one.verdict])
     }
 
     def work(rows: Rows) -> set[bytes]:
@@ -82,8 +81,13 @@ async def _once(context: Context, unit: str, acks: Sequence[Ack]) -> AckAnswer:
         return rows.inbox.remove(unit, [i for i in ids if i not in found])
 
     removed = await context.store.write(work)
-    context.metrics.acknowledged(len(plans))
+    for plan in plans.values():
+        context.metrics.acknowledged(rejected=plan.state is DeliveryState.REJECTED)
     return AckAnswer(results=tuple(_result(one, plans, found, removed) for one in acks))
+
+
+def _may(row: DeliveryRow, to: DeliveryState) -> bool:
+    return to in DELIVERY_TRANSITIONS[DeliveryState(row.state)]
 
 
 def _result(one: Ack, plans: dict[bytes, _Plan], found: dict[bytes, DeliveryRow], removed: set[bytes]) -> AckResult:
@@ -145,7 +149,7 @@ def outcome_entries(
         )
         for section in sections
     )
-    base = dict(
+    about = Payload(
         event_id=row.event_id,
         event_type=row.event_type,
         delivery_id=row.delivery_id,
@@ -153,15 +157,10 @@ def outcome_entries(
         sections=decided,
         code=code,
     )
-    ours = context.recorder.about_seat(
-        sender,
-        context.directory.controller(sender.unit),
-        "ACK",
-        Payload(seat_id=sender.seat_id, role=sender.role, counter_role=row.role, **base),
-        at_us,
-    )
+    own = replace(about, seat_id=sender.seat_id, role=sender.role, counter_role=row.role)
+    ours = context.recorder.about_seat(sender, context.directory.controller(sender.unit), "ACK", own, at_us)
     controller = context.directory.controller(row.recipient_unit)
-    payload = Payload(seat_id=recipient.seat_id if recipient else None, role=row.role, counter_role=sender.role, **base)
+    other = replace(about, seat_id=recipient.seat_id if recipient else None, role=row.role, counter_role=sender.role)
     if recipient:
-        return ours, context.recorder.about_seat(recipient, controller, "ACK", payload, at_us)
-    return ours, context.recorder.about_unit(row.recipient_unit, controller, "ACK", payload, at_us)
+        return ours, context.recorder.about_seat(recipient, controller, "ACK", other, at_us)
+    return ours, context.recorder.about_unit(row.recipient_unit, controller, "ACK", other, at_us)

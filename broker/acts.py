@@ -64,7 +64,7 @@ async def consents(context: Context, unit: str, request: ConsentsRequest) -> Con
             answer = await context.store.write(work.withdraw_case if whole else work.record_act)
         except GateMoved:
             continue
-        context.metrics.ledger_write(context.now_us() - started_us)
+        context.metrics.withdrew((context.now_us() - started_us) / 1e6)
         return answer
     raise HandslagError("HS-NOT-RECORDED")
 
@@ -100,7 +100,7 @@ class _Transaction:
         shrunk, counts = self._narrow(rows, [write], bump)
         if act.act == "GRANT":
             introduce_keys(self.context, rows, seat, holders)
-        return self._finish(rows, [write], write, shrunk, counts, bump, cause_act=None)
+        return self._finish(rows, [write], write, shrunk, counts, bump)
 
     def withdraw_case(self, rows: Rows) -> ConsentsAnswer:
         """The person's withdrawal of everything, noted by any seat: on every ledger of the case at once."""
@@ -120,7 +120,7 @@ class _Transaction:
             writes.append(self._append(rows, seat, act, act.to_bytes(), None, (), bump, place))
         shrunk, counts = self._narrow(rows, writes, bump)
         mine = next(write for write in writes if write.seat.seat_id == own.seat_id)
-        return self._finish(rows, writes, mine, shrunk, counts, bump, cause_act=self.request.act)
+        return self._finish(rows, writes, mine, shrunk, counts, bump)
 
     def _append(
         self,
@@ -171,10 +171,9 @@ class _Transaction:
         shrunk: Sequence[Shrunk],
         counts: dict[bytes, tuple[RoleCount, ...]],
         bump: Bump,
-        cause_act: bytes | None,
     ) -> ConsentsAnswer:
         """Entries, recalls and notices, then the answer, all in this transaction."""
-        entries = {write.seat.seat_id: self._entry(write, shrunk, bump, cause_act, mine) for write in writes}
+        entries = {write.seat.seat_id: self._entry(write, shrunk, bump, mine) for write in writes}
         rows.entries.insert(list(entries.values()))
         tell_shrunk(self.context, rows, shrunk, bump.clock_us, "WITHDRAWN")
         others = [write for write in writes if write is not mine]
@@ -194,9 +193,7 @@ class _Transaction:
         rows.units.answer(self.unit, self.request.call_id, request_hash, answer.to_bytes(), bump.clock_us)
         return answer
 
-    def _entry(
-        self, write: _Write, shrunk: Sequence[Shrunk], bump: Bump, cause_act: bytes | None, mine: _Write
-    ) -> SealedEntry:
+    def _entry(self, write: _Write, shrunk: Sequence[Shrunk], bump: Bump, mine: _Write) -> SealedEntry:
         payload = Payload(
             seat_id=write.seat.seat_id,
             role=write.seat.role,

@@ -45,7 +45,7 @@ async def open_case(context: Context, unit: str, request: OpenRequest) -> SeatAn
     hpke_key = checked_hpke(statement, request.statement.hpke_key)
     case_id, seat_id = context.random(16), context.random(16)
     seat = new_seat(context, unit, case_id, seat_id, statement, hpke_key, case_id[0] % BUCKETS, SeatState.ACTIVE)
-    context.recorder.vault.seat(seat_id)  # a key is durable before the entry that uses it
+    context.recorder.seat_keys(seat_id)  # a key is durable before the entry that uses it
 
     def work(rows: Rows) -> SeatAnswer:
         bump = rows.gate.bump(seat.bucket, 1, context.now_us())
@@ -55,7 +55,7 @@ async def open_case(context: Context, unit: str, request: OpenRequest) -> SeatAn
         rows.cases.insert_seat(seat)
         rows.cases.insert_statement(case_id, statement.member, "OPEN", 0, request.statement.to_bytes())
         entry = key_entry(context, seat, request.statement, bump)
-        return seat_answer(context, rows, unit, request, seat, SeatState.ACTIVE, entry, bump)
+        return seat_answer(rows, unit, request, seat, SeatState.ACTIVE, entry, bump)
 
     return await context.store.write(work)
 
@@ -72,7 +72,7 @@ async def accept(context: Context, unit: str, request: AcceptRequest) -> SeatAns
     if sha256(request.hpke_key).digest() != acceptance.hpke_key_hash or acceptance.unit != unit:
         raise HandslagError("HS-KEY-UNTRUSTED")
     seat_id = context.random(16)
-    context.recorder.vault.seat(seat_id)
+    context.recorder.seat_keys(seat_id)
 
     def work(rows: Rows) -> SeatAnswer:
         found = rows.cases.invitation(request.invitation_id)
@@ -105,7 +105,7 @@ async def accept(context: Context, unit: str, request: AcceptRequest) -> SeatAns
         entry = context.recorder.about_seat(
             seat, context.directory.controller(unit), "KEY_STATEMENT", payload, bump.clock_us
         )
-        return seat_answer(context, rows, unit, request, seat, SeatState.ACCEPTED, entry, bump)
+        return seat_answer(rows, unit, request, seat, SeatState.ACCEPTED, entry, bump)
 
     return await context.store.write(work)
 
@@ -126,11 +126,13 @@ async def state(context: Context, unit: str, request: StateRequest) -> SeatAnswe
     if statement.case_tag != lead.case_tag or statement.kind not in {"JOIN", "REMOVE"}:
         raise HandslagError("HS-KEY-UNTRUSTED")
     signed_by(lead.signing_key, request.statement.signature, request.statement.statement)
-    step = _join if statement.kind == "JOIN" else _remove
 
     def work(rows: Rows) -> SeatAnswer:
         bump = rows.gate.bump(lead.bucket, 1, context.now_us())
-        seat = step(context, rows, lead, statement, request.statement, bump)
+        if statement.kind == "JOIN":
+            seat = _join(rows, lead, statement, request.statement)
+        else:
+            seat = _remove(context, rows, lead, statement, bump)
         rows.cases.insert_statement(
             lead.case_id, statement.member, statement.kind, statement.seq, request.statement.to_bytes()
         )
@@ -138,7 +140,7 @@ async def state(context: Context, unit: str, request: StateRequest) -> SeatAnswe
             rows.inbox.put([statement_item(context, rows, to=seat, about=[lead, seat])])
         entry = key_entry(context, lead, request.statement, bump)
         rows.entries.insert([key_entry(context, seat, request.statement, bump)])
-        return seat_answer(context, rows, unit, request, lead, SeatState.ACTIVE, entry, bump)
+        return seat_answer(rows, unit, request, lead, SeatState.ACTIVE, entry, bump)
 
     return await context.store.write(work)
 
@@ -162,14 +164,12 @@ async def close(context: Context, unit: str, request: CloseRequest) -> SeatAnswe
         _close_seat(context, rows, now, bump)
         payload = Payload(seat_id=seat.seat_id, role=seat.role, code="HS-SEAT-CLOSED")
         entry = context.recorder.about_seat(seat, context.directory.controller(unit), "ADMIN", payload, bump.clock_us)
-        return seat_answer(context, rows, unit, request, seat, SeatState.CLOSED, entry, bump)
+        return seat_answer(rows, unit, request, seat, SeatState.CLOSED, entry, bump)
 
     return await context.store.write(work)
 
 
-def _join(
-    context: Context, rows: Rows, lead: SeatRow, statement: MemberStatement, signed: SignedStatement, bump: Bump
-) -> SeatRow:
+def _join(rows: Rows, lead: SeatRow, statement: MemberStatement, signed: SignedStatement) -> SeatRow:
     """The lead vouches for exactly what the invited unit accepted; anything else is refused."""
     invitation = rows.cases.invitation_by_hash(statement.invitation_hash)
     if invitation is None or invitation.state != "ACCEPTED" or invitation.case_id != lead.case_id:
@@ -190,9 +190,7 @@ def _join(
     return seat
 
 
-def _remove(
-    context: Context, rows: Rows, lead: SeatRow, statement: MemberStatement, signed: SignedStatement, bump: Bump
-) -> SeatRow:
+def _remove(context: Context, rows: Rows, lead: SeatRow, statement: MemberStatement, bump: Bump) -> SeatRow:
     """The lead takes a member out; final."""
     seat = next((s for s in rows.cases.of_cases([lead.case_id]) if s.member == statement.member), None)
     if seat is None or seat.seat_id == lead.seat_id:
@@ -291,7 +289,6 @@ _Request = OpenRequest | AcceptRequest | StateRequest | CloseRequest
 
 
 def seat_answer(
-    context: Context,
     rows: Rows,
     unit: str,
     request: _Request,

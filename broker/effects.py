@@ -202,13 +202,12 @@ def _deliver(
     if given:
         delivery_id = context.new_id()
         effects.deliveries.append(
-            delivery_row(context, resolved.waiting, sender, one, delivery_id, holder.unit, holder.seat_id, at_us)
+            delivery_row(resolved.waiting, sender, one, delivery_id, holder.unit, holder.seat_id, at_us)
         )
         effects.sections.extend(section_rows(resolved.waiting, one, delivery_id, holder.seat_id, given))
 
 
 def delivery_row(
-    context: Context,
     waiting: Waiting,
     sender: SeatRow,
     one: Judged,

@@ -160,7 +160,7 @@ def _release(
         return
     delivery_id = context.new_id()
     row = delivery_row(
-        context, resolved.waiting, sender, judged, delivery_id, invitation.unit, None, at_us, invitation.invitation_id
+        resolved.waiting, sender, judged, delivery_id, invitation.unit, None, at_us, invitation.invitation_id
     )
     envelope = InvitationDelivery(
         invitation=request.invitation,

@@ -36,7 +36,7 @@ async def decide_next(context: Context, bucket: int, limit: int = BATCH) -> int:
     end = batch[-1].position + 1
     await context.store.write(lambda rows: _commit(rows, gate, end, at_us, effects))
     await context.stream.trim(bucket, end)
-    context.metrics.batch_done(context.now_us() - started_us, len(batch))
+    context.metrics.batched((context.now_us() - started_us) / 1e6)
     return len(batch)
 
 
@@ -50,7 +50,7 @@ async def decide_alone(context: Context, bucket: int) -> int:
     except GateMoved:
         raise
     except Exception as error:  # noqa: BLE001 - whatever is wrong with this one, it is refused, audited, alarmed
-        context.metrics.failed(type(error).__name__)
+        context.faults(error)
         return await _refuse_first(context, bucket)
 
 

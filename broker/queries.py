@@ -56,7 +56,7 @@ async def audit_fetch(context: Context, unit: str, request: AuditFetchRequest) -
     else:
         entry_id, leaf_hash = before[:16], before[16:]
     limit = max(1, min(request.limit, limits.INBOX_ITEMS))
-    keys = context.recorder.vault.seat(seat.seat_id)
+    keys = context.recorder.seat_keys(seat.seat_id)
     handle = keys.handle(context.recorder.segment)
     found = await context.store.read(lambda rows: rows.entries.of_handles([handle], request.after, limit + 1))
     return AuditPage(

@@ -40,15 +40,14 @@ async def _step(context: Context, bucket: int) -> int:
     try:
         return await decide_next(context, bucket)
     except GateMoved:
-        context.metrics.gate_moved()
         return -1
     except HandslagError as error:
         if error.code == "HS-NOT-RECORDED":  # the engine failed: whether it was written, the gate will tell
             await asyncio.sleep(_IDLE_S)
             return -1
-        context.metrics.failed(error.code)
+        context.faults(error)
     except Exception as error:  # noqa: BLE001 - the batch goes on one by one, the failing one is refused
-        context.metrics.failed(type(error).__name__)
+        context.faults(error)
     try:
         return await decide_alone(context, bucket)
     except GateMoved:
@@ -61,5 +60,5 @@ async def watch_time(context: Context) -> None:
         await sweep(context)
         await lapse(context)
         pending, oldest_us = await context.store.read(lambda rows: rows.deliveries.pending_summary())
-        context.metrics.pending(pending, 0 if oldest_us is None else context.now_us() - oldest_us)
+        context.metrics.pending(pending, 0.0 if oldest_us is None else (context.now_us() - oldest_us) / 1e6)
         await asyncio.sleep(_SWEEP_S)

@@ -28,9 +28,8 @@ def check_act(act: ConsentAct, head: bytes, recorded_at_us: int) -> None:
     if act.act in WIDENING and act.prev != head:
         raise HandslagError("HS-HEAD-STALE")
     if act.effective_at_us is not None and (act.act in WIDENING or act.effective_at_us > recorded_at_us):
-        raise HandslagError(
-            "HS-GRANT-BACKDATED" if act.act in WIDENING else "HS-GRANT-INCOMPLETE", field="effective_at"
-        )
+        code = "HS-GRANT-BACKDATED" if act.act in WIDENING else "HS-GRANT-INCOMPLETE"
+        raise HandslagError(code, field="effective_at")
     if act.act in {"GRANT", "BLOCK"}:
         if act.terms is None:
             raise _incomplete("terms")

@@ -6,6 +6,7 @@ import gzip
 import json
 
 import pytest
+
 from schemas import calls, limits
 from tests.gateway.support import NOTE, UNIT
 
