@@ -124,12 +124,19 @@ def grant_of(act: ConsentAct, event: LedgerEvent, act_hash: bytes) -> Grant:
         units=frozenset(ref.id for ref in terms.recipients if ref.kind == "UNIT"),
         roles=frozenset(ref.id for ref in refs),
         followed=frozenset(ref.id for ref in refs if ref.follows_role),
-        holders=frozenset((ref.id, ref.member) for ref in refs if ref.member is not None),
+        holders=frozenset(held for ref in refs for held in _holders(ref, event)),
         categories=frozenset(terms.categories),
         purposes=frozenset(terms.purposes),
         actions=frozenset(terms.actions),
         fault=_fault(terms, event),
     )
+
+
+def _holders(ref: RecipientRef, event: LedgerEvent) -> list[tuple[str, bytes]]:
+    """Who is meant by a role: the member it names, else whoever the ledger says held it when recorded."""
+    if ref.member is not None:
+        return [(ref.id, ref.member)]
+    return [(holder.role, holder.member) for holder in event.holders if holder.role == ref.id]
 
 
 def _fault(terms: Terms, event: LedgerEvent) -> int:
