@@ -120,7 +120,7 @@ def _terms(ctx: Context, seat: Seat, value: dict[str, Any]) -> Terms:
     until = value.get("valid_until")
     since = value.get("valid_from")
     return Terms(
-        recipients=_recipients(ctx, seat, value["recipients"], must_hold=value["do"] == "grant"),
+        recipients=_recipients(ctx, seat, value["recipients"], widening=value["do"] == "grant"),
         categories=tuple(value["categories"]),
         purposes=tuple(value["purposes"]),
         actions=tuple(value["actions"]),
@@ -137,14 +137,18 @@ def _terms(ctx: Context, seat: Seat, value: dict[str, Any]) -> Terms:
 
 def _scope(ctx: Context, seat: Seat, scope: dict[str, Any]) -> Scope:
     return Scope(
-        recipients=_recipients(ctx, seat, scope["recipients"], must_hold=False),
+        recipients=_recipients(ctx, seat, scope["recipients"], widening=False),
         categories=tuple(scope["categories"]),
         purposes=tuple(scope["purposes"]),
     )
 
 
-def _recipients(ctx: Context, seat: Seat, rows: list[dict[str, Any]], *, must_hold: bool) -> tuple[RecipientRef, ...]:
-    """Whom an act names. A grant to a role names the member that the lead vouches for, never one the broker claims."""
+def _recipients(ctx: Context, seat: Seat, rows: list[dict[str, Any]], *, widening: bool) -> tuple[RecipientRef, ...]:
+    """Whom an act names; a role with the member that the lead vouches for.
+
+    Where this seat knows of none, or the act only narrows, the ledger records who held it; still nothing is ever sealed
+    to a key that does not chain to the pin.
+    """
     refs = []
     for row in rows:
         if row["unit"] is not None:
@@ -152,9 +156,9 @@ def _recipients(ctx: Context, seat: Seat, rows: list[dict[str, Any]], *, must_ho
             continue
         try:
             member: bytes | None = ctx.members(seat).holder(row["role"], ctx.now()).member
-        except HandslagError:
-            if must_hold:
-                raise
+        except HandslagError as error:
+            if widening and error.code != "HS-NO-HOLDER":
+                raise  # disputed or expired: not the moment to widen anything for this role
             member = None
         refs.append(RecipientRef(kind="ROLE", id=row["role"], member=member, follows_role=row["follows_role"]))
     return tuple(refs)

@@ -96,7 +96,7 @@ class Connector:
         return await self.do(do="withdraw", ref=ref, consent=consent, **scope)
 
     async def withdraw_case(self, ref: str, method: str, **when: Any) -> dict[str, Any]:
-        """Record that the person takes everything back, of every discloser; stopped here from this moment, also offline.
+        """The person takes everything back, of every discloser; stopped here from this moment, also offline.
 
         The result's `in_force_everywhere_at` is the second fact: the broker's time.
         """

@@ -41,7 +41,7 @@ def must_wait(ctx: Context, command: commands.AnyCommand) -> bool:
 def submit(ctx: Context, command: commands.AnyCommand, mark: bytes | None = None) -> bytes:
     """Check a command and make it durable with the mark of its file, in one transaction.
 
-    Returns the event id of a message, else the command's id. Raises HandslagError naming the field; nothing is kept then.
+    Returns a message's event id, else the command's id. Raises HandslagError naming the field; nothing is kept then.
     """
     with ctx.spool.transaction():
         if mark is not None:

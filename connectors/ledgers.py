@@ -53,7 +53,7 @@ def take(ctx: Context, seat: Seat, events: Iterable[LedgerEvent]) -> None:
                 if held.head != event.head:
                     raise HandslagError("HS-TRAIL-ROLLBACK", check="ledger")
                 continue
-            linked = head_after(head, event.ledger_seq, event.act, event.recorded_at_us)
+            linked = head_after(head, event.ledger_seq, event.act, event.holders, event.recorded_at_us)
             if event.ledger_seq != seq + 1 or linked != event.head:
                 raise HandslagError("HS-TRAIL-ROLLBACK", check="ledger")
             _check_signed(seat, event)
@@ -118,7 +118,7 @@ def invited(role: str, unit: str) -> Party:
     return Party(role=role, authority=authority_of(unit), unit=unit, member=None, active=False, held=False)
 
 
-def decided(
+def asked(
     ctx: Context,
     seat: Seat,
     to: Party,
@@ -127,13 +127,12 @@ def decided(
     categories: Iterable[str],
     purpose: str,
     action: str,
+    at_us: int,
     public_interest: frozenset[str] = frozenset(),
-) -> Decision:
-    """This sender's own decision, on its own ledger copy, now."""
-    # INVARIANT: test_what_is_not_consented_does_not_leave
-    known = view(ctx, seat)
+) -> DecisionRequest:
+    """The question whether this seat may disclose these categories of the person of the case at a moment."""
     unit = ctx.settings.unit
-    request = DecisionRequest(
+    return DecisionRequest(
         event_type=event_type,
         sender=Party(
             role=seat.role, authority=authority_of(unit), unit=unit, member=seat.member, active=seat.active, held=True
@@ -150,7 +149,34 @@ def decided(
         ),
         purpose=purpose,
         action=action,
+        at_us=at_us,
+    )
+
+
+def decided(
+    ctx: Context,
+    seat: Seat,
+    to: Party,
+    *,
+    event_type: str,
+    categories: Iterable[str],
+    purpose: str,
+    action: str,
+    public_interest: frozenset[str] = frozenset(),
+) -> Decision:
+    """This sender's own decision, on its own ledger copy, now."""
+    # INVARIANT: test_what_is_not_consented_does_not_leave
+    known = view(ctx, seat)
+    request = asked(
+        ctx,
+        seat,
+        to,
+        event_type=event_type,
+        categories=categories,
+        purpose=purpose,
+        action=action,
         # A slow clock must not look at the time before the newest act.
         at_us=max(ctx.now(), known.recorded_at_us),
+        public_interest=public_interest,
     )
     return decide(request, known, ctx.rules)

@@ -20,7 +20,6 @@ ReadPath = Callable[[str], Awaitable[bytes]]
 
 _NOTE = "checkpoint"
 _HALT = "halt"
-_EMPTY = b""
 
 
 class _Missing(Exception):  # noqa: N818 - asks for a tile, reports no fault
@@ -49,10 +48,18 @@ class Witness:
         if halt:
             raise HandslagError(halt.decode())
 
+    @property
+    def stopped(self) -> bool:
+        """Whether a contradiction stopped this connector."""
+        return bool(self._spool.memory.get(_HALT))
+
     def halt(self, code: str, evidence: bytes, now_us: int) -> None:
         """Stop for good, and keep what contradicted the log."""
         with self._spool.transaction():
             self._spool.memory.add_evidence(code, evidence, now_us)
+            error = HandslagError(code)
+            alarm = {"kind": "alarm", "code": code, "sv": error.diagnostics("sv"), "en": error.diagnostics("en")}
+            self._spool.incoming.put(f"alarm-{code.lower()}", "receipts", alarm)
             self._spool.memory.put(_HALT, code.encode())
 
     async def follow(self, note: bytes, fetch: ReadPath, now_us: int) -> Checkpoint:

@@ -92,10 +92,13 @@ class Folder:
 
     def give_out(self) -> int:
         """Write what waits for the agency's system; returns how many files got their names."""
-        items = self._ctx.spool.incoming.to_write()
-        for item in items:
-            self._give(item)
-        return len(items)
+        given = 0
+        for item in self._ctx.spool.incoming.to_write():
+            # A connector that caught the broker lying gives out no content any more, only what says so.
+            if item.folder == "receipts" or not self._ctx.witness.stopped:
+                self._give(item)
+                given += 1
+        return given
 
     def _give(self, item: OutboxItem) -> None:
         # INVARIANT: test_an_output_file_is_given_once

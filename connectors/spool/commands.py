@@ -11,7 +11,7 @@ from schemas.errors import HandslagError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """An accepted command: number, id (16 bytes), handle of the local reference, kind, tries so far, its JSON, its state."""
+    """A command: number, id (16 bytes), handle of the local reference, kind, tries so far, its JSON, its state."""
 
     number: int
     command_id: bytes
