@@ -140,7 +140,7 @@ def show(
     look = Look(seat=seat, ref=ref, purpose=purpose, case_number=case_number, actor=actor)
     ctx, _seat, whole, entry = asyncio.run(_fetched(config, look, "consent show"))
     at, view = _moments(ctx, whole, as_of, known_at)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "consent": shown(grant.consent_id),
             "in_force": grant.start_us <= at < grant.end_us,

@@ -28,6 +28,7 @@ from schemas.identifiers import checked_unit
 from schemas.statements import SignedUnit, UnitEntry
 
 _YEAR_US = 366 * 24 * 3600 * 1_000_000
+_SKEW_US = 60_000_000  # clocks of agency and operator
 _ANSWER = {"certificate_pem", "ca_pem", "broker_url", "origin", "log_key"}
 _ANSWER_BYTES = 256 * 1024
 
@@ -45,8 +46,8 @@ class Unit:
 def initialise(folder: Path, who: Unit, agency_key: Path | None, extra: dict[str, Any]) -> dict[str, str]:
     """Make keys, `request.json` and `connector.toml` in a new folder; returns the paths written, by name.
 
-    `agency_key` is an existing key file of the agency (128 raw bytes), else a new one is drawn. Raises `HS-KEY-FILE` when
-    keys exist already, `HS-IDENTIFIER-INVALID`, `HS-CODE-UNKNOWN`, `HS-CONFIG-INVALID`.
+    `agency_key` is an existing key file of the agency (128 raw bytes), else a new one is drawn. Raises `HS-KEY-FILE`
+    when keys exist already, `HS-IDENTIFIER-INVALID`, `HS-CODE-UNKNOWN`, `HS-CONFIG-INVALID`.
     """
     checked_unit(who.unit)
     for role in who.roles:
@@ -120,7 +121,7 @@ def _entry(who: Unit, keys: UnitKeyPair, agency: UnitKeyPair) -> SignedUnit:
         roles=who.roles,
         signing_key=keys.public.signing,
         hpke_key=keys.public.hpke,
-        valid_from_us=now - 300_000_000 + 1_000_000,
+        valid_from_us=now - _SKEW_US,
         valid_until_us=now + _YEAR_US,
     )
     return trust.signed_unit(entry, agency)
@@ -219,9 +220,7 @@ def verify(config: Path) -> dict[str, str]:
 
 def write_config(path: Path, values: dict[str, Any]) -> None:
     """Write `connector.toml`; strings as TOML basic strings, numbers as they are."""
-    lines = [
-        "# Configuration of one Handslag connector; see docs/connector-quickstart.md. Paths are relative to this file."
-    ]
+    lines = ["# One Handslag connector; see docs/connector-quickstart.md. Paths are relative to this file."]
     lines += [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
     files.write_atomic(path, ("\n".join(lines) + "\n").encode())
 
