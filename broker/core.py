@@ -10,6 +10,7 @@ from broker import acks, acts, cases, handover, invitations, queries, submit
 from broker.admissions import Admission
 from broker.context import Context
 from broker.sealer import Sealer
+from broker.store.port import Rows
 from broker.store.units import UnitRow
 from broker.trail import Trail, Witnessed
 from schemas import limits
@@ -168,7 +169,11 @@ class BrokerCore:
         entry = UnitEntry.from_bytes(admission.entry)
         known = {row.unit: row for row in await self._context.store.read(lambda rows: rows.units.all())}
         before = known.get(admission.unit)
-        if before and not admission.revoked_at_us and before.certificate == admission.certificate_sha256:
+        if admission.revoked_at_us is not None:
+            if before:
+                await self.revoke(admission.unit)
+            return
+        if before and before.certificate == admission.certificate_sha256:
             return
         at_us = self._context.now_us()
         row = UnitRow(
@@ -182,13 +187,38 @@ class BrokerCore:
             hpke_key=entry.hpke_key,
             instance=before.instance if before else 0,
             admitted_at_us=at_us,
-            revoked_at_us=admission.revoked_at_us,
+            revoked_at_us=None,
         )
         recorded = self._context.recorder.about_unit(
-            entry.unit, entry.controller, "ADMIN", Payload(act=admission.entry, act_signature=admission.signature), at_us
+            entry.unit,
+            entry.controller,
+            "ADMIN",
+            Payload(act=admission.entry, act_signature=admission.signature),
+            at_us,
         )
-        await self._context.store.write(lambda rows: (rows.units.put(row), rows.entries.insert([recorded])))
+
+        def work(rows: Rows) -> None:
+            rows.units.put(row)
+            rows.entries.insert([recorded])
+
+        await self._context.store.write(work)
         await self.reload_units()
+
+    async def revoke(self, unit: str) -> bool:
+        """Shut a unit out from now on; returns whether it was admitted. An entry of the operator records it."""
+        at_us = self._context.now_us()
+        controller = self._context.directory.controller(unit)
+        recorded = self._context.recorder.about_unit(unit, controller, "ADMIN", Payload(code="HS-UNIT-UNKNOWN"), at_us)
+
+        def work(rows: Rows) -> bool:
+            revoked = rows.units.revoke(unit, at_us)
+            if revoked:
+                rows.entries.insert([recorded])
+            return revoked
+
+        done = await self._context.store.write(work)
+        await self.reload_units()
+        return done
 
     async def reload_units(self) -> None:
         """Take over the units as they stand in the store."""
@@ -209,5 +239,3 @@ class BrokerCore:
             unit, controller, "REFUSAL", Payload(code=code), self._context.now_us()
         )
         await self._context.store.write(lambda rows: rows.entries.insert([entry]))
-
-

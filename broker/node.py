@@ -7,8 +7,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 from audit.note import Signer
@@ -107,53 +106,44 @@ class Node:
 
 @asynccontextmanager
 async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
-    """Run one node while the block runs: worker, deadlines, sealer, gateway and control socket in one task group."""
-    async with AsyncExitStack() as stack:
-        stack.enter_context(control.sole_node(settings.data_dir))
+    """Run one node while the block runs: worker, deadlines, sealer, gateway and control socket.
+
+    One task group holds the loops: the first that fails ends the node, loudly. Raises `HS-NODE-RUNNING`, and what the
+    keys, the anchor and the sealer refuse.
+    """
+    with control.sole_node(settings.data_dir), ExitStack() as engines:
         migrate(settings.database)
         store = SqliteStore(settings.database)
-        stack.callback(store.close)
+        engines.callback(store.close)
         vault = KeyVault.open(settings.data_dir / "keys.db", settings.root_key_file)
-        stack.callback(vault.close)
-        metrics = Metrics()
-        node = Node(settings, metrics, store, vault)
+        engines.callback(vault.close)
+        node = Node(settings, Metrics(), store, vault)
         core = await node.open_log()
         await node.sealer.start()
-        tasks = await stack.enter_async_context(_group())
-        for task in (
-            work(node.context),
-            watch_time(node.context),
-            node.sealer.run(settings.beat_seconds),
-        ):
-            tasks.append(asyncio.ensure_future(task))
-        serving = await stack.enter_async_context(serve_gateway(core, settings, metrics))
-        await stack.enter_async_context(control.serve_control(settings.data_dir, _commands(core)))
-        yield serving
+        async with asyncio.TaskGroup() as group:
+            loops = [
+                group.create_task(work(node.context)),
+                group.create_task(watch_time(node.context)),
+                group.create_task(node.sealer.run(settings.beat_seconds)),
+            ]
+            async with (
+                serve_gateway(core, settings, node.metrics) as serving,
+                control.serve_control(settings.data_dir, _commands(core)),
+            ):
+                yield serving
+            for loop in loops:
+                loop.cancel()
 
 
 def _commands(core: BrokerCore) -> Mapping[str, control.Handler]:
     """What the operator's commands may ask of the running node."""
 
     async def admit(arguments: Mapping[str, Any]) -> dict[str, Any]:
-        admission = admissions.Admission.from_json(arguments["admission"])
+        admission = admissions.Admission.from_json(arguments)
         await core.admit(admission)
         return {"unit": admission.unit}
 
-    return {"admit": admit, "revoke": admit}
+    async def revoke(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return {"revoked": await core.revoke(str(arguments["unit"]))}
 
-
-@asynccontextmanager
-async def _group() -> AsyncIterator[list[asyncio.Future[None]]]:
-    """Tasks that live as long as the node; the first that fails ends it, loudly."""
-    tasks: list[asyncio.Future[None]] = []
-    try:
-        yield tasks
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def database_of(folder: Path) -> Path:
-    """The SQLite file of a broker's data folder."""
-    return folder / "broker.db"
+    return {"admit": admit, "revoke": revoke}
