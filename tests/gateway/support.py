@@ -11,13 +11,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import NameOID
+
 from broker import pki
 from broker.gateway.server import serve_gateway
 from broker.metrics import Metrics
 from broker.settings import BrokerSettings
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.x509.oid import NameOID
 from schemas import calls
 from schemas.errors import HandslagError
 
@@ -137,9 +138,7 @@ class Pki:
     def client(self, unit: str = UNIT, *, days_ago: int = 0) -> tuple[ssl.SSLContext, bytes]:
         """A client's TLS context and the SHA-256 of its certificate."""
         key = pki.new_key()
-        certificate = pki.client_certificate(
-            self.authority, csr(key, unit), unit, self.now - timedelta(days=days_ago)
-        )
+        certificate = pki.client_certificate(self.authority, csr(key, unit), unit, self.now - timedelta(days=days_ago))
         chain = self.folder / f"{certificate.serial_number}.pem"
         chain.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + pki.key_pem(key))
         der = certificate.public_bytes(serialization.Encoding.DER)

@@ -6,6 +6,7 @@ import logging
 import re
 
 import pytest
+
 from broker import logs
 from broker.gateway import calls as table
 from broker.gateway.problems import problem
@@ -99,7 +100,9 @@ def test_a_foreign_log_record_loses_its_text():
     assert json.loads(stream.getvalue())["exception"] == "ValueError"
 
 
-@pytest.mark.parametrize(("method", "path"), [("POST", "/v1/nothing"), ("GET", "/v1/submissions"), ("PUT", "/v1/units")])
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/v1/nothing"), ("GET", "/v1/submissions"), ("PUT", "/v1/units")]
+)
 async def test_an_unknown_call_has_the_one_shape(line, method, path):
     async with line.session.request(method, line.url + path, headers={"Handslag-Instance": "1"}) as answer:
         assert (answer.status, (await answer.json(content_type=None))["code"]) == (404, "HS-CALL-UNKNOWN")

@@ -4,8 +4,9 @@ import asyncio
 import re
 
 import pytest
-from broker.metrics import LABELS, Metrics
 from prometheus_client.parser import text_string_to_metric_families
+
+from broker.metrics import LABELS, Metrics
 from schemas.codes import Outcome
 from schemas.errors import HandslagError
 from tests.gateway.support import UNIT

@@ -5,9 +5,10 @@ import ssl
 
 import aiohttp
 import pytest
+from cryptography.hazmat.primitives import serialization
+
 from broker import pki
 from broker.gateway import tls
-from cryptography.hazmat.primitives import serialization
 from schemas.errors import HandslagError
 from tests.gateway.support import NOTE, UNIT, Pki, csr, settings_for, usual
 
