@@ -52,16 +52,18 @@ class EntryRows:
         )
         return [tuple(row) for row in rows]
 
-    def unsealed(self) -> list[tuple[int, bytes]]:
-        """(number, leaf hash) of every entry that has no leaf yet, oldest first.
+    def unsealed(self, floor: int = 0, limit: int | None = None) -> list[tuple[int, bytes]]:
+        """(number, leaf hash) of the entries above number `floor` that have no leaf yet, oldest first.
 
-        Asked for by absence, not by `number > last`: an entry that commits late has a low number.
+        Asked for by absence: an entry that commits late has a low number. `floor` is a number up to which *every*
+        number has its leaf (`LogRows.sealed_floor`); without one, each beat would read the whole trail.
         """
         rows = self._c.execute(
             select(entry.c.number, entry.c.leaf_hash)
             .outerjoin(leaf, leaf.c.entry_number == entry.c.number)
-            .where(leaf.c.idx.is_(None))
+            .where(entry.c.number > floor, leaf.c.idx.is_(None))
             .order_by(entry.c.number)
+            .limit(limit)
         )
         return [(row.number, row.leaf_hash) for row in rows]
 

@@ -51,6 +51,13 @@ class Store(Protocol):
         """Run `query` on one snapshot of committed data."""
         ...
 
+    def truncate_wal(self) -> int:
+        """Fold what the engine keeps beside its file into it, without making writers wait; returns its size in bytes.
+
+        Blocks on the disk. 0 where an engine has no such file.
+        """
+        ...
+
     def close(self) -> None:
         """Commit what waits and release the engine."""
         ...

@@ -25,6 +25,8 @@ from schemas.errors import HandslagError
 T = TypeVar("T")
 _GROUP = 256  # units of work in one commit; beyond it the wait of the first outgrows what one fsync costs
 _READERS = 4
+_WAIT_MS = 5000  # for a lock that another connection holds
+_TRUNCATE_WAIT_MS = 20  # a withdrawal is answered within 100 ms, also while the WAL is being emptied
 _Job = tuple[Callable[[Rows], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop]
 
 
@@ -34,7 +36,7 @@ def engine_for(path: Path) -> Engine:
         f"sqlite:///{path}",
         poolclass=QueuePool,
         pool_size=_READERS + 1,
-        connect_args={"isolation_level": None, "check_same_thread": False, "timeout": 5.0},
+        connect_args={"isolation_level": None, "check_same_thread": False, "timeout": _WAIT_MS / 1000},
         isolation_level="AUTOCOMMIT",
     )
 
@@ -91,11 +93,21 @@ class SqliteStore:
         self._engine.dispose()
 
     def truncate_wal(self) -> int:
-        """Move the WAL into the database file; returns the size of the WAL file in bytes before."""
+        """Move the WAL into the database file; returns the size of the WAL file in bytes before.
+
+        While a reader keeps an old snapshot the WAL stays; the next call tries again.
+        """
         wal = self.path.with_name(self.path.name + "-wal")
         size = wal.stat().st_size if wal.exists() else 0
-        with self._engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        with contextlib.suppress(SQLAlchemyError), self._engine.connect() as connection:
+            # PASSIVE copies without a lock; TRUNCATE then has little to do while it holds the write lock, and with the
+            # usual timeout it would hold it for as long as it waits for readers.
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={_TRUNCATE_WAIT_MS}")
+            try:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                connection.exec_driver_sql(f"PRAGMA busy_timeout={_WAIT_MS}")
         return size
 
     def _write_loop(self) -> None:

@@ -1,0 +1,237 @@
+"""The seat-key file `keys.db`: the secret under which a seat's audit entries can be read, one row each, wrapped.
+
+A file of its own, because SQLite does not commit two files together: a key is durable *before* the entry that uses it,
+so a crash leaves at most a key without entries. What is stored is AES key wrap (RFC 3394) under a key derived from the
+KEK of an epoch and the owner, so that two rows that change places do not open.
+
+`secure_delete` is on and asserted: without it (and a truncated WAL) a deleted key stays in the file. Erasure itself
+does not exist yet and is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
+
+from audit.vault import SK_BYTES, SeatKeys
+from broker.store import rootkey
+from broker.store.rootkey import RootKey
+from schemas.errors import HandslagError
+
+CACHED = 10_000
+"""Opened keys held in memory: some three megabytes, more seats than a node serves in an hour."""
+
+
+class OwnerKind(StrEnum):
+    """Whose key a row is: a seat (16-byte id), a unit (its code as UTF-8) or the operator (empty id)."""
+
+    SEAT = "SEAT"
+    UNIT = "UNIT"
+    OPERATOR = "OPERATOR"
+
+
+METADATA = sa.MetaData()
+SEAT_KEY = sa.Table(
+    "seat_key",
+    METADATA,
+    sa.Column("owner_kind", sa.String, primary_key=True),
+    sa.Column("owner_id", sa.LargeBinary, primary_key=True),
+    sa.Column("epoch", sa.Integer, nullable=False),
+    sa.Column("wrapped", sa.LargeBinary, nullable=False),
+)
+
+_PRAGMAS = (
+    ("journal_mode", "WAL", "wal"),
+    ("synchronous", "FULL", 2),
+    ("secure_delete", "ON", 1),
+    # Pages of keys must not be spilled to a file in a directory for temporary things.
+    ("temp_store", "MEMORY", 2),
+    ("busy_timeout", "5000", 5000),
+)
+
+
+class KeyVault:
+    """The open key file. Safe to call from several threads; one process opens it."""
+
+    def __init__(self, engine: sa.Engine, connection: sa.Connection, root: RootKey, cached: int) -> None:
+        """Take what `open` made."""
+        self._engine = engine
+        self._connection = connection
+        self._root = root
+        self._cached = cached
+        self._cache: OrderedDict[tuple[OwnerKind, bytes], SeatKeys] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, path: Path, root_key_path: Path, *, cached: int = CACHED) -> Self:
+        """Open the key file, or create it and its root key when *neither* exists yet.
+
+        A file whose root key is gone, or a root key whose file is gone, is refused with HS-KEYS-INCOMPLETE: a new
+        one would make everything written so far unreadable. Raises also HS-KEYS-EXPOSED (mode wider than 0600)
+        and HS-KEYS-UNREADABLE (`part` names what: root, file, epoch, key, store, or a SQLite setting).
+        """
+        # INVARIANT: test_a_lost_half_is_never_made_anew
+        if rootkey.exists(root_key_path) and not path.exists():
+            raise HandslagError("HS-KEYS-INCOMPLETE", missing="keys")
+        _touch_private(path)
+        engine = _engine(path)
+        try:
+            connection = engine.connect()
+            METADATA.create_all(connection)
+            used = connection.execute(sa.select(sa.func.count()).select_from(SEAT_KEY)).scalar_one()
+            connection.commit()
+            root = _root(root_key_path, used=bool(used))
+            vault = cls(engine, connection, root, cached)
+            # The operator's key is the first row and tells a wrong root key before anything rests on it.
+            vault.operator()
+        except sa.exc.SQLAlchemyError:
+            engine.dispose()
+            raise HandslagError("HS-KEYS-UNREADABLE", part="store") from None
+        except HandslagError:
+            engine.dispose()
+            raise
+        return vault
+
+    def close(self) -> None:
+        """Forget the opened keys and close the file."""
+        with self._lock:
+            self._cache.clear()
+            self._connection.close()
+            self._engine.dispose()
+
+    def create(self, kind: str, owner_id: bytes) -> SeatKeys:
+        """Return the owner's keys, new ones unless they exist; durable before this returns.
+
+        Repeating it after an unknown result is safe. Raises HS-IDENTIFIER-INVALID, HS-KEYS-UNREADABLE.
+        """
+        # INVARIANT: test_a_key_is_durable_before_create_returns
+        owner = _owner(kind, owner_id)
+        with self._lock:
+            found = self._read(owner)
+            if found is not None:
+                return found
+            keys = SeatKeys(os.urandom(SK_BYTES))
+            epoch = self._root.epoch
+            wrapped = aes_key_wrap(_wrapping_key(self._root.kek(epoch), owner), keys.sk)
+            row = {"owner_kind": owner[0].value, "owner_id": owner[1], "epoch": epoch, "wrapped": wrapped}
+            try:
+                with self._connection.begin():
+                    self._connection.execute(SEAT_KEY.insert(), row)
+            except sa.exc.SQLAlchemyError:
+                raise HandslagError("HS-KEYS-UNREADABLE", part="store") from None
+            self._remember(owner, keys)
+            return keys
+
+    def get(self, kind: str, owner_id: bytes) -> SeatKeys | None:
+        """Return the owner's keys, or None when there are none (any more).
+
+        Raises HS-IDENTIFIER-INVALID, HS-KEYS-UNREADABLE for a row that does not open.
+        """
+        owner = _owner(kind, owner_id)
+        with self._lock:
+            return self._read(owner)
+
+    def operator(self) -> SeatKeys:
+        """Return the operator's own keys, under which beats and administrative entries are sealed."""
+        return self.create(OwnerKind.OPERATOR, b"")
+
+    def erase(self, kind: str, owner_id: bytes) -> None:
+        """Destroy an owner's keys: not built yet, always raises HS-NOT-YET."""
+        _owner(kind, owner_id)
+        raise HandslagError("HS-NOT-YET", part="erase")
+
+    def _read(self, owner: tuple[OwnerKind, bytes]) -> SeatKeys | None:
+        keys = self._cache.get(owner)
+        if keys is not None:
+            self._cache.move_to_end(owner)
+            return keys
+        query = sa.select(SEAT_KEY.c.epoch, SEAT_KEY.c.wrapped).where(
+            SEAT_KEY.c.owner_kind == owner[0].value, SEAT_KEY.c.owner_id == owner[1]
+        )
+        try:
+            with self._connection.begin():
+                row = self._connection.execute(query).one_or_none()
+        except sa.exc.SQLAlchemyError:
+            raise HandslagError("HS-KEYS-UNREADABLE", part="store") from None
+        if row is None:
+            return None
+        try:
+            keys = SeatKeys(aes_key_unwrap(_wrapping_key(self._root.kek(row.epoch), owner), row.wrapped))
+        except (InvalidUnwrap, ValueError):
+            raise HandslagError("HS-KEYS-UNREADABLE", part="key") from None
+        self._remember(owner, keys)
+        return keys
+
+    def _remember(self, owner: tuple[OwnerKind, bytes], keys: SeatKeys) -> None:
+        self._cache[owner] = keys
+        if len(self._cache) > self._cached:
+            self._cache.popitem(last=False)
+
+
+def _owner(kind: str, owner_id: bytes) -> tuple[OwnerKind, bytes]:
+    try:
+        known = OwnerKind(kind)
+    except ValueError:
+        raise HandslagError("HS-IDENTIFIER-INVALID", field="owner_kind") from None
+    shaped = {
+        OwnerKind.SEAT: len(owner_id) == 16,
+        OwnerKind.UNIT: 0 < len(owner_id) <= 64,
+        OwnerKind.OPERATOR: not owner_id,
+    }
+    if not shaped[known]:
+        raise HandslagError("HS-IDENTIFIER-INVALID", field="owner_id")
+    return known, owner_id
+
+
+def _wrapping_key(kek: bytes, owner: tuple[OwnerKind, bytes]) -> bytes:
+    """Bind the wrap to its row: RFC 3394 has no place for associated data."""
+    # INVARIANT: test_two_rows_that_change_places_do_not_open
+    info = b"HS1 seat key wrap\x00" + owner[0].value.encode() + b"\x00" + owner[1]
+    return HKDF(algorithm=SHA256(), length=rootkey.KEK_BYTES, salt=None, info=info).derive(kek)
+
+
+def _root(path: Path, *, used: bool) -> RootKey:
+    """Return the root key; a new one only for a key file that has never held a key."""
+    if rootkey.exists(path):
+        return rootkey.load(path)
+    if used:
+        raise HandslagError("HS-KEYS-INCOMPLETE", missing="root")
+    return rootkey.create(path)
+
+
+def _touch_private(path: Path) -> None:
+    """Make sure the file exists for its owner alone: SQLite gives WAL and shared memory the same mode."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError:
+        raise HandslagError("HS-KEYS-UNREADABLE", part="file") from None
+    rootkey.require_private(path)
+
+
+def _engine(path: Path) -> sa.Engine:
+    engine = sa.create_engine(
+        f"sqlite:///{path}", poolclass=sa.pool.NullPool, connect_args={"check_same_thread": False}
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _settle(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        for name, value, expected in _PRAGMAS:
+            connection.execute(f"PRAGMA {name}={value}")
+            if connection.execute(f"PRAGMA {name}").fetchone()[0] != expected:
+                raise HandslagError("HS-KEYS-UNREADABLE", part=name)
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
