@@ -151,8 +151,18 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(usage.exit_code)
     except click.Abort:
         sys.exit(1)
+    except Exception as fault:  # noqa: BLE001 - the outermost door: a traceback would quote what the program held
+        sys.exit(_failed(HandslagError("HS-FAULT", exception=type(fault).__name__, at=_place(fault)), argv))
     # Without standalone mode click hands back the code of `ctx.exit` instead of leaving.
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _place(fault: BaseException) -> str:
+    """Module and line where a fault arose, and nothing of what was there."""
+    trace = fault.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "unknown" if trace is None else f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}"
 
 
 def _failed(error: Any, argv: list[str]) -> int:

@@ -332,17 +332,17 @@ BLOCKED = """
 import sys
 class Blocker:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {names}:
-            raise ModuleNotFoundError(name, name=name)
+        if name in {names}:
+            raise {fault}
 sys.meta_path.insert(0, Blocker())
 import handslag
 handslag.main({arguments})
 """
 
 
-def without(names, *arguments):
+def without(names, *arguments, fault="ModuleNotFoundError(name, name=name)"):
     """The command line in a process that cannot import `names`."""
-    code = BLOCKED.format(names=set(names), arguments=list(arguments))
+    code = BLOCKED.format(names=list(names), arguments=list(arguments), fault=fault)
     done = subprocess.run(
         [sys.executable, "-c", code],
         check=False,
@@ -364,7 +364,7 @@ def test_a_connector_only_installation_still_starts():
         assert (code, out, len(err.splitlines())) == (1, "", 1)
         assert err.startswith("HS-PARTS-MISSING")
     # positive control: the same words get further with the parts in place
-    assert "HS-SETTINGS-INVALID" in without((), "agency", "status")[2]
+    assert "HS-SETTINGS-INVALID" in without([], "agency", "status")[2]
 
 
 def test_the_front_door_loads_no_library_of_the_broker():
@@ -390,9 +390,17 @@ def test_a_foreign_package_of_the_same_name_is_refused(tmp_path):
     assert str(tmp_path) not in done.stderr
 
 
+def test_an_unforeseen_fault_is_told_without_its_text():
+    code, out, err = without(["broker.cli"], "config", "check", fault='RuntimeError("19121212-1212")')
+    assert (code, out, len(err.splitlines())) == (1, "", 1)
+    assert err.startswith("HS-FAULT")
+    assert "exception: RuntimeError" in err
+    assert "1912" not in err
+
+
 def test_help_is_quick():
     started = time.monotonic()
-    assert without((), "--help")[0] == 0
+    assert without([], "--help")[0] == 0
     assert time.monotonic() - started < 5  # a process of its own on a busy machine; 0.3 s alone
 
 
