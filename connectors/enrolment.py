@@ -193,10 +193,11 @@ def _listed(file: Path) -> trust.TrustList:
 
 
 def verify(config: Path) -> dict[str, str]:
-    """Check everything that can be checked without the broker; returns what was found, by name. Raises HandslagError."""
+    """Check all that can be checked without the broker; returns what was found, by name. Raises HandslagError."""
     current = configuration.load(config)
     for name in ("data_dir", "keys_dir"):
         files.private_folder(getattr(current, name), name)
+    files.private_folder(current.folder, "folder")
     for name in ("in", "out", "receipts"):
         files.private_folder(current.folder / name, f"folder {name}")
     DataKey.load(current.data_key)
