@@ -31,6 +31,7 @@ class Context:
     metrics: Metrics
     now_us: Callable[[], int]
     random: Callable[[int], bytes]
+    faults: Callable[[BaseException], None]
     lease_us: int
 
     def new_id(self) -> bytes:

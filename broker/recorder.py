@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from audit.entry import OPERATOR, Draft, SealedEntry, seal
+from audit.vault import SeatKeys
 from broker.store.cases import SeatRow
-from broker.store.keys import KeyVault
+from broker.store.keys import KeyVault, OwnerKind
 from schemas.identifiers import uuid7
 from schemas.trail import Beat, Payload
 
@@ -18,6 +19,13 @@ class Recorder:
         self.vault = vault
         self._random = random
         self.segment = segment
+
+    def seat_keys(self, seat_id: bytes) -> SeatKeys:
+        """The keys of a seat, durable before they are returned for the first time."""
+        return self._keys(OwnerKind.SEAT, seat_id)
+
+    def _keys(self, kind: OwnerKind, owner: bytes) -> SeatKeys:
+        return self.vault.get(kind, owner) or self.vault.create(kind, owner)
 
     def about_seat(
         self,
@@ -41,7 +49,7 @@ class Recorder:
             reason_class=reason_class,
             cause=cause,
         )
-        keys = self.vault.seat(seat.seat_id)
+        keys = self.seat_keys(seat.seat_id)
         return seal(draft, entry_id=self._id(at_us), salt=self._random(16), at_us=at_us, keys=keys,
                     segment=self.segment, random_handle=None)  # fmt: skip
 
@@ -58,7 +66,7 @@ class Recorder:
     ) -> SealedEntry:
         """An entry about a unit that holds no seat in what it is about; its handle is random."""
         draft = Draft(operation=operation, owner=controller, payload=payload, outcome=outcome, cause=cause)
-        keys = self.vault.unit(unit)
+        keys = self._keys(OwnerKind.UNIT, unit.encode())
         return seal(draft, entry_id=self._id(at_us), salt=self._random(16), at_us=at_us, keys=keys,
                     segment=self.segment, random_handle=self._random(16))  # fmt: skip
 

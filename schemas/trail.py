@@ -80,13 +80,13 @@ class Payload(Record):
     purpose: str | None = None
     action: str | None = None
     basis: str | None = None
-    sections: tuple[DecidedSection, ...]
+    sections: tuple[DecidedSection, ...] = ()
     rules_hash: bytes | None = None
     ledger_seq: int | None = None
     decided_at_us: int | None = None
     act: bytes | None = None
     act_signature: bytes | None = None
-    affected: tuple[AffectedDelivery, ...]
+    affected: tuple[AffectedDelivery, ...] = ()
     recipient_sealed: bytes | None = None
     recipient_own: bytes | None = None
     evidence: Evidence | None = None

@@ -1,1 +1,1 @@
-"""The HTTP calls of /v1, one file a group."""
+"""The HTTP calls of /v1: who calls, what may come in, which method of the core answers, how a refusal looks."""

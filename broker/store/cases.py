@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, Select, insert, select, update
 
@@ -54,7 +55,7 @@ class InvitationRow:
     seat_id: bytes | None
 
 
-def _seats() -> Select[tuple[object, ...]]:
+def _seats() -> Select[Any]:
     return select(seat, case.c.case_tag).join(case, case.c.case_id == seat.c.case_id)
 
 

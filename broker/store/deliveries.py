@@ -174,14 +174,16 @@ class DeliveryRows:
         """PENDING and HANDED deliveries to these seats, locked, by delivery id."""
         return self._open(delivery.c.recipient_seat.in_(list(seat_ids)))
 
-    def acked_of_senders(self, seat_ids: Iterable[bytes]) -> list[tuple[bytes, bytes, str]]:
-        """(sender seat, delivery id, role) of acknowledged deliveries, for the counts of a withdrawal."""
+    def acked_of_senders(self, seat_ids: Iterable[bytes]) -> list[tuple[DeliveryRow, tuple[SectionRow, ...]]]:
+        """Acknowledged deliveries of these disclosers with their sections, for what a withdrawal cannot take back."""
         rows = self._c.execute(
-            select(delivery.c.sender_seat, delivery.c.delivery_id, delivery.c.role).where(
+            select(delivery).where(
                 delivery.c.sender_seat.in_(list(seat_ids)), delivery.c.state == DeliveryState.ACKED.value
             )
         )
-        return [(row.sender_seat, row.delivery_id, row.role) for row in rows]
+        acked = [DeliveryRow(*row) for row in rows]
+        sections = self.sections([row.delivery_id for row in acked])
+        return [(row, tuple(sections[row.delivery_id])) for row in acked]
 
     def _open(self, condition: ColumnElement[bool]) -> list[DeliveryRow]:
         rows = self._c.execute(

@@ -37,6 +37,11 @@ class InboxRows:
                 ],
             )
 
+    def any(self, unit: str, now_us: int) -> bool:
+        """Whether something waits for a unit; only a look, so that an idle beat writes nothing."""
+        query = select(item.c.number).where(item.c.unit == unit, item.c.lease_until_us <= now_us).limit(1)
+        return self._c.execute(query).first() is not None
+
     def lease(self, unit: str, limit: int, now_us: int, until_us: int) -> list[Item]:
         """Items of a unit that nobody holds a lease on, oldest first, leased until `until_us`."""
         rows = self._c.execute(

@@ -1,0 +1,166 @@
+"""Acknowledgements and rejections: the last word of the recipient about a delivery."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from audit.entry import SealedEntry
+from broker.context import Context
+from broker.store.cases import SeatRow
+from broker.store.deliveries import DeliveryRow, SectionRow
+from broker.store.inbox import Item
+from broker.store.port import Rows
+from schemas import limits
+from schemas.calls import Ack, AckAnswer, AckRequest, AckResult
+from schemas.codes import DELIVERY_TRANSITIONS, DeliveryState
+from schemas.errors import HandslagError, registry
+from schemas.inbox import Notice
+from schemas.trail import DecidedSection, Payload
+
+_RETRIES = 5  # a withdrawal or a second hand-over may change a row between reading and writing; each makes progress
+_VERDICTS = {"ACK": DeliveryState.ACKED, "REJECT": DeliveryState.REJECTED}
+
+
+class RowMoved(Exception):  # noqa: N818 - an answer, not a fault: read the rows again
+    """A delivery changed between reading and writing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What one ack does: the row as read, its new state, both entries, the sender's notice."""
+
+    row: DeliveryRow
+    state: DeliveryState
+    ours: SealedEntry
+    theirs: SealedEntry
+    notice: Item
+
+
+async def ack(context: Context, unit: str, request: AckRequest) -> AckAnswer:
+    """Answer `POST /v1/inbox:ack`. Repeating an ack gets the same answer; acknowledged content is deleted."""
+    if len(request.acks) > limits.INBOX_ITEMS:
+        raise HandslagError("HS-TOO-LARGE", limit=limits.INBOX_ITEMS)
+    if any(one.verdict not in _VERDICTS or (one.code and one.code not in registry()) for one in request.acks):
+        raise HandslagError("HS-CODE-UNKNOWN", field="verdict")
+    for _ in range(_RETRIES):
+        try:
+            return await _once(context, unit, request.acks)
+        except RowMoved:
+            continue
+    raise HandslagError("HS-NOT-RECORDED")
+
+
+async def _once(context: Context, unit: str, acks: Sequence[Ack]) -> AckAnswer:
+    ids = [one.item_id for one in acks]
+    at_us = context.now_us()
+
+    def look(rows: Rows) -> tuple[dict[bytes, DeliveryRow], dict[bytes, list[SectionRow]], dict[bytes, SeatRow]]:
+        found = {key: row for key, row in rows.deliveries.get(ids).items() if row.recipient_unit == unit}
+        seats = {row.sender_seat for row in found.values()} | {
+            row.recipient_seat for row in found.values() if row.recipient_seat
+        }
+        return found, rows.deliveries.sections(found), rows.cases.seats(seats)
+
+    found, sections, seats = await context.store.read(look)
+    plans = {
+        one.item_id: _plan(context, one, found[one.item_id], sections[one.item_id], seats, at_us)
+        for one in acks
+        if one.item_id in found and _may(found[one.item_id], _VERDICTS[one.verdict])
+    }
+
+    def work(rows: Rows) -> set[bytes]:
+        now = rows.deliveries.get(plans)
+        for delivery_id, plan in sorted(plans.items()):
+            if now[delivery_id].row_version != plan.row.row_version:
+                raise RowMoved
+            rows.deliveries.move(plan.row, plan.state)
+            rows.deliveries.note_ack(delivery_id, plan.theirs.entry_id, plan.theirs.leaf_hash)
+        rows.entries.insert([entry for plan in plans.values() for entry in (plan.ours, plan.theirs)])
+        rows.inbox.put([plan.notice for plan in plans.values()])
+        return rows.inbox.remove(unit, [i for i in ids if i not in found])
+
+    removed = await context.store.write(work)
+    for plan in plans.values():
+        context.metrics.acknowledged(rejected=plan.state is DeliveryState.REJECTED)
+    return AckAnswer(results=tuple(_result(one, plans, found, removed) for one in acks))
+
+
+def _may(row: DeliveryRow, to: DeliveryState) -> bool:
+    return to in DELIVERY_TRANSITIONS[DeliveryState(row.state)]
+
+
+def _result(one: Ack, plans: dict[bytes, _Plan], found: dict[bytes, DeliveryRow], removed: set[bytes]) -> AckResult:
+    plan, row = plans.get(one.item_id), found.get(one.item_id)
+    if plan is not None:
+        return AckResult(item_id=one.item_id, entry_id=plan.theirs.entry_id, leaf_hash=plan.theirs.leaf_hash)
+    if row is not None and _VERDICTS[one.verdict] == row.state:
+        return AckResult(item_id=one.item_id, entry_id=row.ack_entry, leaf_hash=row.ack_leaf)
+    if row is not None:
+        return AckResult(item_id=one.item_id, code="HS-STATE-INVALID")
+    # an item acknowledged before is gone: saying so again does no harm and tells nothing
+    return AckResult(item_id=one.item_id, code=None if one.item_id in removed else "HS-ITEM-GONE")
+
+
+def _plan(
+    context: Context,
+    one: Ack,
+    row: DeliveryRow,
+    sections: Sequence[SectionRow],
+    seats: dict[bytes, SeatRow],
+    at_us: int,
+) -> _Plan:
+    ours, theirs = outcome_entries(context, row, sections, seats, at_us, one.code)
+    notice = Notice(
+        seat_id=row.sender_seat,
+        code="delivery_acknowledged" if one.verdict == "ACK" else "delivery_rejected",
+        event_id=row.event_id,
+        role=row.role,
+        categories=tuple(sorted(section.category for section in sections)),
+        detail=one.code,
+        at_us=at_us,
+        entry_id=ours.entry_id,
+        leaf_hash=ours.leaf_hash,
+    )
+    item = Item(context.new_id(), row.sender_unit, "NOTICE", notice.to_bytes())
+    return _Plan(row, _VERDICTS[one.verdict], ours, theirs, item)
+
+
+def outcome_entries(
+    context: Context,
+    row: DeliveryRow,
+    sections: Sequence[SectionRow],
+    seats: dict[bytes, SeatRow],
+    at_us: int,
+    code: str | None,
+) -> tuple[SealedEntry, SealedEntry]:
+    """The ACK entries of a delivery's end or recall, for the discloser and for the recipient."""
+    sender = seats[row.sender_seat]
+    recipient = seats.get(row.recipient_seat) if row.recipient_seat else None
+    decided = tuple(
+        DecidedSection(
+            category=section.category,
+            persons=(0,),
+            released=True,
+            reasons=(),
+            grants=(),
+            public_interest_released=section.public_interest_released,
+            sender_withheld=False,
+        )
+        for section in sections
+    )
+    about = Payload(
+        event_id=row.event_id,
+        event_type=row.event_type,
+        delivery_id=row.delivery_id,
+        hand_number=row.hand_number,
+        sections=decided,
+        code=code,
+    )
+    own = replace(about, seat_id=sender.seat_id, role=sender.role, counter_role=row.role)
+    ours = context.recorder.about_seat(sender, context.directory.controller(sender.unit), "ACK", own, at_us)
+    controller = context.directory.controller(row.recipient_unit)
+    other = replace(about, seat_id=recipient.seat_id if recipient else None, role=row.role, counter_role=sender.role)
+    if recipient:
+        return ours, context.recorder.about_seat(recipient, controller, "ACK", other, at_us)
+    return ours, context.recorder.about_unit(row.recipient_unit, controller, "ACK", other, at_us)

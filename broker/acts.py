@@ -1,0 +1,357 @@
+"""Consent calls: every ledger write, in its order.
+
+Bump the gate, append the acts, look at what is open, decide it anew, shrink it, count, record, answer: one
+transaction, and the answer after COMMIT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from audit.entry import SealedEntry
+from broker.acks import outcome_entries
+from broker.calls import answered, signed_by
+from broker.context import Context
+from broker.narrowing import Shrunk, shrink
+from broker.store.cases import SeatRow
+from broker.store.deliveries import DeliveryRow, SectionRow
+from broker.store.gate import Bump, GateMoved
+from broker.store.inbox import Item
+from broker.store.port import Rows
+from broker.visibility import introduce_keys
+from consent.admission import check_act
+from consent.ledger import LedgerView
+from schemas import codec
+from schemas.acts import CaseWithdrawal, ConsentAct, HeadLink, Holder, LedgerEvent
+from schemas.calls import ConsentsAnswer, ConsentsRequest
+from schemas.codes import DeliveryState, SeatState
+from schemas.errors import HandslagError
+from schemas.identifiers import ZERO16, ZERO32
+from schemas.inbox import AffectedDelivery, LedgerNotice, Notice, Recall, RoleCount
+from schemas.trail import Payload
+
+_RETRIES = 20  # a case-wide withdrawal reads its seats first; a seat that joins between makes it look again
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """One act on one seat's ledger, as recorded, with the seat after it."""
+
+    seat: SeatRow
+    act: ConsentAct
+    event: LedgerEvent
+    view: LedgerView
+
+
+async def consents(context: Context, unit: str, request: ConsentsRequest) -> ConsentsAnswer:
+    """Answer `POST /v1/consents`: one act of the caller's seat, or the person's withdrawal of everything.
+
+    Raises the codes of `check_act`, `HS-SEAT-UNKNOWN`, `HS-SIGNATURE-INVALID`, `HS-NO-HOLDER`,
+    `HS-RECIPIENT-CHANGED`, `HS-CALL-CHANGED`, `HS-NOT-RECORDED`.
+    """
+    started_us = context.now_us()
+    if (before := await answered(context, unit, request)) is not None:
+        return ConsentsAnswer.from_bytes(before)
+    seat = await own_seat(context, unit, request.seat_id)
+    whole = codec.name_of(request.act) == CaseWithdrawal.SCHEMA
+    signed_by(seat.signing_key, request.signature, request.act)
+    for _ in range(_RETRIES):
+        count = len(await context.store.read(lambda rows: rows.cases.of_cases([seat.case_id]))) if whole else 1
+        try:
+            work = _Transaction(context, unit, request, seat, count)
+            answer = await context.store.write(work.withdraw_case if whole else work.record_act)
+        except GateMoved:
+            continue
+        context.metrics.withdrew((context.now_us() - started_us) / 1e6)
+        return answer
+    raise HandslagError("HS-NOT-RECORDED")
+
+
+async def own_seat(context: Context, unit: str, seat_id: bytes) -> SeatRow:
+    """The caller's open seat; closed, unknown and foreign seats raise `HS-SEAT-UNKNOWN` alike."""
+    seat = await context.store.read(lambda rows: rows.cases.seat(seat_id))
+    if seat is None or seat.unit != unit or seat.state == SeatState.CLOSED:
+        raise HandslagError("HS-SEAT-UNKNOWN")
+    return seat
+
+
+class _Transaction:
+    """The body of one ledger write; runs on the store's writer."""
+
+    def __init__(self, context: Context, unit: str, request: ConsentsRequest, seat: SeatRow, count: int) -> None:
+        self.context = context
+        self.unit = unit
+        self.request = request
+        self.seat = seat
+        self.count = count
+
+    def record_act(self, rows: Rows) -> ConsentsAnswer:
+        """One act of the discloser's own seat."""
+        bump = rows.gate.bump(self.seat.bucket, 1, self.context.now_us())
+        seat = _still_open(rows, self.seat.seat_id)
+        act = ConsentAct.from_bytes(self.request.act)
+        if act.case_tag != seat.case_tag or act.member != seat.member:
+            raise HandslagError("HS-SIGNATURE-INVALID")
+        check_act(act, seat.head, bump.clock_us)
+        holders = _holders(rows, seat, act)
+        write = self._append(rows, seat, act, self.request.act, self.request.signature, holders, bump, 0)
+        shrunk, counts = self._narrow(rows, [write], bump)
+        if act.act == "GRANT":
+            introduce_keys(self.context, rows, seat, holders)
+        return self._finish(rows, [write], write, shrunk, counts, bump)
+
+    def withdraw_case(self, rows: Rows) -> ConsentsAnswer:
+        """The person's withdrawal of everything, noted by any seat: on every ledger of the case at once."""
+        bump = rows.gate.bump(self.seat.bucket, self.count, self.context.now_us())
+        own = _still_open(rows, self.seat.seat_id)
+        withdrawal = CaseWithdrawal.from_bytes(self.request.act)
+        if withdrawal.case_tag != own.case_tag or withdrawal.recorder != own.member:
+            raise HandslagError("HS-SIGNATURE-INVALID")
+        if withdrawal.effective_at_us is not None and withdrawal.effective_at_us > bump.clock_us:
+            raise HandslagError("HS-GRANT-INCOMPLETE", field="effective_at")
+        seats = rows.cases.of_cases([own.case_id])
+        if len(seats) != self.count:
+            raise GateMoved
+        writes = []
+        for place, seat in enumerate(seats):
+            act = _everything(seat, withdrawal, bump)
+            writes.append(self._append(rows, seat, act, act.to_bytes(), None, (), bump, place))
+        shrunk, counts = self._narrow(rows, writes, bump)
+        mine = next(write for write in writes if write.seat.seat_id == own.seat_id)
+        return self._finish(rows, writes, mine, shrunk, counts, bump)
+
+    def _append(
+        self,
+        rows: Rows,
+        seat: SeatRow,
+        act: ConsentAct,
+        raw: bytes,
+        signature: bytes | None,
+        holders: tuple[Holder, ...],
+        bump: Bump,
+        place: int,
+    ) -> _Write:
+        """Add an act to a seat's ledger at its own position on the knowledge axis."""
+        link = HeadLink(
+            prev=seat.head,
+            ledger_seq=seat.ledger_seq + 1,
+            act_hash=sha256(raw).digest(),
+            holders=holders,
+            recorded_at_us=bump.clock_us,
+        )
+        event = LedgerEvent(
+            ledger_seq=link.ledger_seq,
+            act=raw,
+            signature=signature,
+            holders=holders,
+            recorded_at_us=bump.clock_us,
+            head=sha256(link.to_bytes()).digest(),
+        )
+        before = self.context.views.of(rows, [seat])[seat.seat_id]
+        rows.ledger.append(seat.seat_id, event.ledger_seq, seat.bucket, bump.first_version + place, event.to_bytes())
+        rows.cases.set_head(seat.seat_id, event.ledger_seq, event.head)
+        return _Write(seat, act, event, before.applied(event))
+
+    def _narrow(
+        self, rows: Rows, writes: Sequence[_Write], bump: Bump
+    ) -> tuple[list[Shrunk], dict[bytes, tuple[RoleCount, ...]]]:
+        """Shrink what is open, and only then count."""
+        views = {write.seat.seat_id: write.view for write in writes}
+        shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, self.context.rules, bump.clock_us)
+        received = _received(rows, writes)
+        return shrunk, {seat_id: _counts(seat_id, shrunk, received) for seat_id in views}
+
+    def _finish(
+        self,
+        rows: Rows,
+        writes: Sequence[_Write],
+        mine: _Write,
+        shrunk: Sequence[Shrunk],
+        counts: dict[bytes, tuple[RoleCount, ...]],
+        bump: Bump,
+    ) -> ConsentsAnswer:
+        """Entries, recalls and notices, then the answer, all in this transaction."""
+        entries = {write.seat.seat_id: self._entry(write, shrunk, bump, mine) for write in writes}
+        rows.entries.insert(list(entries.values()))
+        tell_shrunk(self.context, rows, shrunk, bump.clock_us, "WITHDRAWN")
+        others = [write for write in writes if write is not mine]
+        rows.inbox.put([self._ledger_item(write, counts[write.seat.seat_id]) for write in others])
+        entry = entries[mine.seat.seat_id]
+        answer = ConsentsAnswer(
+            call_id=self.request.call_id,
+            ledger_seq=mine.event.ledger_seq,
+            head=mine.event.head,
+            recorded_at_us=bump.clock_us,
+            counts=counts[mine.seat.seat_id],
+            affected=_affected(mine, shrunk) + _incidents(rows, mine, bump),
+            entry_id=entry.entry_id,
+            leaf_hash=entry.leaf_hash,
+        )
+        request_hash = sha256(self.request.to_bytes()).digest()
+        rows.units.answer(self.unit, self.request.call_id, request_hash, answer.to_bytes(), bump.clock_us)
+        return answer
+
+    def _entry(self, write: _Write, shrunk: Sequence[Shrunk], bump: Bump, mine: _Write) -> SealedEntry:
+        payload = Payload(
+            seat_id=write.seat.seat_id,
+            role=write.seat.role,
+            ledger_seq=write.event.ledger_seq,
+            decided_at_us=bump.clock_us,
+            act=write.event.to_bytes(),
+            act_signature=self.request.signature if write is mine else None,
+            affected=_affected(write, shrunk),
+            actor_ref=write.act.actor_ref if write is mine else None,
+            assurance=write.act.assurance if write is mine else None,
+            rules_hash=self.context.rules.hash32,
+        )
+        controller = self.context.directory.controller(write.seat.unit)
+        return self.context.recorder.about_seat(write.seat, controller, "CONSENT_EVENT", payload, bump.clock_us)
+
+    def _ledger_item(self, write: _Write, counts: tuple[RoleCount, ...]) -> Item:
+        notice = LedgerNotice(seat_id=write.seat.seat_id, event=write.event, counts=counts)
+        return Item(self.context.new_id(), write.seat.unit, "LEDGER", notice.to_bytes())
+
+
+def tell_shrunk(context: Context, rows: Rows, shrunk: Sequence[Shrunk], at_us: int, code: str) -> None:
+    """RECALL to who may hold removed sections, a notice to each sender, and the entries of recalls."""
+    seats = rows.cases.seats(
+        {one.row.sender_seat for one in shrunk} | {one.row.recipient_seat for one in shrunk if one.row.recipient_seat}
+    )
+    for one in shrunk:
+        row = one.row
+        handed = row.state == DeliveryState.HANDED
+        if handed:
+            ours, theirs = outcome_entries(context, row, one.removed, seats, at_us, "HS-RECALLED")
+            rows.entries.insert([ours, theirs])
+            recall = Recall(
+                seat_id=row.recipient_seat or ZERO16,
+                delivery_id=row.delivery_id,
+                event_id=row.event_id,
+                digests=tuple(section.digest for section in one.removed),
+                code=code,
+                entry_id=theirs.entry_id,
+                leaf_hash=theirs.leaf_hash,
+            )
+            rows.inbox.put([Item(context.new_id(), row.recipient_unit, "RECALL", recall.to_bytes())])
+        notice = Notice(
+            seat_id=row.sender_seat,
+            code="delivery_cancelled",
+            event_id=row.event_id,
+            role=row.role,
+            categories=tuple(sorted(section.category for section in one.removed)),
+            detail=row.state,
+            at_us=at_us,
+        )
+        rows.inbox.put([Item(context.new_id(), row.sender_unit, "NOTICE", notice.to_bytes())])
+
+
+def _still_open(rows: Rows, seat_id: bytes) -> SeatRow:
+    seat = rows.cases.seat(seat_id)
+    if seat is None or seat.state == SeatState.CLOSED:
+        raise HandslagError("HS-SEAT-UNKNOWN")
+    return seat
+
+
+def _holders(rows: Rows, seat: SeatRow, act: ConsentAct) -> tuple[Holder, ...]:
+    """Who holds each role that a grant names; a grant to nobody is refused, a block may name anybody."""
+    if act.terms is None or act.act != "GRANT":
+        return ()
+    active = {other.role: other for other in rows.cases.of_cases([seat.case_id]) if other.active}
+    holders = []
+    for recipient in act.terms.recipients:
+        if recipient.kind != "ROLE":
+            continue
+        holder = active.get(recipient.id)
+        if holder is None:
+            raise HandslagError("HS-NO-HOLDER")
+        if recipient.member is not None and recipient.member != holder.member:
+            raise HandslagError("HS-RECIPIENT-CHANGED")
+        holders.append(Holder(role=recipient.id, member=holder.member))
+    return tuple(holders)
+
+
+def _everything(seat: SeatRow, withdrawal: CaseWithdrawal, bump: Bump) -> ConsentAct:
+    """The broker's own act on a discloser's ledger: everything is withdrawn; it does not say who noted it."""
+    return ConsentAct(
+        case_tag=seat.case_tag,
+        member=seat.member,
+        consent_id=ZERO16,
+        seq=0,
+        prev=ZERO32,
+        act="WITHDRAW_ALL",
+        effective_at_us=withdrawal.effective_at_us,
+        actor_ref="",
+        assurance="ASSERTED",
+        noted_at_us=bump.clock_us,
+    )
+
+
+def _affected(write: _Write, shrunk: Sequence[Shrunk]) -> tuple[AffectedDelivery, ...]:
+    return tuple(
+        AffectedDelivery(
+            delivery_id=one.row.delivery_id,
+            event_id=one.row.event_id,
+            role=one.row.role,
+            hand_number=one.row.hand_number,
+            removed=len(one.removed),
+            state_before=one.row.state,
+        )
+        for one in shrunk
+        if one.row.sender_seat == write.seat.seat_id
+    )
+
+
+_Acked = Sequence[tuple[DeliveryRow, tuple[SectionRow, ...]]]
+
+
+def _received(rows: Rows, writes: Sequence[_Write]) -> _Acked:
+    """Acknowledged deliveries that rest on what was withdrawn: they stay where they are, and are counted."""
+    withdrawn = {w.seat.seat_id: w.act for w in writes if w.act.act in {"WITHDRAW", "WITHDRAW_ALL"}}
+    if not withdrawn:
+        return []
+    return [
+        (row, sections)
+        for row, sections in rows.deliveries.acked_of_senders(withdrawn)
+        if withdrawn[row.sender_seat].act == "WITHDRAW_ALL"
+        or any(withdrawn[row.sender_seat].consent_id in _ids(section.grants) for section in sections)
+    ]
+
+
+def _ids(grants: bytes) -> set[bytes]:
+    return {grants[i : i + 16] for i in range(0, len(grants), 16)}
+
+
+def _counts(seat_id: bytes, shrunk: Sequence[Shrunk], received: _Acked) -> tuple[RoleCount, ...]:
+    mine = [one for one in shrunk if one.row.sender_seat == seat_id]
+    acked = [row for row, _sections in received if row.sender_seat == seat_id]
+    roles = sorted({one.row.role for one in mine} | {row.role for row in acked})
+    return tuple(
+        RoleCount(
+            role=role,
+            stopped=sum(1 for o in mine if o.row.role == role and o.row.state == DeliveryState.PENDING),
+            may_have_arrived=sum(1 for o in mine if o.row.role == role and o.row.state == DeliveryState.HANDED),
+            received=sum(1 for row in acked if row.role == role),
+        )
+        for role in roles
+    )
+
+
+def _incidents(rows: Rows, write: _Write, bump: Bump) -> tuple[AffectedDelivery, ...]:
+    """Releases between the time a withdrawal took effect and its recording: possible incidents, listed."""
+    since = write.act.effective_at_us
+    if since is None or since >= bump.clock_us:
+        return ()
+    return tuple(
+        AffectedDelivery(
+            delivery_id=row.delivery_id,
+            event_id=row.event_id,
+            role=row.role,
+            hand_number=row.hand_number,
+            removed=0,
+            state_before=row.state,
+        )
+        for row, _sections in _received(rows, [write])
+        if row.decided_at_us >= since
+    )

@@ -1,0 +1,44 @@
+"""What every synchronous call has in common: the same call_id gets the same answer; signatures are checked."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Protocol
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from broker.context import Context
+from schemas.errors import HandslagError
+
+
+class Call(Protocol):
+    """A request with a call id."""
+
+    @property
+    def call_id(self) -> bytes:
+        """16 random bytes drawn by the caller."""
+        ...
+
+    def to_bytes(self) -> bytes:
+        """The request as it is compared with an earlier one."""
+        ...
+
+
+def request_hash(request: Call) -> bytes:
+    """What a repeated call must repeat."""
+    return sha256(request.to_bytes()).digest()
+
+
+async def answered(context: Context, unit: str, request: Call) -> bytes | None:
+    """The encoded answer this call got before, or None; raises `HS-CALL-CHANGED`."""
+    digest = request_hash(request)
+    return await context.store.read(lambda rows: rows.units.answered(unit, request.call_id, digest))
+
+
+def signed_by(key: bytes, signature: bytes, message: bytes) -> None:
+    """Check an Ed25519 signature (RFC 8032) with a 32-byte public key; raises `HS-SIGNATURE-INVALID`."""
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        raise HandslagError("HS-SIGNATURE-INVALID") from None

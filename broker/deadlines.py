@@ -1,0 +1,81 @@
+"""Time passes: the sender is told when a delivery is late, and what is too old is not handed over any more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from broker.acks import outcome_entries
+from broker.context import Context
+from broker.store.deliveries import DeliveryRow
+from broker.store.inbox import Item
+from broker.store.port import Rows
+from schemas.codes import DeliveryState
+from schemas.inbox import Notice
+
+_PIECE = 200  # rows in one transaction
+
+
+async def sweep(context: Context) -> tuple[int, int]:
+    """Tell of late deliveries and end those past their time; returns (overdue told, expired)."""
+    return await _tell_overdue(context), await _expire(context)
+
+
+async def _tell_overdue(context: Context) -> int:
+    now_us = context.now_us()
+    if not await context.store.read(lambda rows: rows.deliveries.overdue(now_us, 1)):
+        return 0
+
+    def work(rows: Rows) -> int:
+        late = rows.deliveries.overdue(now_us, _PIECE)
+        rows.deliveries.told_overdue([row.delivery_id for row in late])
+        rows.inbox.put(_notices(context, rows, late, "delivery_overdue", now_us))
+        return len(late)
+
+    told = await context.store.write(work)
+    context.metrics.overdue(told)
+    return told
+
+
+async def _expire(context: Context) -> int:
+    now_us = context.now_us()
+    if not await context.store.read(lambda rows: rows.deliveries.expired(now_us, 1)):
+        return 0
+
+    def work(rows: Rows) -> int:
+        old = rows.deliveries.expired(now_us, _PIECE)
+        notices = _notices(context, rows, old, "delivery_expired", now_us)
+        sections = rows.deliveries.sections([row.delivery_id for row in old])
+        seats = rows.cases.seats(
+            {row.sender_seat for row in old} | {row.recipient_seat for row in old if row.recipient_seat}
+        )
+        for row in old:
+            entries = outcome_entries(context, row, sections[row.delivery_id], seats, now_us, "HS-EVENT-EXPIRED")
+            rows.deliveries.move(row, DeliveryState.EXPIRED)
+            rows.entries.insert(entries)
+        rows.inbox.put(notices)
+        return len(old)
+
+    expired = await context.store.write(work)
+    context.metrics.expired(expired)
+    return expired
+
+
+def _notices(context: Context, rows: Rows, late: Sequence[DeliveryRow], code: str, now_us: int) -> list[Item]:
+    sections = rows.deliveries.sections([row.delivery_id for row in late])
+    return [
+        Item(
+            context.new_id(),
+            row.sender_unit,
+            "NOTICE",
+            Notice(
+                seat_id=row.sender_seat,
+                code=code,
+                event_id=row.event_id,
+                role=row.role,
+                categories=tuple(sorted(section.category for section in sections[row.delivery_id])),
+                detail=row.state,
+                at_us=now_us,
+            ).to_bytes(),
+        )
+        for row in late
+    ]

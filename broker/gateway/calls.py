@@ -1,0 +1,169 @@
+"""The table of /v1: path, body, bound and the method of the core that answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from audit.tiles import parse_tile_path
+from broker.gateway import bounds
+from broker.gateway.port import Core
+from schemas import calls as records
+from schemas import catalogue, limits
+from schemas.errors import HandslagError
+from schemas.records import Record
+
+
+@dataclass(frozen=True, slots=True)
+class RecordCall:
+    """A POST whose body and answer are one record each.
+
+    `limit` bounds the body in bytes, `check` what its fields may ask for, `lane` is a key of `bounds.LANES`.
+    """
+
+    name: str
+    request: type[Record]
+    answer: Callable[[Core, str, Any], Awaitable[Record]]
+    limit: int = limits.CALL
+    status: int = 200
+    lane: str = "other"
+    check: Callable[[Any], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListCall:
+    """A GET of something that is the same for everybody; `rest` of the path comes without a leading slash."""
+
+    name: str
+    content_type: str
+    answer: Callable[[Core, str], Awaitable[bytes]]
+
+
+POSTS: Mapping[str, RecordCall] = {
+    "/v1/submissions": RecordCall(
+        "submit",
+        records.SubmitRequest,
+        lambda core, unit, request: core.submit(unit, request),
+        limit=limits.BUNDLE_BYTES,
+        status=202,
+        lane="bulk",
+        check=bounds.check_bundle,
+    ),
+    "/v1/inbox:fetch": RecordCall(
+        "fetch",
+        records.FetchRequest,
+        lambda core, unit, request: core.fetch(unit, request),
+        check=bounds.check_fetch,
+    ),
+    "/v1/inbox:ack": RecordCall(
+        "ack", records.AckRequest, lambda core, unit, request: core.ack(unit, request), check=bounds.check_acks
+    ),
+    "/v1/consents": RecordCall(
+        "consents",
+        records.ConsentsRequest,
+        lambda core, unit, request: core.consents(unit, request),
+        lane="consents",
+    ),
+    "/v1/cases:open": RecordCall(
+        "open", records.OpenRequest, lambda core, unit, request: core.open_case(unit, request)
+    ),
+    "/v1/seats:invite": RecordCall(
+        "invite",
+        records.InviteRequest,
+        lambda core, unit, request: core.invite(unit, request),
+        limit=limits.SUBMISSION + limits.CALL,
+        lane="bulk",
+    ),
+    "/v1/seats:accept": RecordCall(
+        "accept", records.AcceptRequest, lambda core, unit, request: core.accept(unit, request)
+    ),
+    "/v1/seats:state": RecordCall("state", records.StateRequest, lambda core, unit, request: core.state(unit, request)),
+    "/v1/seats:close": RecordCall("close", records.CloseRequest, lambda core, unit, request: core.close(unit, request)),
+    "/v1/ledger:fetch": RecordCall(
+        "ledger", records.LedgerFetchRequest, lambda core, unit, request: core.ledger_fetch(unit, request)
+    ),
+    "/v1/audit:fetch": RecordCall(
+        "audit", records.AuditFetchRequest, lambda core, unit, request: core.audit_fetch(unit, request)
+    ),
+    "/v1/proofs": RecordCall(
+        "proofs",
+        records.ProofsRequest,
+        lambda core, unit, request: core.proofs(unit, request),
+        check=bounds.check_proofs,
+    ),
+}
+
+NOT_YET: Mapping[str, str] = {"/v1/decisions:explain": "explain", "/v1/checkpoint/cosign": "cosign"}
+
+
+async def _units(core: Core, _rest: str) -> bytes:
+    return (await core.units()).to_bytes()
+
+
+async def _rules(core: Core, _rest: str) -> bytes:
+    return await core.rules()
+
+
+async def _checkpoint(core: Core, _rest: str) -> bytes:
+    return (await core.checkpoint()).encode()
+
+
+async def _tile(core: Core, rest: str) -> bytes:
+    try:
+        level, n, width = parse_tile_path(f"tile/{rest}")
+    except HandslagError:
+        raise HandslagError("HS-CALL-UNKNOWN") from None  # the caller's spelling, not a proof that fails
+    return await core.tile(level, n, width)
+
+
+async def _schemas(_core: Core, _rest: str) -> bytes:
+    return _schema_list()
+
+
+async def _schema(_core: Core, rest: str) -> bytes:
+    return json.dumps(catalogue.by_name(rest).source, ensure_ascii=False).encode()
+
+
+@cache
+def _schema_list() -> bytes:
+    rows = [
+        {"name": entry.name, "fingerprint": entry.header[2:].hex(), "project_hash": entry.project_hash.hex()}
+        for entry in sorted(catalogue.loaded().values(), key=lambda entry: entry.name)
+    ]
+    return json.dumps({"schemas": rows}).encode()
+
+
+GETS: Mapping[str, ListCall] = {
+    "/v1/units": ListCall("units", bounds.AVRO, _units),
+    "/v1/rules": ListCall("rules", "application/toml", _rules),
+    "/v1/schemas": ListCall("schemas", "application/json", _schemas),
+    "/v1/checkpoint": ListCall("checkpoint", "text/plain", _checkpoint),
+}
+FAMILIES: Mapping[str, ListCall] = {
+    "/v1/schemas/": ListCall("schemas", "application/json", _schema),
+    "/v1/tile/": ListCall("tile", "application/octet-stream", _tile),
+}
+
+
+def listed(path: str) -> tuple[ListCall, str]:
+    """The GET call of `path` and what follows its family's prefix; raises `HS-CALL-UNKNOWN`."""
+    call = GETS.get(path)
+    if call is not None:
+        return call, ""
+    for prefix, family in FAMILIES.items():
+        if path.startswith(prefix):
+            return family, path.removeprefix(prefix)
+    raise HandslagError("HS-CALL-UNKNOWN")
+
+
+def name_of(method: str, path: str) -> str:
+    """The call's name for metrics and logs, never a part of the path: one of `metrics.CALLS`."""
+    if method == "POST":
+        return POSTS[path].name if path in POSTS else NOT_YET.get(path, "unknown")
+    try:
+        return listed(path)[0].name if method == "GET" else "unknown"
+    except HandslagError:
+        return "unknown"

@@ -1,0 +1,113 @@
+"""The port between the gateway and the broker's core: what every /v1 call needs, and nothing of HTTP."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from schemas.calls import (
+    AcceptRequest,
+    AckAnswer,
+    AckRequest,
+    AuditFetchRequest,
+    AuditPage,
+    CloseRequest,
+    ConsentsAnswer,
+    ConsentsRequest,
+    FetchAnswer,
+    FetchRequest,
+    InviteAnswer,
+    InviteRequest,
+    LedgerFetchRequest,
+    LedgerPage,
+    OpenRequest,
+    ProofsAnswer,
+    ProofsRequest,
+    SeatAnswer,
+    StateRequest,
+    SubmitAnswer,
+    SubmitRequest,
+    UnitsAnswer,
+)
+
+
+class Core(Protocol):
+    """The broker behind the gateway. Every method raises HandslagError; `unit` is the authenticated unit code."""
+
+    async def submit(self, unit: str, request: SubmitRequest) -> SubmitAnswer:
+        """POST /v1/submissions."""
+        ...
+
+    async def fetch(self, unit: str, request: FetchRequest) -> FetchAnswer:
+        """POST /v1/inbox:fetch."""
+        ...
+
+    async def ack(self, unit: str, request: AckRequest) -> AckAnswer:
+        """POST /v1/inbox:ack."""
+        ...
+
+    async def consents(self, unit: str, request: ConsentsRequest) -> ConsentsAnswer:
+        """POST /v1/consents; answers after commit."""
+        ...
+
+    async def open_case(self, unit: str, request: OpenRequest) -> SeatAnswer:
+        """POST /v1/cases:open."""
+        ...
+
+    async def invite(self, unit: str, request: InviteRequest) -> InviteAnswer:
+        """POST /v1/seats:invite."""
+        ...
+
+    async def accept(self, unit: str, request: AcceptRequest) -> SeatAnswer:
+        """POST /v1/seats:accept."""
+        ...
+
+    async def state(self, unit: str, request: StateRequest) -> SeatAnswer:
+        """POST /v1/seats:state."""
+        ...
+
+    async def close(self, unit: str, request: CloseRequest) -> SeatAnswer:
+        """POST /v1/seats:close."""
+        ...
+
+    async def ledger_fetch(self, unit: str, request: LedgerFetchRequest) -> LedgerPage:
+        """POST /v1/ledger:fetch."""
+        ...
+
+    async def audit_fetch(self, unit: str, request: AuditFetchRequest) -> AuditPage:
+        """POST /v1/audit:fetch."""
+        ...
+
+    async def proofs(self, unit: str, request: ProofsRequest) -> ProofsAnswer:
+        """POST /v1/proofs."""
+        ...
+
+    async def units(self) -> UnitsAnswer:
+        """GET /v1/units: the whole directory, the same for everybody."""
+        ...
+
+    async def rules(self) -> bytes:
+        """GET /v1/rules: the rule file as it lies on the disk (TOML)."""
+        ...
+
+    async def checkpoint(self) -> str:
+        """GET /v1/checkpoint: the newest signed note."""
+        ...
+
+    async def tile(self, level: int, n: int, width: int) -> bytes:
+        """GET /v1/tile/*: `width` (1-256) hashes of 32 bytes; raises `HS-CALL-UNKNOWN` where there is none."""
+        ...
+
+    async def readiness(self) -> tuple[str, ...]:
+        """Codes of what stands in the way of service; empty when ready."""
+        ...
+
+    async def seen(self, unit: str, instance: int, note: str | None) -> None:
+        """Compare the connector's instance number and newest checkpoint with the broker's own.
+
+        Raises `HS-INSTANCE-OLD`, `HS-BROKER-BEHIND` or `HS-CHECKPOINT-INVALID`.
+        """
+        ...
+
+    async def unit_of(self, cert_sha256: bytes) -> str | None:
+        """The admitted, not revoked unit whose client certificate (DER) has this SHA-256, or None."""
+        ...

@@ -1,0 +1,213 @@
+"""Inviting a unit: a synchronous call that itself releases, so it bumps the gate first and decides afterwards."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from broker.acts import own_seat
+from broker.calls import answered, request_hash, signed_by
+from broker.context import Context
+from broker.effects import decision_entry, delivery_row, role_outcome, section_rows
+from broker.judge import Judged, own_party
+from broker.narrowing import invited_party
+from broker.resolve import Resolved, Waiting
+from broker.store.cases import InvitationRow, SeatRow
+from broker.store.inbox import Item
+from broker.store.port import Rows
+from consent.decide import decide
+from consent.terms import DecisionRequest, SectionAsk
+from schemas.calls import InviteAnswer, InviteRequest
+from schemas.checks import check_submission
+from schemas.codes import SeatState
+from schemas.envelope import Attempt, Core, Delivery, RoutingItem, Wrap
+from schemas.errors import HandslagError
+from schemas.identifiers import ZERO16
+from schemas.inbox import InvitationDelivery, Notice, Receipt
+from schemas.statements import Invitation
+from schemas.stream_record import StreamRecord
+
+TYPE = "seat_invited"
+
+
+async def invite(context: Context, unit: str, request: InviteRequest) -> InviteAnswer:
+    """Answer `POST /v1/seats:invite`: decide with the unit as recipient, and deliver to the unit, in one transaction.
+
+    Raises `HS-SEAT-UNKNOWN`, `HS-SIGNATURE-INVALID`, `HS-SUBMISSION-INVALID`, `HS-INVITATION-INVALID`,
+    `HS-UNIT-UNKNOWN`, `HS-RULES-OTHER`.
+    """
+    if (before := await answered(context, unit, request)) is not None:
+        return InviteAnswer.from_bytes(before)
+    seat = await own_seat(context, unit, request.seat_id)
+    invitation = Invitation.from_bytes(request.invitation)
+    signed_by(seat.signing_key, request.seat_signature, request.invitation)
+    signed_by(context.directory.get(unit).signing_key, request.unit_signature, request.invitation)
+    context.directory.get(invitation.unit)
+    check_submission(request.submission)
+    waiting = _waiting(context, unit, request)
+    _belongs(invitation, seat, waiting, unit, request)
+    if waiting.attempt.rules_hash != context.rules.hash32:
+        raise HandslagError("HS-RULES-OTHER")
+
+    def work(rows: Rows) -> InviteAnswer:
+        bump = rows.gate.bump(seat.bucket, 1, context.now_us())
+        sender = rows.cases.seat(seat.seat_id)
+        if sender is None or sender.state != SeatState.ACTIVE:
+            raise HandslagError("HS-SEAT-UNKNOWN")
+        view = context.views.of(rows, [sender])[sender.seat_id]
+        resolved = Resolved(waiting, sender, {}, view, frozenset(), first_time=True)
+        at_us = max(bump.clock_us, view.recorded_at_us)
+        judged = _judged(context, resolved, sender, invitation, at_us)
+        entry = decision_entry(context, resolved, sender, judged, at_us)
+        receipt = Receipt(
+            seat_id=sender.seat_id,
+            event_id=waiting.core.event_id,
+            attempt=waiting.attempt.attempt,
+            decided_at_us=at_us,
+            roles=(role_outcome(judged, entry),),
+            ledger_seq=view.ledger_seq,
+            entry_id=entry.entry_id,
+            leaf_hash=entry.leaf_hash,
+        )
+        rows.deliveries.remember([(waiting.core.event_id, sender.seat_id, waiting.fingerprint)])
+        rows.entries.insert([entry])
+        _release(context, rows, resolved, sender, judged, invitation, request, at_us)
+        answer = InviteAnswer(call_id=request.call_id, receipt=receipt)
+        rows.units.answer(unit, request.call_id, request_hash(request), answer.to_bytes(), at_us)
+        return answer
+
+    return await context.store.write(work)
+
+
+def _waiting(context: Context, unit: str, request: InviteRequest) -> Waiting:
+    submission = request.submission
+    record = StreamRecord(
+        unit=unit,
+        received_at_us=context.now_us(),
+        bundle=request.invitation,
+        unit_signature=request.unit_signature,
+        index=0,
+        path=(),
+        submission=submission,
+    )
+    return Waiting(
+        position=0,
+        record=record,
+        core=Core.from_bytes(submission.core),
+        routing=RoutingItem.from_bytes(submission.routing_item),
+        attempt=Attempt.from_bytes(submission.attempt),
+        fingerprint=b"".join(
+            sha256(part).digest() for part in (submission.core, submission.digests, submission.routing_item)
+        ),
+        attempt_hash=sha256(submission.attempt).digest(),
+    )
+
+
+def _belongs(invitation: Invitation, seat: SeatRow, waiting: Waiting, unit: str, request: InviteRequest) -> None:
+    """The invitation names this case, this inviter and exactly these sealed sections."""
+    hashes = (invitation.core_hash, invitation.digests_hash)
+    sealed = (sha256(request.submission.core).digest(), sha256(request.submission.digests).digest())
+    if (
+        hashes != sealed
+        or invitation.case_tag != seat.case_tag
+        or invitation.inviter != seat.member
+        or invitation.inviter_unit != unit
+        or waiting.core.event_type != TYPE
+        or waiting.routing.seat_id != seat.seat_id
+        or waiting.attempt.recipients != (invitation.role,)
+    ):
+        raise HandslagError("HS-INVITATION-INVALID")
+
+
+def _judged(context: Context, resolved: Resolved, sender: SeatRow, invitation: Invitation, at_us: int) -> Judged:
+    waiting = resolved.waiting
+    wrap: Wrap | None = next((w for w in waiting.attempt.wraps if w.role == invitation.role), None)
+    digests = waiting.record.submission.digests
+    given = {digests[32 * k.index : 32 * k.index + 32] for k in wrap.keys} if wrap else set()
+    request = DecisionRequest(
+        event_type=TYPE,
+        sender=own_party(sender),
+        recipient=invited_party(invitation.unit, invitation.role),
+        sections=tuple(
+            SectionAsk(
+                category=section.category,
+                persons=section.persons,
+                public_interest_released=section.public_interest_released,
+                sender_withheld=section.digest not in given,
+            )
+            for section in waiting.routing.sections
+        ),
+        purpose=waiting.core.purpose,
+        action=waiting.core.action,
+        at_us=at_us,
+    )
+    return Judged(invitation.role, None, request, decide(request, resolved.view, context.rules), wrap)
+
+
+def _release(
+    context: Context,
+    rows: Rows,
+    resolved: Resolved,
+    sender: SeatRow,
+    judged: Judged,
+    invitation: Invitation,
+    request: InviteRequest,
+    at_us: int,
+) -> None:
+    """The delivery to the unit and the invitation that may be accepted; nothing when no section is released."""
+    pairs = zip(resolved.waiting.routing.sections, judged.decision.sections, strict=True)
+    given = [(section, answer) for section, answer in pairs if answer.released]
+    if not given or judged.wrap is None:
+        return
+    delivery_id = context.new_id()
+    row = delivery_row(
+        resolved.waiting, sender, judged, delivery_id, invitation.unit, None, at_us, invitation.invitation_id
+    )
+    envelope = InvitationDelivery(
+        invitation=request.invitation,
+        seat_signature=request.seat_signature,
+        unit_signature=request.unit_signature,
+        delivery=Delivery.from_bytes(row.body or b"", 1 << 20),
+    )
+    rows.cases.insert_invitation(
+        InvitationRow(
+            invitation_id=invitation.invitation_id,
+            case_id=sender.case_id,
+            bucket=sender.bucket,
+            inviter_seat=sender.seat_id,
+            unit=invitation.unit,
+            role=invitation.role,
+            state="OPEN",
+            hash=sha256(request.invitation).digest(),
+            expires_at_us=invitation.expires_at_us,
+            envelope=envelope.to_bytes(),
+            acceptance=None,
+            seat_id=None,
+        )
+    )
+    rows.deliveries.insert([row], section_rows(resolved.waiting, judged, delivery_id, ZERO16, given))
+
+
+async def lapse(context: Context) -> int:
+    """Close invitations past their end; the inviter is told, and so is the invited unit if it had accepted."""
+    now_us = context.now_us()
+    if not await context.store.read(lambda rows: rows.cases.lapsed(now_us)):
+        return 0
+
+    def work(rows: Rows) -> int:
+        found = rows.cases.lapsed(now_us)
+        for one in found:
+            inviter = rows.cases.seat(one.inviter_seat)
+            rows.cases.close_invitation(one.invitation_id, "LAPSED")
+            told = [(inviter.unit, inviter.seat_id)] if inviter else []
+            if one.seat_id:
+                rows.cases.set_state(one.seat_id, SeatState.CLOSED)
+                told.append((one.unit, one.seat_id))
+            for unit, seat_id in told:
+                notice = Notice(seat_id=seat_id, code="invitation_lapsed", categories=(), role=one.role, at_us=now_us)
+                rows.inbox.put([Item(context.new_id(), unit, "NOTICE", notice.to_bytes())])
+        return len(found)
+
+    return await context.store.write(work)
+
+
+__all__ = ["TYPE", "invite", "lapse"]

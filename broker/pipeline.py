@@ -1,0 +1,79 @@
+"""THE MAIN PATH: from submissions that wait in one bucket to deliveries, receipts and audit entries.
+
+Read the gate, resolve, decide, prepare; then one transaction whose first statement moves the gate. When the gate
+moved meanwhile nothing is written and the batch is read again: that alone is exactly-once, fencing and the end of a
+withdrawn permission.
+"""
+
+from __future__ import annotations
+
+from broker.context import Context
+from broker.effects import Effects, prepare, refuse
+from broker.judge import judge
+from broker.resolve import Resolved, Waiting, decoded, one_per_event, resolve
+from broker.store.gate import Gate, GateMoved
+from broker.store.port import Rows
+
+BATCH = 200  # bounds one transaction; a withdrawal waits for at most one of them
+
+
+async def decide_next(context: Context, bucket: int, limit: int = BATCH) -> int:
+    """Decide what waits in `bucket`, at most `limit` submissions; returns how many were decided.
+
+    Raises GateMoved when a ledger write or another node came between: call again. Any other error leaves everything
+    undecided; `decide_alone` then takes the first submission by itself.
+    """
+    started_us = context.now_us()
+    gate = await context.store.read(lambda rows: rows.gate.read(bucket))
+    raw = await context.stream.read(bucket, gate.next_position, limit)
+    batch = one_per_event([decoded(position, record) for position, record in raw])
+    if not batch:
+        return 0
+    at_us = max(context.now_us(), gate.clock_us)
+    resolved = await context.store.read(lambda rows: resolve(rows, batch, context.views, context.rules, at_us))
+    decided = [(one, judge(one, context.rules, at_us)) for one in resolved]
+    effects = prepare(context, decided, at_us)
+    end = batch[-1].position + 1
+    await context.store.write(lambda rows: _commit(rows, gate, end, at_us, effects))
+    await context.stream.trim(bucket, end)
+    context.metrics.batched((context.now_us() - started_us) / 1e6)
+    return len(batch)
+
+
+async def decide_alone(context: Context, bucket: int) -> int:
+    """After an error in a batch: decide its first submission alone; one that fails again is refused with a code.
+
+    A submission that cannot be decided never blocks its bucket. Raises GateMoved as `decide_next`.
+    """
+    try:
+        return await decide_next(context, bucket, limit=1)
+    except GateMoved:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with this one, it is refused, audited, alarmed
+        context.faults(error)
+        return await _refuse_first(context, bucket)
+
+
+async def _refuse_first(context: Context, bucket: int) -> int:
+    gate = await context.store.read(lambda rows: rows.gate.read(bucket))
+    raw = await context.stream.read(bucket, gate.next_position, 1)
+    if not raw:
+        return 0
+    at_us = max(context.now_us(), gate.clock_us)
+    effects = Effects()
+    waiting: Waiting = decoded(*raw[0])
+    sender = await context.store.read(lambda rows: rows.cases.seat(waiting.routing.seat_id))
+    refuse(context, effects, waiting, sender, "HS-DECISION-FAILED", at_us)
+    end = waiting.position + 1
+    await context.store.write(lambda rows: _commit(rows, gate, end, at_us, effects))
+    await context.stream.trim(bucket, end)
+    return 1
+
+
+def _commit(rows: Rows, gate: Gate, end: int, at_us: int, effects: Effects) -> None:
+    """The one transaction of a batch. INVARIANT: test_no_release_after_ack, the gate row comes first."""
+    rows.gate.advance(gate, end, at_us)
+    effects.write(rows)
+
+
+__all__ = ["BATCH", "Resolved", "decide_alone", "decide_next"]

@@ -1,0 +1,107 @@
+"""What a unit may read: its own seats' ledgers and entries, the directory; a look by a person is an entry first."""
+
+from __future__ import annotations
+
+from audit.entry import SealedEntry
+from broker.acts import own_seat
+from broker.calls import answered, request_hash
+from broker.context import Context
+from broker.store.cases import SeatRow
+from broker.store.port import Rows
+from schemas import limits
+from schemas.acts import LedgerEvent
+from schemas.calls import (
+    AuditFetchRequest,
+    AuditPage,
+    AuditQuery,
+    KeyedEntry,
+    LedgerFetchRequest,
+    LedgerPage,
+    UnitsAnswer,
+)
+from schemas.errors import HandslagError
+from schemas.statements import SignedUnit
+from schemas.trail import Payload
+
+PURPOSES = frozenset({"LAWFULNESS", "SELF_MONITORING", "INTEGRITY", "CRIMINAL_PROCEEDINGS"})  # LED art. 25(2)
+
+
+async def ledger_fetch(context: Context, unit: str, request: LedgerFetchRequest) -> LedgerPage:
+    """Answer `POST /v1/ledger:fetch`; with a query, its CONSULTATION entry commits before the answer is read."""
+    seat = await own_seat(context, unit, request.seat_id)
+    entry = await _recorded(context, seat, request.query, "CONSULTATION") if request.query else None
+
+    def look(rows: Rows) -> tuple[SeatRow | None, list[bytes]]:
+        return rows.cases.seat(seat.seat_id), rows.ledger.after(seat.seat_id, request.after_seq)
+
+    now, events = await context.store.read(look)
+    if now is None:
+        raise HandslagError("HS-SEAT-UNKNOWN")
+    return LedgerPage(
+        events=tuple(LedgerEvent.from_bytes(event) for event in events),
+        ledger_seq=now.ledger_seq,
+        head=now.head,
+        entry_id=entry.entry_id if entry else None,
+        leaf_hash=entry.leaf_hash if entry else None,
+    )
+
+
+async def audit_fetch(context: Context, unit: str, request: AuditFetchRequest) -> AuditPage:
+    """Answer `POST /v1/audit:fetch`: the seat's own entries with their keys, after an AUDIT_QUERY entry committed."""
+    seat = await own_seat(context, unit, request.seat_id)
+    before = await answered(context, unit, request)
+    if before is None:
+        entry = await _recorded(context, seat, request.query, "AUDIT_QUERY", request)
+        entry_id, leaf_hash = entry.entry_id, entry.leaf_hash
+    else:
+        entry_id, leaf_hash = before[:16], before[16:]
+    limit = max(1, min(request.limit, limits.INBOX_ITEMS))
+    keys = context.recorder.seat_keys(seat.seat_id)
+    handle = keys.handle(context.recorder.segment)
+    found = await context.store.read(lambda rows: rows.entries.of_handles([handle], request.after, limit + 1))
+    return AuditPage(
+        entries=tuple(
+            KeyedEntry(number=number, entry=raw, payload=blob, key=keys.dek(own_id), leaf_hash=leaf)
+            for number, own_id, raw, leaf, blob in found[:limit]
+        ),
+        entry_id=entry_id,
+        leaf_hash=leaf_hash,
+        more=len(found) > limit,
+    )
+
+
+async def _recorded(
+    context: Context, seat: SeatRow, query: AuditQuery, operation: str, request: AuditFetchRequest | None = None
+) -> SealedEntry:
+    """The entry of a look, committed; raises `HS-CODE-UNKNOWN` for a purpose outside the closed list."""
+    if query.purpose not in PURPOSES:
+        raise HandslagError("HS-CODE-UNKNOWN", field="purpose")
+    if not query.actor_ref or not query.case_number:
+        raise HandslagError("HS-GRANT-INCOMPLETE", field="actor")
+    at_us = context.now_us()
+    payload = Payload(
+        seat_id=seat.seat_id,
+        role=seat.role,
+        actor_ref=query.actor_ref,
+        assurance=query.assurance,
+        query_purpose=query.purpose,
+        case_number=query.case_number,
+    )
+    controller = context.directory.controller(seat.unit)
+    entry = context.recorder.about_seat(seat, controller, operation, payload, at_us)
+
+    def work(rows: Rows) -> None:
+        rows.entries.insert([entry])
+        if request is not None:
+            told = entry.entry_id + entry.leaf_hash
+            rows.units.answer(seat.unit, request.call_id, request_hash(request), told, at_us)
+
+    await context.store.write(work)
+    return entry
+
+
+def units(context: Context) -> UnitsAnswer:
+    """Answer `GET /v1/units`: the whole directory, the same for everybody."""
+    return UnitsAnswer(
+        units=tuple(SignedUnit(entry=row.entry, signature=row.agency_signature) for row in context.directory.all())
+    )

@@ -1,0 +1,202 @@
+"""Configuration of the broker: one TOML file, unknown keys refused, secrets by the name of their file only.
+
+Paths are relative to the file's own folder, so that the whole folder can be moved. Environment variables change
+nothing: a broker does what its file says.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from schemas.errors import HandslagError
+
+# A key that asks for a secret itself, or a value that looks like one, whatever key it stands under.
+_SECRET_KEY = re.compile(r"(key|secret|password|token|credential|passphrase)s?$", re.IGNORECASE)
+_SECRET_VALUE = re.compile(r"-----BEGIN|[0-9a-fA-F]{64}|[A-Za-z0-9+/]{43}=|[a-z]+://[^/@\s]*:[^/@\s]+@")
+_PLAIN = re.compile(r"[a-z][a-z_.0-9]{0,63}", re.ASCII)
+_ORIGIN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,200}[a-z0-9])?(:[0-9]{1,5})?(/[A-Za-z0-9._-]{1,32}){1,4}", re.ASCII)
+
+
+class Address(NamedTuple):
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def address_of(text: str) -> Address:
+    """`host:port` or `[IPv6]:port`; raises ValueError without repeating the text."""
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError("host:port")
+    return Address(host, int(port))
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TlsSettings(_Part):
+    """PEM files: the server's certificate and key, and the authority that signs the units' certificates."""
+
+    certificate_file: Path
+    key_file: Path
+    client_ca_file: Path
+
+
+class OperationsSettings(_Part):
+    """Where health and metrics are served, in plain HTTP: leave it on the loopback address."""
+
+    listen: str = "127.0.0.1:9464"
+
+    @field_validator("listen")
+    @classmethod
+    def _listen(cls, value: str) -> str:
+        return str(address_of(value))
+
+    @property
+    def address(self) -> Address:
+        """The address to listen on."""
+        return address_of(self.listen)
+
+
+class AdmissionSettings(_Part):
+    """The demonstration authority that `agency admit` signs with; absent where an authority of your own does it."""
+
+    ca_certificate_file: Path
+    ca_key_file: Path
+
+
+class BrokerSettings(BaseSettings):
+    """Everything the broker is told. Seconds where a name ends in `_seconds`."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+
+    origin: str
+    url: str = Field(pattern=r"^https://[^/\s@]+$")
+    listen: str
+    data_dir: Path
+    log_key_file: Path
+    root_key_file: Path
+    supervisor_key_file: Path
+    beat_seconds: float = Field(default=2.0, ge=0.05, le=3600)
+    lease_seconds: float = Field(default=60.0, ge=1, le=3600)
+    store: str = "sqlite"
+    stream: str = "embedded"
+    tls: TlsSettings
+    operations: OperationsSettings = OperationsSettings()
+    admission: AdmissionSettings | None = None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is the library's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The file and nothing else."""
+        return (init_settings,)
+
+    @field_validator("origin")
+    @classmethod
+    def _origin(cls, value: str) -> str:
+        if not _ORIGIN.fullmatch(value):
+            raise ValueError("host/path")
+        return value
+
+    @field_validator("listen")
+    @classmethod
+    def _listen(cls, value: str) -> str:
+        return str(address_of(value))
+
+    @property
+    def address(self) -> Address:
+        """The address the gateway listens on."""
+        return address_of(self.listen)
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file of the Store and the Stream."""
+        return self.data_dir / "broker.db"
+
+
+def load(path: Path) -> BrokerSettings:
+    """Read `broker.toml`.
+
+    Raises `HS-SETTINGS-INVALID` naming the setting, `HS-SETTINGS-SECRET` for a secret in the file itself, `HS-NOT-YET`
+    for a store or stream that does not exist yet; none of them repeats a value.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise HandslagError("HS-SETTINGS-INVALID", field="file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        raise HandslagError("HS-SETTINGS-INVALID", field="toml") from None
+    _refuse_secrets(raw)
+    try:
+        settings = BrokerSettings(**raw)
+    except ValidationError as error:
+        raise HandslagError("HS-SETTINGS-INVALID", field=_named(error)) from None
+    except TypeError:
+        raise HandslagError("HS-SETTINGS-INVALID", field="toml") from None
+    for name, only in (("store", "sqlite"), ("stream", "embedded")):
+        if getattr(settings, name) != only:
+            raise HandslagError("HS-NOT-YET", field=name)
+    return _rebased(settings, path.resolve().parent)
+
+
+def _refuse_secrets(table: dict[str, Any], above: str = "") -> None:
+    # INVARIANT: test_an_inline_secret_is_refused
+    for key, value in table.items():
+        name = above + key
+        if isinstance(value, dict):
+            _refuse_secrets(value, f"{name}.")
+        elif _SECRET_KEY.search(key) or any(_SECRET_VALUE.search(text) for text in _texts(value)):
+            raise HandslagError("HS-SETTINGS-SECRET", field=_plain(name))
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, list):
+        return [text for item in value for text in _texts(item)]
+    return [value] if isinstance(value, str) else []
+
+
+def _named(error: ValidationError) -> str:
+    """Dotted name of the first setting complained about; the file's author wrote it, and it is a name, not a value."""
+    first = error.errors(include_input=False, include_context=False)[0]
+    return _plain(".".join(str(part) for part in first["loc"]))
+
+
+def _plain(name: str) -> str:
+    return name if _PLAIN.fullmatch(name) and not _SECRET_VALUE.search(name) else "unknown key"
+
+
+def _rebased(settings: BrokerSettings, base: Path) -> BrokerSettings:
+    """The same settings with every path absolute."""
+    return settings.model_copy(update=_absolute(settings, base))
+
+
+def _absolute(part: BaseModel, base: Path) -> dict[str, Any]:
+    changed: dict[str, Any] = {}
+    for name in type(part).model_fields:
+        value = getattr(part, name)
+        if isinstance(value, Path):
+            changed[name] = base / value
+        elif isinstance(value, BaseModel):
+            changed[name] = value.model_copy(update=_absolute(value, base))
+    return changed

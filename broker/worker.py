@@ -1,0 +1,64 @@
+"""The worker: takes the buckets that hold something, one batch after the other, and lets no submission block one."""
+
+from __future__ import annotations
+
+import asyncio
+
+from broker.context import Context
+from broker.deadlines import sweep
+from broker.invitations import lapse
+from broker.pipeline import decide_alone, decide_next
+from broker.store.gate import GateMoved
+from schemas.errors import HandslagError
+
+_IDLE_S = 1.0  # also what a submission waits when another node appended it
+_SWEEP_S = 1.0  # how late a deadline may be noticed
+
+
+async def work(context: Context) -> None:
+    """Decide for ever; who works on which bucket is a hint for speed, the gate keeps it right."""
+    while True:
+        buckets = await context.stream.waiting()
+        for bucket in buckets:
+            await drain(context, bucket)
+        if not buckets:
+            await context.stream.wait(_IDLE_S)
+
+
+async def drain(context: Context, bucket: int) -> int:
+    """Decide everything that waits in one bucket; returns how many submissions were decided."""
+    total = 0
+    while True:
+        done = await _step(context, bucket)
+        if done == 0:
+            return total
+        total += max(done, 0)
+
+
+async def _step(context: Context, bucket: int) -> int:
+    """One batch; -1 when the gate moved and it must be read again, 0 when nothing waits."""
+    try:
+        return await decide_next(context, bucket)
+    except GateMoved:
+        return -1
+    except HandslagError as error:
+        if error.code == "HS-NOT-RECORDED":  # the engine failed: whether it was written, the gate will tell
+            await asyncio.sleep(_IDLE_S)
+            return -1
+        context.faults(error)
+    except Exception as error:  # noqa: BLE001 - the batch goes on one by one, the failing one is refused
+        context.faults(error)
+    try:
+        return await decide_alone(context, bucket)
+    except GateMoved:
+        return -1
+
+
+async def watch_time(context: Context) -> None:
+    """Deadlines, expiry and lapsed invitations."""
+    while True:
+        await sweep(context)
+        await lapse(context)
+        pending, oldest_us = await context.store.read(lambda rows: rows.deliveries.pending_summary())
+        context.metrics.pending(pending, 0.0 if oldest_us is None else (context.now_us() - oldest_us) / 1e6)
+        await asyncio.sleep(_SWEEP_S)

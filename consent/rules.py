@@ -1,0 +1,267 @@
+"""The dated rules: which role may send what to which role, read from one hashed file (`rules/<month>.toml`).
+
+The file is data and says only what the domain page says, each line with its row. Reading it is strict, because a
+misspelt role or category would silently forbid, and a misspelt key silently allow: anything unknown refuses the whole
+file. Everything is laid out at once, one lane per (event type, sender role, recipient role).
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any, NamedTuple
+
+from schemas import codes, event_types
+from schemas.errors import HandslagError
+
+LIMIT = 64 * 1024  # far more than every role, type and category need
+SHIPPED = "2026-11.toml"
+_NOT_ALLOWED = ("CATEGORY_NOT_ALLOWED",)
+_TOP = {"version", "in_force_from", "never_individual", "public_interest", "not_waivable", "never", "types", "pairs"}
+
+
+class Lane(NamedTuple):
+    """What may go in one event type from one role to another.
+
+    `refusals`: reasons that refuse every section. `verdicts`: category -> reasons of its own, empty where consent
+    may open it; a category not in it is not allowed. `needs_release`: categories that need the sender's own release
+    decision. `purposes`: the only ones, or None. `to_unit`: the recipient is a unit without a seat.
+    """
+
+    refusals: tuple[str, ...]
+    verdicts: Mapping[str, tuple[str, ...]]
+    needs_release: frozenset[str]
+    purposes: frozenset[str]
+    to_unit: bool
+    type_category: str
+    obligations: tuple[str, ...]
+    rows: Mapping[str, str]
+
+    def verdict(self, category: str) -> tuple[str, ...]:
+        """Rule reasons against one category; none: consent decides."""
+        return self.verdicts.get(category, _NOT_ALLOWED)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """One rule set: its version, the SHA-256 (32 bytes) of the file as received, and its lanes."""
+
+    version: str
+    in_force_from: datetime.date
+    hash32: bytes
+    authorities: Mapping[str, str]
+    never_individual: frozenset[str]
+    actions: frozenset[str]
+    lanes: Mapping[tuple[str, str, str], Lane]
+
+    def lane(self, event_type: str, sender_role: str, recipient_role: str) -> Lane:
+        """The lane; for words the rules do not know, one in which everything is refused."""
+        found = self.lanes.get((event_type, sender_role, recipient_role))
+        return self._closed(event_type, sender_role, recipient_role) if found is None else found
+
+    def row(self, event_type: str, sender_role: str, recipient_role: str, category: str) -> str:
+        """The row of the domain page that allows or forbids a category in a lane; `-` where none lists it."""
+        return self.lane(event_type, sender_role, recipient_role).rows.get(category, "-")
+
+    def _closed(self, event_type: str, sender_role: str, recipient_role: str) -> Lane:
+        refusals: list[str] = []
+        if not any(key[0] == event_type for key in self.lanes):
+            refusals.append("SCHEMA_UNKNOWN")
+        if sender_role not in self.authorities:
+            refusals.append("SENDER_NOT_ALLOWED")
+        if recipient_role not in self.authorities:
+            refusals.append("TYPE_NOT_ALLOWED")
+        none: frozenset[str] = frozenset()
+        return Lane(tuple(refusals), {}, none, none, False, "", (), {})
+
+
+@cache
+def shipped() -> tuple[bytes, Rules]:
+    """The rule set that comes with this version: the file's bytes and what they say."""
+    data = resources.files("consent").joinpath("rules").joinpath(SHIPPED).read_bytes()
+    return data, parse(data)
+
+
+def parse(data: bytes) -> Rules:
+    """Read a rule file; raises HandslagError `HS-RULES-INVALID` whose context names the place, `HS-TOO-LARGE`."""
+    if len(data) > LIMIT:
+        raise HandslagError("HS-TOO-LARGE", limit=LIMIT)
+    try:
+        text = tomllib.loads(data.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError):
+        raise _invalid("toml") from None
+    _only_keys(text, _TOP, "file")
+    never = _table(text, "never_individual")
+    since = text.get("in_force_from")
+    if type(since) is not datetime.date:
+        raise _invalid("in_force_from")
+    _only_keys(never, {"row", "authorities"}, "never_individual")
+    return Rules(
+        version=_text(text, "version"),
+        in_force_from=since,
+        hash32=hashlib.sha256(data).digest(),
+        authorities={role: str(row["authority"]) for role, row in codes.table()["role"].items()},
+        never_individual=_words(never, "authorities"),
+        actions=frozenset(codes.table()["action"]),
+        lanes=_lanes(text),
+    )
+
+
+def _lanes(text: Mapping[str, Any]) -> dict[tuple[str, str, str], Lane]:
+    roles = list(codes.table()["role"])
+    public = _table(text, "public_interest")
+    _only_keys(public, {"row", "sender_authorities", "categories"}, "public_interest")
+    closed = {(_known("role", item, "sender"), _known("role", item, "recipient")): _row(item) for item in _never(text)}
+    pairs = _pairs(text)
+    lanes = {}
+    for code, rule in _types(text).items():
+        for sender in roles:
+            for recipient in roles:
+                lane = _lane(code, rule, sender, recipient, pairs.get((sender, recipient), []))
+                lane = _with_waivers(lane, _table(text, "not_waivable"))
+                if codes.table()["role"][sender]["authority"] in _words(public, "sender_authorities"):
+                    lane = lane._replace(needs_release=_words(public, "categories", "category"))
+                if (sender, recipient) in closed:
+                    every = dict.fromkeys(codes.table()["category"], closed[sender, recipient])
+                    lane = lane._replace(verdicts={}, rows=every)
+                lanes[code, sender, recipient] = lane
+    return lanes
+
+
+def _lane(code: str, rule: Mapping[str, Any], sender: str, recipient: str, pairs: list[Mapping[str, Any]]) -> Lane:
+    refusals = []
+    if sender not in _words(rule, "senders", "role"):
+        refusals.append("SENDER_NOT_ALLOWED")
+    if recipient not in _words(rule, "recipients", "role"):
+        refusals.append("TYPE_NOT_ALLOWED")
+    verdicts: dict[str, tuple[str, ...]] = {}
+    rows: dict[str, str] = {}
+    obligations: dict[str, None] = {}
+    sources = [rule] if "categories" in rule else pairs
+    for source in sources:
+        only = source.get("only", {})
+        for category in sorted(_words(source, "categories", "category")):
+            rows[category] = _row(source)
+            allowed = category not in only or code in only[category]
+            human = (source["asks_human"],) if "asks_human" in source else ()
+            verdicts[category] = human if allowed else _NOT_ALLOWED
+        obligations.update(dict.fromkeys(sorted(_words(source, "obligations", "obligation", empty=True))))
+    return Lane(
+        refusals=tuple(refusals),
+        verdicts=verdicts,
+        needs_release=frozenset(),
+        purposes=_words(rule, "purposes", "purpose", empty=True) or frozenset(codes.table()["purpose"]),
+        to_unit=rule.get("to_unit", False),
+        type_category=event_types.type_category(code),
+        obligations=tuple(obligations),
+        rows=rows,
+    )
+
+
+def _with_waivers(lane: Lane, waivers: Mapping[str, Any]) -> Lane:
+    """Add NON_WAIVABLE to categories whose secrecy no consent lifts."""
+    verdicts, rows = dict(lane.verdicts), dict(lane.rows)
+    for category in waivers:
+        verdicts[category] = (*lane.verdict(category), "NON_WAIVABLE")
+        rows[category] = _text(waivers, category)
+    return lane._replace(verdicts=verdicts, rows=rows)
+
+
+def _types(text: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    types = _table(text, "types")
+    for code, rule in types.items():
+        keys = {"row", "senders", "recipients", "categories", "purposes", "to_unit"}
+        _only_keys(_table(types, code), keys, "types")
+        if type(rule.get("to_unit", False)) is not bool:
+            raise _invalid("to_unit")
+        try:
+            event_types.content_type(code)
+        except HandslagError:
+            raise _invalid("types") from None
+    return types
+
+
+def _pairs(text: Mapping[str, Any]) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
+    pairs: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for item in _tables(text, "pairs"):
+        keys = {"row", "sender", "recipient", "categories", "only", "asks_human", "obligations"}
+        _only_keys(item, keys, "pairs")
+        key = _known("role", item, "sender"), _known("role", item, "recipient")
+        if "asks_human" in item and codes.reason_kind(_known("reason", item, "asks_human")) != "HUMAN":
+            raise _invalid("asks_human")
+        only = _table(item, "only") if "only" in item else {}
+        for category in only:
+            if category not in _words(item, "categories", "category") or not _words(only, category) <= set(
+                event_types.table()
+            ):
+                raise _invalid("only")
+        taken = {category for other in pairs.get(key, []) for category in other["categories"]}
+        if taken & _words(item, "categories", "category"):
+            raise _invalid("pairs")  # one row decides a category
+        pairs.setdefault(key, []).append(item)
+    return pairs
+
+
+def _never(text: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    items = _tables(text, "never")
+    for item in items:
+        _only_keys(item, {"row", "sender", "recipient"}, "never")
+    return items
+
+
+# --- small strict readers: each returns what it promises or refuses the file
+
+
+def _invalid(place: str) -> HandslagError:
+    return HandslagError("HS-RULES-INVALID", field=place)
+
+
+def _only_keys(table: Mapping[str, Any], allowed: set[str], place: str) -> None:
+    if not set(table) <= allowed:
+        raise _invalid(place)
+
+
+def _table(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = parent.get(key)
+    if not isinstance(found, dict):
+        raise _invalid(key)
+    return found
+
+
+def _tables(parent: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    found = parent.get(key)
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise _invalid(key)
+    return found
+
+
+def _words(table: Mapping[str, Any], key: str, kind: str | None = None, *, empty: bool = False) -> frozenset[str]:
+    found = table.get(key, [] if empty else None)
+    if not isinstance(found, list) or not all(isinstance(item, str) for item in found) or not (found or empty):
+        raise _invalid(key)
+    if kind is not None and not set(found) <= set(codes.table()[kind]):
+        raise _invalid(key)
+    return frozenset(found)
+
+
+def _known(kind: str, table: Mapping[str, Any], key: str) -> str:
+    found = table.get(key)
+    if not isinstance(found, str) or found not in codes.table()[kind]:
+        raise _invalid(key)
+    return found
+
+
+def _text(table: Mapping[str, Any], key: str) -> str:
+    found = table.get(key)
+    if not isinstance(found, str) or not found:
+        raise _invalid(key)
+    return found
+
+
+def _row(table: Mapping[str, Any]) -> str:
+    return _text(table, "row")
