@@ -17,36 +17,21 @@ reserved one would open something.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from consent import standing
 from consent.ledger import LedgerView
 from consent.records import FOREVER, Block, Grant, Withdrawal
-from consent.rules import Lane, Rules
+from consent.rules import NOT_ALLOWED, Lane, Rules
 from consent.terms import THE_PERSON, Decision, DecisionRequest, SectionAsk, SectionDecision
 from schemas import codes
-from schemas.codes import outcome_of
+from schemas.codes import Outcome
 
 _ALONE = (THE_PERSON,)
 _RULES = frozenset(reason for reason in codes.table()["reason"] if codes.reason_kind(reason) == "RULE")
+_HUMANS = frozenset(reason for reason in codes.table()["reason"] if codes.reason_kind(reason) == "HUMAN")
 
 
-class _Case(NamedTuple):
-    """What one decision knows before it looks at sections: every grant with its category-free bits, blocks, rules."""
-
-    request: DecisionRequest
-    lane: Lane
-    view: LedgerView
-    wide: tuple[str, ...]
-    grants: list[tuple[Grant, int]]
-
-
-class _Found(NamedTuple):
-    """One section examined: reasons against it, the grant it rests on and until when."""
-
-    reasons: tuple[str, ...]
-    grant: Grant | None
-    until_us: int
+# One section examined: reasons against it, the grant it rests on, and until when that covers it.
+_Found = tuple[tuple[str, ...], Grant | None, int]
 
 
 def decide(request: DecisionRequest, view: LedgerView, rules: Rules) -> Decision:
@@ -56,49 +41,66 @@ def decide(request: DecisionRequest, view: LedgerView, rules: Rules) -> Decision
     INVARIANT: test_released_cites_a_live_grant, test_no_release_after_withdrawal, test_narrowing_never_opens.
     """
     lane = rules.lane(request.event_type, request.sender.role, request.recipient.role)
-    case = _Case(request, lane, view, wide_reasons(request, view, rules, lane), _stand(request, view, lane))
-    found = [_examine(ask, case) for ask in request.sections]
-    name = _name_released(case, found)
+    wide = wide_reasons(request, view, rules, lane)
+    live = _live(request, view.grants, lane.to_unit)
+    stood: list[tuple[Grant, int]] = []
+    found = [_examine(ask, request, view, lane, wide, live, stood) for ask in request.sections]
+    name = _name_released(request, lane, found)
+    if name is None:
+        name = _examine(SectionAsk(lane.type_category, _ALONE, False, False), request, view, lane, wide, live, stood)
+    _, name_grant, holds_until = name
+    name_cited = () if name_grant is None else (name_grant.consent_id,)
+    depends_on: tuple[bytes, ...] = ()
     sections = []
-    holds_until = FOREVER
-    used: dict[bytes, None] = {}
-    for ask, one in zip(request.sections, found, strict=True):
-        if one.grant is None or name.grant is None:
-            reasons = one.reasons if name.grant is not None else _with_name(one.reasons)
+    given = 0
+    for ask, (reasons, grant, until_us) in zip(request.sections, found):  # noqa: B905 - made of the same list
+        if name_grant is None:
+            sections.append(SectionDecision(ask.category, False, _with_name(reasons), ()))
+        elif grant is None:
             sections.append(SectionDecision(ask.category, False, reasons, ()))
-            continue
-        own, other = one.grant.consent_id, name.grant.consent_id
-        cited = (own,) if own == other else (own, other)
-        used.update(dict.fromkeys(cited))
-        holds_until = min(holds_until, one.until_us, name.until_us)
-        sections.append(SectionDecision(ask.category, True, (), cited))
-    outcome = outcome_of([(section.released, section.reasons) for section in sections])
-    if not used:
-        return Decision(outcome, tuple(sections), None, (), ())
-    return Decision(outcome, tuple(sections), holds_until, tuple(used), lane.obligations)
+        else:
+            given += 1
+            cited = name_cited if grant is name_grant else (grant.consent_id, *name_cited)
+            if cited != depends_on:
+                depends_on = tuple(dict.fromkeys(depends_on + cited))
+            if until_us < holds_until:  # noqa: PLR1730 - min() costs more than the rest of the loop
+                holds_until = until_us
+            sections.append(SectionDecision(ask.category, True, (), cited))
+    if not given:
+        return Decision(_outcome(sections, 0), tuple(sections), None, (), ())
+    return Decision(_outcome(sections, given), tuple(sections), holds_until, depends_on, lane.obligations)
+
+
+def _outcome(sections: list[SectionDecision], given: int) -> Outcome:
+    """As `schemas.codes.outcome_of`, without asking the table about every reason when the answer is plain."""
+    if given:
+        return Outcome.RELEASED if given == len(sections) else Outcome.PARTIAL
+    reasons = {reason for section in sections for reason in section.reasons}
+    if reasons and reasons <= _RULES:
+        return Outcome.REFUSED
+    return Outcome.WITHHELD if _HUMANS.isdisjoint(reasons) else Outcome.NEEDS_HUMAN
 
 
 def wide_reasons(request: DecisionRequest, view: LedgerView, rules: Rules, lane: Lane) -> tuple[str, ...]:
     """Reasons of steps 1 and 2, which refuse every section alike; a broken ledger is one of them."""
     sender, recipient = request.sender, request.recipient
-    reasons = list(lane.refusals)
+    reasons = lane.refusals
     if not sender.active:
-        reasons.append("SENDER_INACTIVE")
-    if rules.authorities.get(sender.role) != sender.authority:
-        reasons.append("SENDER_NOT_ALLOWED")
-    if rules.authorities.get(recipient.role) != recipient.authority or recipient.authority in rules.never_individual:
-        reasons.append("TYPE_NOT_ALLOWED")
+        reasons += ("SENDER_INACTIVE",)
+    if sender.authority != lane.sender_authority:
+        reasons += ("SENDER_NOT_ALLOWED",)
+    if recipient.authority != lane.recipient_authority or recipient.authority in rules.never_individual:
+        # A role that nobody holds has no authority; that nobody holds it is said below.
+        reasons += ("TYPE_NOT_ALLOWED",) if recipient.held or lane.to_unit else ()
     if request.purpose not in lane.purposes:
-        reasons.append("TYPE_NOT_ALLOWED")
+        reasons += ("TYPE_NOT_ALLOWED",)
     if request.action not in rules.actions:
-        reasons.append("SCHEMA_UNKNOWN")
-    if not lane.to_unit and not recipient.held:
-        reasons.append("NO_HOLDER")
-    elif not lane.to_unit and not recipient.active:
-        reasons.append("SEAT_INACTIVE")
+        reasons += ("SCHEMA_UNKNOWN",)
+    if not (recipient.active and recipient.held) and not lane.to_unit:
+        reasons += ("SEAT_INACTIVE",) if recipient.held else ("NO_HOLDER",)
     if view.broken:
-        reasons.append("EVALUATION_ERROR")
-    return tuple(dict.fromkeys(reasons)) if reasons else ()
+        reasons += ("EVALUATION_ERROR",)
+    return tuple(dict.fromkeys(reasons)) if reasons else reasons
 
 
 def grant_bits(grant: Grant, request: DecisionRequest, to_unit: bool) -> int:
@@ -136,8 +138,18 @@ def category_bits(grant: Grant, request: DecisionRequest, category: str) -> int:
     return bits
 
 
-def _stand(request: DecisionRequest, view: LedgerView, lane: Lane) -> list[tuple[Grant, int]]:
-    return [(grant, grant_bits(grant, request, lane.to_unit)) for grant in view.grants]
+def _live(request: DecisionRequest, grants: tuple[Grant, ...], to_unit: bool) -> list[Grant]:
+    """The grants that `grant_bits` has nothing against, found without asking what is wrong with the others."""
+    recipient, at_us, purpose = request.recipient, request.at_us, request.purpose
+    live = []
+    for grant in grants:
+        if purpose not in grant.purposes or not grant.start_us <= at_us < grant.end_us:
+            continue
+        if recipient.unit not in grant.units and (to_unit or recipient.role not in grant.roles):
+            continue
+        if not grant_bits(grant, request, to_unit):
+            live.append(grant)
+    return live
 
 
 def _takes(part: Withdrawal, request: DecisionRequest, category: str) -> bool:
@@ -151,53 +163,69 @@ def block_meets(block: Block, request: DecisionRequest, category: str) -> bool:
     return block.reach.takes(category) and block.reach.meets(request.recipient, request.purpose)
 
 
-def _examine(ask: SectionAsk, case: _Case) -> _Found:
-    """One section by itself, steps 1 to 7."""
-    reasons = case.wide
-    if verdict := case.lane.verdict(ask.category):
+def _examine(
+    ask: SectionAsk,
+    request: DecisionRequest,
+    view: LedgerView,
+    lane: Lane,
+    wide: tuple[str, ...],
+    live: list[Grant],
+    stood: list[tuple[Grant, int]],
+) -> _Found:
+    """One section by itself, steps 1 to 7; `stood` is filled by the first section that no grant covers."""
+    category = ask.category
+    reasons = wide
+    if verdict := lane.verdicts.get(category, NOT_ALLOWED):
         reasons += verdict
-    if ask.category in case.lane.needs_release and not ask.public_interest_released:
+    if category in lane.needs_release and not ask.public_interest_released:
         reasons += ("PUBLIC_INTEREST_NOT_RELEASED",)
-    grant, until_us = _covering(ask.category, case)
+    grant, until_us = _covering(category, request, live)
     if grant is None:
-        reasons += _closest(ask.category, case)
+        if not stood:
+            stood += [(one, grant_bits(one, request, lane.to_unit)) for one in view.grants]
+        reasons += _closest(category, request, stood)
     if ask.persons != _ALONE and set(ask.persons) != {THE_PERSON}:
         reasons += ("OTHER_SUBJECT_NO_CONSENT",)  # nobody else's consent can be recorded yet; no person named is none
-    if case.view.blocks:
-        blocked, until_us = _blocked(ask.category, case, until_us)
+    if view.blocks:
+        blocked, until_us = _blocked(category, request, view, until_us)
         if blocked:
             reasons += ("BLOCK_IN_FORCE",)
     if ask.sender_withheld:
         reasons += ("SENDER_WITHHELD",)
-    return _Found(reasons, None if reasons else grant, until_us)
+    return reasons, None if reasons else grant, until_us
 
 
-def _covering(category: str, case: _Case) -> tuple[Grant | None, int]:
-    """The grant that covers longest (the smaller id if two do), and until when it does."""
+def _covering(category: str, request: DecisionRequest, live: list[Grant]) -> tuple[Grant | None, int]:
+    """The grant that covers the category longest (of two as long, the smaller id), and until when it does."""
     best: Grant | None = None
-    best_until = 0
-    for grant, bits in case.grants:
-        if bits or category not in grant.categories:
-            continue
-        until_us = grant.end_us
-        if grant.parts:
-            if category_bits(grant, case.request, category):
-                continue
-            until_us = min([until_us, *(p.from_us for p in grant.parts if _takes(p, case.request, category))])
-        if best is None or until_us > best_until or (until_us == best_until and grant.consent_id < best.consent_id):
-            best, best_until = grant, until_us
+    best_until = request.at_us
+    for grant in live:
+        if category in grant.categories:
+            end_us = _part_end(grant, request, category) if grant.parts else grant.end_us
+            if end_us > best_until or (best and end_us == best_until and grant.consent_id < best.consent_id):
+                best, best_until = grant, end_us
     return best, best_until
 
 
-def _closest(category: str, case: _Case) -> tuple[str, ...]:
-    return standing.closest([bits | category_bits(grant, case.request, category) for grant, bits in case.grants])
+def _part_end(grant: Grant, request: DecisionRequest, category: str) -> int:
+    """Until when a grant in force covers a category, seeing its partial withdrawals; in the past if it does not now."""
+    return min(grant.end_us, *(part.from_us if _takes(part, request, category) else FOREVER for part in grant.parts))
 
 
-def _blocked(category: str, case: _Case, until_us: int) -> tuple[bool, int]:
+def _closest(category: str, request: DecisionRequest, stood: list[tuple[Grant, int]]) -> tuple[str, ...]:
+    return standing.closest(
+        [
+            bits if category in grant.categories and not grant.parts else bits | category_bits(grant, request, category)
+            for grant, bits in stood
+        ]
+    )
+
+
+def _blocked(category: str, request: DecisionRequest, view: LedgerView, until_us: int) -> tuple[bool, int]:
     """Whether a block is in force, and the earlier of `until_us` and the next moment one begins."""
-    at_us = case.request.at_us
-    for block in case.view.blocks:
-        if block_meets(block, case.request, category):
+    at_us = request.at_us
+    for block in view.blocks:
+        if block_meets(block, request, category):
             if block.from_us <= at_us <= block.until_us:
                 return True, until_us
             if at_us < block.from_us:
@@ -205,18 +233,17 @@ def _blocked(category: str, case: _Case, until_us: int) -> tuple[bool, int]:
     return False, until_us
 
 
-def _name_released(case: _Case, found: list[_Found]) -> _Found:
+def _name_released(request: DecisionRequest, lane: Lane, found: list[_Found]) -> _Found | None:
     """Step 8: whether the category that the event's name tells goes to this recipient.
 
-    It is the section of that category; without one, the same question asked as if there were an empty one for which
-    the sender has stated no release decision.
+    It is the section of that category. Without one (None) the same question is asked as if there were an empty one,
+    for which the sender has stated no release decision.
     """
-    category = case.lane.type_category
     name: _Found | None = None
-    for ask, one in zip(case.request.sections, found, strict=True):
-        if ask.category == category and (name is None or one.grant is None):
-            name = one
-    return _examine(SectionAsk(category, _ALONE, False, False), case) if name is None else name
+    for place, ask in enumerate(request.sections):
+        if ask.category == lane.type_category and (name is None or found[place][1] is None):
+            name = found[place]
+    return name
 
 
 def _with_name(reasons: tuple[str, ...]) -> tuple[str, ...]:

@@ -24,15 +24,19 @@ from consent.records import (
     narrowed_from,
     withdrawal_of,
 )
-from schemas.acts import ConsentAct, HeadLink, LedgerEvent
+from schemas.acts import ConsentAct, HeadLink, Holder, LedgerEvent
 from schemas.errors import HandslagError
 from schemas.identifiers import ZERO32
 
 
-def head_after(prev: bytes, ledger_seq: int, act: bytes, recorded_at_us: int) -> bytes:
+def head_after(prev: bytes, ledger_seq: int, act: bytes, holders: tuple[Holder, ...], recorded_at_us: int) -> bytes:
     """The ledger's head (32 bytes) after `act` (its bytes as received) as number `ledger_seq`."""
     link = HeadLink(
-        prev=prev, ledger_seq=ledger_seq, act_hash=hashlib.sha256(act).digest(), recorded_at_us=recorded_at_us
+        prev=prev,
+        ledger_seq=ledger_seq,
+        act_hash=hashlib.sha256(act).digest(),
+        holders=holders,
+        recorded_at_us=recorded_at_us,
     )
     return hashlib.sha256(link.to_bytes()).digest()
 
@@ -42,7 +46,8 @@ class LedgerView:
     """What a seat's ledger says. Build with `empty()` and `applied`, or `view_of`.
 
     `recorded_at_us` is the newest act's time: whoever asks about *now* asks about no earlier moment than that, or a
-    slow clock would look at the time before a withdrawal. `early` holds withdrawals of consents not seen yet.
+    slow clock would look at the time before a withdrawal. `early` holds withdrawals of consents not seen yet;
+    `named_units` every unit code that any act names as recipient, to permit or to forbid.
     """
 
     ledger_seq: int = 0
@@ -51,6 +56,7 @@ class LedgerView:
     grants: tuple[Grant, ...] = ()
     blocks: tuple[Block, ...] = ()
     early: tuple[tuple[bytes, Withdrawal], ...] = ()
+    named_units: frozenset[str] = frozenset()
     events: tuple[LedgerEvent, ...] = ()
     broken: bool = False
 
@@ -72,6 +78,7 @@ class LedgerView:
             recorded_at_us=max(self.recorded_at_us, event.recorded_at_us),
             events=(*self.events, event),
             broken=self.broken or act is None,
+            named_units=self.named_units if act is None else self.named_units | _units(act),
         )
         return grown if act is None else _act(grown, act, event)
 
@@ -89,7 +96,7 @@ class LedgerView:
         return (
             event.ledger_seq == self.ledger_seq + 1
             and event.recorded_at_us >= self.recorded_at_us
-            and event.head == head_after(self.head, event.ledger_seq, event.act, event.recorded_at_us)
+            and event.head == head_after(self.head, event.ledger_seq, event.act, event.holders, event.recorded_at_us)
         )
 
 
@@ -108,6 +115,11 @@ def _read(event: LedgerEvent) -> ConsentAct | None:
         return ConsentAct.from_bytes(event.act)
     except HandslagError:
         return None
+
+
+def _units(act: ConsentAct) -> frozenset[str]:
+    refs = (*(act.terms.recipients if act.terms else ()), *(act.scope.recipients if act.scope else ()))
+    return frozenset(ref.id for ref in refs if ref.kind == "UNIT")
 
 
 def _act(view: LedgerView, act: ConsentAct, event: LedgerEvent) -> LedgerView:

@@ -21,7 +21,7 @@ from schemas.errors import HandslagError
 
 LIMIT = 64 * 1024  # far more than every role, type and category need
 SHIPPED = "2026-11.toml"
-_NOT_ALLOWED = ("CATEGORY_NOT_ALLOWED",)
+NOT_ALLOWED = ("CATEGORY_NOT_ALLOWED",)
 _TOP = {"version", "in_force_from", "never_individual", "public_interest", "not_waivable", "never", "types", "pairs"}
 
 
@@ -34,6 +34,8 @@ class Lane(NamedTuple):
     """
 
     refusals: tuple[str, ...]
+    sender_authority: str
+    recipient_authority: str
     verdicts: Mapping[str, tuple[str, ...]]
     needs_release: frozenset[str]
     purposes: frozenset[str]
@@ -44,7 +46,7 @@ class Lane(NamedTuple):
 
     def verdict(self, category: str) -> tuple[str, ...]:
         """Rule reasons against one category; none: consent decides."""
-        return self.verdicts.get(category, _NOT_ALLOWED)
+        return self.verdicts.get(category, NOT_ALLOWED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,18 @@ class Rules:
         if recipient_role not in self.authorities:
             refusals.append("TYPE_NOT_ALLOWED")
         none: frozenset[str] = frozenset()
-        return Lane(tuple(refusals), {}, none, none, False, "", (), {})
+        return Lane(
+            refusals=tuple(refusals),
+            sender_authority=self.authorities.get(sender_role, ""),
+            recipient_authority=self.authorities.get(recipient_role, ""),
+            verdicts={},
+            needs_release=none,
+            purposes=none,
+            to_unit=False,
+            type_category="",
+            obligations=(),
+            rows={},
+        )
 
 
 @cache
@@ -149,10 +162,12 @@ def _lane(code: str, rule: Mapping[str, Any], sender: str, recipient: str, pairs
             rows[category] = _row(source)
             allowed = category not in only or code in only[category]
             human = (source["asks_human"],) if "asks_human" in source else ()
-            verdicts[category] = human if allowed else _NOT_ALLOWED
+            verdicts[category] = human if allowed else NOT_ALLOWED
         obligations.update(dict.fromkeys(sorted(_words(source, "obligations", "obligation", empty=True))))
     return Lane(
         refusals=tuple(refusals),
+        sender_authority=codes.table()["role"][sender]["authority"],
+        recipient_authority=codes.table()["role"][recipient]["authority"],
         verdicts=verdicts,
         needs_release=frozenset(),
         purposes=_words(rule, "purposes", "purpose", empty=True) or frozenset(codes.table()["purpose"]),

@@ -42,14 +42,27 @@ _LIFE = (1 << 12) - 1 - _SCOPE
 _HUMAN = CAPACITY | RESERVATION
 
 
-def distance(bits: int) -> int:
-    """How far a consent is from covering: fewer SCOPE reasons first, then fewer LIFE, then fewer HUMAN; 0 covers."""
-    return (bits & _SCOPE).bit_count() << 8 | (bits & _LIFE).bit_count() << 4 | (bits & _HUMAN).bit_count()
+# How far a consent is from covering, by its bits: fewer SCOPE reasons first, then fewer LIFE, then fewer HUMAN.
+# Laid out in advance, because a refusal asks it for every consent and every section.
+DISTANCE = tuple(
+    (bits & _SCOPE).bit_count() << 8 | (bits & _LIFE).bit_count() << 4 | (bits & _HUMAN).bit_count()
+    for bits in range(1 << len(NAMES))
+)
+
+_NOWHERE = 1 << 16  # farther than any bits
+
+
+def _named(bits: int, names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for place, name in enumerate(names) if bits >> place & 1)
+
+
+_LOW = tuple(_named(bits, NAMES[:7]) for bits in range(1 << 7))
+_HIGH = tuple(_named(bits, NAMES[7:]) for bits in range(1 << 7))
 
 
 def reasons(bits: int) -> tuple[str, ...]:
     """The reason codes of `bits`, in reporting order."""
-    return tuple([name for place, name in enumerate(NAMES) if bits >> place & 1])
+    return _LOW[bits & 127] + _HIGH[bits >> 7]
 
 
 def closest(all_bits: list[int]) -> tuple[str, ...]:
@@ -58,11 +71,11 @@ def closest(all_bits: list[int]) -> tuple[str, ...]:
     A consent that was about exactly this and is withdrawn says WITHDRAWN, however many others are about something
     else; only when none was about this do the others say what they lack. Without any record: NO_RECORD.
     """
-    if not all_bits:
-        return ("NO_RECORD",)
-    nearest = min(map(distance, all_bits))
-    merged = 0
+    nearest, merged = _NOWHERE, 0
     for bits in all_bits:
-        if distance(bits) == nearest:
+        far = DISTANCE[bits]
+        if far < nearest:
+            nearest, merged = far, bits
+        elif far == nearest:
             merged |= bits
-    return reasons(merged)
+    return reasons(merged) if merged else ("NO_RECORD",)

@@ -140,6 +140,14 @@ class KeyVault:
         with self._lock:
             return self._read(owner)
 
+    def seat(self, seat_id: bytes) -> SeatKeys:
+        """Return a seat's keys (16-byte id), made when it has none yet; raises as `create`."""
+        return self.create(OwnerKind.SEAT, seat_id)
+
+    def unit(self, code: str) -> SeatKeys:
+        """Return a unit's keys, for entries about no seat, made when it has none yet; raises as `create`."""
+        return self.create(OwnerKind.UNIT, code.encode())
+
     def operator(self) -> SeatKeys:
         """Return the operator's own keys, under which beats and administrative entries are sealed."""
         return self.create(OwnerKind.OPERATOR, b"")

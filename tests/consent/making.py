@@ -8,7 +8,7 @@ from dataclasses import replace
 from consent.ledger import LedgerView, head_after, view_of
 from consent.terms import DecisionRequest, Party, SectionAsk
 from schemas import codes
-from schemas.acts import ConsentAct, LedgerEvent, RecipientRef, Reservation, Scope, Terms
+from schemas.acts import ConsentAct, Holder, LedgerEvent, RecipientRef, Reservation, Scope, Terms
 from schemas.identifiers import ZERO16, ZERO32
 
 HOUR = 3600 * 1_000_000
@@ -78,21 +78,28 @@ def scope(*recipients: RecipientRef, categories=(), purposes=()) -> Scope:
     return Scope(recipients=recipients, categories=tuple(categories), purposes=tuple(purposes))
 
 
-def recorded(acts: list[tuple[ConsentAct, int]], *, unsigned: tuple[int, ...] = ()) -> list[LedgerEvent]:
+def recorded(
+    acts: list[tuple[ConsentAct, int]], *, unsigned: tuple[int, ...] = (), holders: tuple[Holder, ...] = ()
+) -> list[LedgerEvent]:
     """Events of (act, recorded_at_us), heads computed; places in `unsigned` bear no signature."""
     head, events = ZERO32, []
     for place, (one, at_us) in enumerate(acts):
         data = one.to_bytes()
-        head = head_after(head, place + 1, data, at_us)
+        head = head_after(head, place + 1, data, holders, at_us)
         broker_made = place in unsigned or one.consent_id == ZERO16
         signature = None if broker_made else bytes(64)
-        events.append(LedgerEvent(ledger_seq=place + 1, act=data, signature=signature, recorded_at_us=at_us, head=head))
+        events.append(
+            LedgerEvent(
+                ledger_seq=place + 1, act=data, signature=signature, holders=holders, recorded_at_us=at_us, head=head
+            )
+        )
     return events
 
 
-def ledger(*acts: ConsentAct, unsigned: tuple[int, ...] = ()) -> LedgerView:
+def ledger(*acts: ConsentAct, unsigned: tuple[int, ...] = (), holders: tuple[Holder, ...] = ()) -> LedgerView:
     """A view of acts recorded one hour apart, the first at T0."""
-    return view_of(recorded([(one, T0 + place * HOUR) for place, one in enumerate(acts)], unsigned=unsigned))
+    timed = [(one, T0 + place * HOUR) for place, one in enumerate(acts)]
+    return view_of(recorded(timed, unsigned=unsigned, holders=holders))
 
 
 def ask(category: str, **changes) -> SectionAsk:

@@ -30,6 +30,7 @@ def test_keys_survive_closing_and_opening(tmp_path):
     assert again.operator() == operator
     assert again.create("SEAT", SEAT) == seat
     assert again.get("SEAT", OTHER) is None
+    assert (again.seat(SEAT), again.unit("SOC/1280/KONSULT")) == (seat, unit)
     again.close()
 
 

@@ -1,0 +1,137 @@
+"""Every entry by itself: its bytes, its columns, its ciphertext, and the rules of its format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+from audit.merkle import HASH_BYTES
+from audit.report import Finding, Report
+from audit.trailfile import EntryRow, TrailFile
+from audit.verify_rules import broken_in_clear
+from schemas import codec, limits
+from schemas.errors import HandslagError
+from schemas.trail import AuditEntry
+
+UNSEALED_US = 10 * 60 * 1_000_000
+"""An entry waits for one beat; one without a leaf that is this much older than a sealed one was left out."""
+
+
+class EntryPass:
+    """One pass over all entries in the order of their numbers.
+
+    `beats` maps the entry id of every BEAT entry to (number, leaf index), for the comparison with the beat rows.
+    """
+
+    def __init__(self, trail: TrailFile, report: Report) -> None:
+        """Take the trail; nothing is read yet."""
+        self._trail = trail
+        self._report = report
+        self._previous: Any = None
+        self._newest_sealed = 0
+        self._waiting: list[tuple[int, bytes | None, int]] = []
+        self.beats: dict[bytes, tuple[int, int | None]] = {}
+
+    def run(self) -> None:
+        """Check every entry and every payload."""
+        for row in self._trail.entries():
+            if row.number == self._previous:
+                self._find(row, "leaf-map", "twice")
+                continue
+            self._previous = row.number
+            self._report.entries += 1
+            self._entry(row)
+        for stray in self._trail.strays():
+            self._report.add(Finding(check="payload", entry_id=_id(stray), part="stray"))
+        self._unsealed()
+        self._beat_rows()
+
+    def _entry(self, row: EntryRow) -> None:
+        data = row.entry_bytes
+        if not isinstance(data, bytes):
+            self._find(row, "hole", "bytes")
+            return
+        # What the tree holds must be the hash of these very bytes; the tree itself is checked from the stored hash.
+        if sha256(b"\x00" + data).digest() != row.leaf_hash:
+            self._find(row, "leaf-hash", None)
+        try:
+            said = codec.decode(AuditEntry.SCHEMA, data, limits.ENTRY)
+        except HandslagError:
+            self._find(row, "schema", "bytes")
+            return
+        self._columns(row, said)
+        broken = broken_in_clear(said)
+        if broken is None and len(data) <= HASH_BYTES:
+            broken = "size"
+        if broken is not None:
+            self._find(row, "schema", broken)
+        self._payload(row, said)
+        self._place(row, said)
+
+    def _columns(self, row: EntryRow, said: Mapping[str, Any]) -> None:
+        for name in ("entry_id", "owner", "handle", "at_us", "operation", "outcome", "reason_class"):
+            if getattr(row, name) != said[name]:
+                self._find(row, "columns", name)
+                return
+
+    def _payload(self, row: EntryRow, said: Mapping[str, Any]) -> None:
+        # INVARIANT: test_a_missing_payload_is_never_overlooked
+        if row.payload is None:
+            self._find(row, "hole", "payload")
+        elif not isinstance(row.payload, bytes) or sha256(row.payload).digest() != said["payload_commit"]:
+            self._find(row, "payload", None)
+
+    def _place(self, row: EntryRow, said: Mapping[str, Any]) -> None:
+        if said["operation"] == "BEAT":
+            self.beats[said["entry_id"]] = (row.number, row.index)
+        if row.index is None:
+            self._waiting.append((row.number, _id(row.entry_id), said["at_us"]))
+        else:
+            self._newest_sealed = max(self._newest_sealed, said["at_us"])
+
+    def _unsealed(self) -> None:
+        """Entries without a leaf may be new, never old: a beat takes all that wait."""
+        late = False
+        for number, entry_id, at_us in self._waiting:
+            if at_us + UNSEALED_US < self._newest_sealed:
+                late = True
+                self._report.add(Finding(check="unsealed", number=number, entry_id=entry_id))
+        if self._waiting and not late:
+            self._report.leave_open(["waiting"])
+
+    def _beat_rows(self) -> None:
+        """Each beat has one entry about it, and that lies in the beat after it (the newest one's in none yet)."""
+        known = dict(self.beats)
+        rows = list(self._trail.beats())
+        for at, row in enumerate(rows):
+            newest = at + 1 == len(rows)
+            number, index = known.pop(row.entry_id, (None, None)) if isinstance(row.entry_id, bytes) else (None, None)
+            if number is None:
+                if not (newest and row.entry_id is None):
+                    self._report.add(Finding(check="beat-record", index=_int(row.first), part="entry"))
+                continue
+            following = None if newest else rows[at + 1]
+            if following is None:
+                fits = index is None
+            else:
+                fits = index is not None and following.first <= index < following.first + following.size
+            if not fits:
+                self._report.add(Finding(check="beat-record", number=number, entry_id=row.entry_id, index=index))
+        if rows:
+            self._report.leave_open(["newest-beat"])
+        for entry_id, (number, index) in known.items():
+            self._report.add(Finding(check="beat-record", number=number, entry_id=entry_id, index=index, part="row"))
+
+    def _find(self, row: EntryRow, check: str, part: str | None) -> None:
+        self._report.add(
+            Finding(check=check, number=_int(row.number), entry_id=_id(row.entry_id), index=_int(row.index), part=part)
+        )
+
+
+def _int(value: object) -> int | None:
+    return value if type(value) is int else None
+
+
+def _id(value: object) -> bytes | None:
+    return value if isinstance(value, bytes) and len(value) == 16 else None

@@ -1,0 +1,52 @@
+"""Explanations: every record is named with why it did not apply, in both languages, from the one table."""
+
+from __future__ import annotations
+
+import pytest
+
+from consent.decide import decide
+from consent.explain import considered, sentences
+from consent.rules import shipped
+from schemas.identifiers import shown
+from tests.consent.making import act, ledger, named, request, terms, to_role
+
+RULES = shipped()[1]
+VIEW = ledger(
+    act("GRANT", "A", terms=terms(to_role("police_coordination"))),
+    act("GRANT", "C", terms=terms(to_role("prison_probation"), purposes=("FOLLOW_UP",))),
+    act("BLOCK", "B", terms=terms(to_role("provider"), actions=())),
+    act("WITHDRAW", "A"),
+)
+
+
+def test_every_record_is_considered():
+    found = considered(decide(request(), VIEW, RULES), request(), VIEW, RULES)
+    assert [(one.consent_id, one.kind, one.effect, one.why_not) for one in found] == [
+        (named("A"), "GRANT", None, ("WITHDRAWN",)),
+        (named("C"), "GRANT", None, ("RECIPIENT_NOT_COVERED", "PURPOSE_MISMATCH")),
+        (named("B"), "BLOCK", "BLOCK_OTHER", ()),
+    ]
+
+
+def test_the_consent_used_is_named():
+    known = VIEW.as_known(ledger_seq=2)
+    found = considered(decide(request(), known, RULES), request(), known)
+    assert [one.effect for one in found] == ["USED", None]
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [
+        ("sv", ("inte utlämnat: personens villkor", "samtycket är återkallat", "spärren gäller något annat")),
+        ("en", ("withheld: a condition of the person", "the consent is withdrawn", "is about something else")),
+    ],
+)
+def test_sentences(language, told):
+    text = "\n".join(sentences(decide(request(), VIEW, RULES), request(), VIEW, language, RULES))
+    for part in (*told, shown(named("A")), shown(named("C")), "IC13", "(WITHDRAWN)", "[LB-02]"):
+        assert part in text
+
+
+def test_a_broken_ledger_says_so():
+    broken = ledger(act("FORGET"))
+    assert "could not be computed" in sentences(decide(request(), broken, RULES), request(), broken)[-1]

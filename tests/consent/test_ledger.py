@@ -1,0 +1,103 @@
+"""The ledger view: what counts, from when, and what nobody can slip in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from consent.decide import decide
+from consent.ledger import LedgerView, head_after, view_of
+from consent.rules import shipped
+from schemas.identifiers import ZERO32
+from tests.consent.making import HOUR, T0, act, ledger, recorded, request, scope, terms, to_role
+
+RULES = shipped()[1]
+GRANT = act("GRANT", terms=terms(to_role("police_coordination")))
+
+
+def goes(view, **changes):
+    return decide(request(**changes), view, RULES).sections[0].released
+
+
+def test_act_by_act_is_the_same_as_at_once():
+    events = recorded([(GRANT, T0), (act("BLOCK", "B"), T0 + HOUR), (act("UNBLOCK", "B"), T0 + 2 * HOUR)])
+    view = LedgerView.empty()
+    for event in events:
+        view = view.applied(event)
+    assert view == view_of(events)
+    assert (view.ledger_seq, view.head, view.recorded_at_us) == (3, events[-1].head, T0 + 2 * HOUR)
+    assert LedgerView.empty().head == ZERO32
+    assert view.head == head_after(events[1].head, 3, events[2].act, (), T0 + 2 * HOUR)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda event: replace(event, ledger_seq=3),
+        lambda event: replace(event, recorded_at_us=event.recorded_at_us - 2 * HOUR),
+        lambda event: replace(event, head=bytes(32)),
+        lambda event: replace(event, act=event.act[:-1] + bytes([event.act[-1] ^ 1])),
+        lambda event: replace(event, act=b""),
+    ],
+)
+def test_a_ledger_that_does_not_follow_is_broken_for_good(spoil):
+    first, second, third = recorded([(GRANT, T0), (act("BLOCK", "B", terms=None), T0 + HOUR), (GRANT, T0 + 2 * HOUR)])
+    whole = view_of([first, second, third])
+    assert not whole.broken
+    assert goes(view_of([first]))
+    broken = view_of([first, spoil(second), third])
+    assert broken.broken
+    assert decide(request(), broken, RULES).sections[0].reasons == ("EVALUATION_ERROR",) or not goes(broken)
+    assert goes(broken.as_known(ledger_seq=1))  # what was known before it stays known
+
+
+def test_the_same_act_twice_is_one_consent():
+    assert len(ledger(GRANT, GRANT).grants) == 1
+    assert goes(ledger(GRANT, GRANT))
+
+
+def test_other_terms_under_one_consent_close_it():
+    wider = replace(GRANT, terms=replace(GRANT.terms, categories=("IC08", "IC13")))
+    view = ledger(GRANT, wider)
+    assert not goes(view)
+    assert goes(view, at_us=T0)  # until then it was one consent
+
+
+def test_a_withdrawal_that_comes_first_counts():
+    assert not goes(ledger(act("WITHDRAW"), GRANT))
+    assert not goes(ledger(act("WITHDRAW", scope=scope(categories=("IC13",))), GRANT))
+    assert goes(ledger(act("WITHDRAW", scope=scope(categories=("IC01",))), GRANT))
+
+
+def test_an_empty_scope_takes_everything():
+    assert decide(request(), ledger(GRANT, act("WITHDRAW", scope=scope())), RULES).sections[0].reasons[0] == "WITHDRAWN"
+
+
+def test_a_scope_with_an_unknown_word_takes_everything():
+    assert not goes(ledger(GRANT, act("WITHDRAW", scope=scope(categories=("IC99",)))))
+
+
+def test_only_a_signed_whole_unblock_lifts():
+    block = act("BLOCK", "B")
+    assert goes(ledger(GRANT, block, act("UNBLOCK", "B")))
+    assert not goes(ledger(GRANT, block, act("UNBLOCK", "B"), unsigned=(2,)))
+    assert not goes(ledger(GRANT, block, act("UNBLOCK", "B", scope=scope(categories=("IC13",)))))
+    assert not goes(ledger(GRANT, block, act("UNBLOCK", "X")))
+    assert not goes(ledger(GRANT, block, act("UNBLOCK", "B"), block))
+    later = act("UNBLOCK", "B", effective_at_us=T0 + 20 * HOUR)
+    assert not goes(ledger(GRANT, block, later))
+    assert goes(ledger(GRANT, block, later), at_us=T0 + 20 * HOUR)
+
+
+def test_resume_and_amend_open_nothing():
+    assert not goes(ledger(GRANT, act("SUSPEND"), act("RESUME")))
+    assert not goes(ledger(GRANT, act("AMEND", terms=GRANT.terms)))
+    assert goes(ledger(GRANT, act("RESUME")))
+
+
+@pytest.mark.parametrize("change", [{"valid_until_us": None}, {"method": "IMPLIED"}])
+def test_a_grant_that_lacks_something_is_invalid(change):
+    given = replace(GRANT, terms=replace(GRANT.terms, **change))
+    assert "INVALIDATED" in decide(request(), ledger(given), RULES).sections[0].reasons
+    assert "INVALIDATED" in decide(request(), ledger(act("GRANT")), RULES).sections[0].reasons

@@ -1,0 +1,112 @@
+"""The rule file: read strictly, and nothing in it beyond what a row of the domain page says."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import pytest
+
+from consent.rules import LIMIT, parse, shipped
+from schemas import codes, event_types
+from schemas.errors import HandslagError
+
+TEXT = shipped()[0].decode()
+
+
+def test_the_hash_is_of_the_file():
+    data, rules = shipped()
+    assert rules.hash32 == hashlib.sha256(data).digest()
+    assert (rules.version, rules.in_force_from.isoformat()) == ("2026-11", "2026-11-01")
+
+
+def test_every_type_that_exists_has_rules():
+    exists = {
+        c for c, t in event_types.table().items() if t.available and t.type_class is event_types.TypeClass.CONTENT
+    }
+    rules = shipped()[1]
+    assert {lane[0] for lane in rules.lanes} == exists
+    assert len(rules.lanes) == len(exists) * len(codes.table()["role"]) ** 2
+
+
+def test_every_line_cites_a_row():
+    rows = re.findall(r'^row = "(.+)"$', TEXT, re.MULTILINE)
+    assert len(rows) == len(re.findall(r"^(\[\[|\[(?!not_waivable))", TEXT, re.MULTILINE))
+    assert all(re.fullmatch(r"LB-\d\d|B-\d\d|PROTOCOL", row) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("row", "sender", "recipient", "categories"),
+    [
+        ("LB-01", "social_services_lead", "police_coordination", {"IC01", "IC02", "IC04", "IC12"}),
+        ("LB-04", "social_services_lead", "prison_probation", {"IC08", "IC12", "IC13"}),
+        ("LB-06", "social_services_lead", "health_care", {"IC07", "IC08", "IC13"}),
+        ("LB-09", "provider", "social_services_lead", {"IC13", "IC14", "IC15"}),
+        ("LB-11", "police_coordination", "social_services_lead", {"IC04", "IC06"}),
+        ("LB-12", "police_coordination", "prison_probation", {"IC04", "IC05", "IC06"}),
+        ("LB-13", "police_coordination", "secure_youth_care", {"IC04", "IC12"}),
+        ("LB-14", "police_coordination", "provider", set()),
+        ("LB-17", "prison_probation", "social_services_lead", {"IC05", "IC13", "IC14", "IC15"}),
+        ("LB-19", "prison_probation", "provider", {"IC13"}),
+        ("LB-22", "secure_youth_care", "prison_probation", {"IC04", "IC13"}),
+        ("LB-23", "health_care", "social_services_lead", {"IC07"}),
+    ],
+)
+def test_a_pair_may_share_what_its_row_lists(row, sender, recipient, categories):
+    rules = shipped()[1]
+    lane = rules.lane("threat_assessment_requested", sender, recipient)
+    listed = {category for category in codes.table()["category"] if lane.rows.get(category) == row}
+    assert {category for category in listed if lane.verdict(category) == ()} == categories
+    assert row != "LB-14" or listed == set(codes.table()["category"])
+
+
+def test_nobody_receives_who_is_in_no_row():
+    rules = shipped()[1]
+    for sender, recipient in (("provider", "police_coordination"), ("health_care", "police_coordination")):
+        lane = rules.lane("coordination_meeting_scheduled", sender, recipient)
+        assert all(lane.verdict(category) for category in codes.table()["category"])
+
+
+def test_threat_goes_to_the_police_only_as_a_request():
+    lane = shipped()[1].lane("coordination_meeting_scheduled", "social_services_lead", "police_coordination")
+    assert lane.verdict("IC04") == ("CATEGORY_NOT_ALLOWED",)
+    assert lane.verdict("IC13") == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ('version = "2026-11"', "version = 1", "version"),
+        ("in_force_from = 2026-11-01", 'in_force_from = "soon"', "in_force_from"),
+        ("[public_interest]", "[publik_interest]", "file"),
+        (
+            'sender = "police_coordination"\nrecipient = "provider"',
+            'sender = "police"\nrecipient = "provider"',
+            "sender",
+        ),
+        ('categories = ["IC07"]', 'categories = ["IC77"]', "categories"),
+        ('categories = ["IC07"]', "categories = []", "categories"),
+        ('categories = ["IC07"]', 'category = ["IC07"]', "pairs"),
+        ('asks_human = "CAPACITY"', 'asks_human = "WITHDRAWN"', "asks_human"),
+        ('obligations = ["NO_ONWARD"]', 'obligations = ["BE_KIND"]', "obligations"),
+        ("to_unit = true", 'to_unit = "yes"', "to_unit"),
+        ("[types.custody_status_changed]", "[types.case_closed]", "types"),
+        ('only = { IC04 = ["threat', 'only = { IC05 = ["threat', "only"),
+        ('row = "LB-02"', "row = 2", "row"),
+        ('categories = ["IC08", "IC13", "IC14"]', 'categories = ["IC01"]', "pairs"),
+        ('IC11 = "E-06"', "IC11 = 6", "IC11"),
+        ("version =", "version", "toml"),
+    ],
+)
+def test_a_file_not_understood_is_refused_whole(old, new, place):
+    assert old in TEXT
+    with pytest.raises(HandslagError) as caught:
+        parse(TEXT.replace(old, new, 1).encode())
+    assert (caught.value.code, caught.value.context["field"]) == ("HS-RULES-INVALID", place)
+
+
+def test_size_and_encoding_are_bounded():
+    for data, code in ((b"#" * (LIMIT + 1), "HS-TOO-LARGE"), (b"\xff", "HS-RULES-INVALID")):
+        with pytest.raises(HandslagError) as caught:
+            parse(data)
+        assert caught.value.code == code
