@@ -235,7 +235,8 @@ def _not_yet(name: str, text: str, instead: str) -> click.Command:
     @config_option
     @as_json
     def command(config: Path, as_json: bool) -> None:  # noqa: ARG001 - the options every command has
-        click.echo(instead, err=True)
+        if not as_json:
+            click.echo(instead, err=True)
         raise HandslagError("HS-NOT-YET", command=name)
 
     return command
