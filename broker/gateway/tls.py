@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import ssl
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from cryptography import x509
 
@@ -55,8 +56,14 @@ async def authenticated_unit(core: Core, transport: asyncio.BaseTransport | None
     unit = await core.unit_of(hashlib.sha256(der).digest())
     if unit is None:
         raise HandslagError("HS-UNIT-UNKNOWN")
-    certificate = x509.load_der_x509_certificate(der)
-    named = pki.named_unit(certificate)
-    if certificate.not_valid_after_utc < datetime.now(UTC) or named not in {None, unit}:
+    named, ends = _read(der)
+    if ends < datetime.now(UTC) or named not in {None, unit}:
         raise HandslagError("HS-UNIT-UNKNOWN")
     return unit
+
+
+@lru_cache(maxsize=1024)  # one certificate a connector, read at every call
+def _read(der: bytes) -> tuple[str | None, datetime]:
+    """The unit a certificate names and its last moment."""
+    certificate = x509.load_der_x509_certificate(der)
+    return pki.named_unit(certificate), certificate.not_valid_after_utc
