@@ -52,3 +52,20 @@ def quiet_loop_handler(_loop: asyncio.AbstractEventLoop, context: Mapping[str, A
     """For `loop.set_exception_handler`: what kind of fault reached the loop, without its text."""
     fault = context.get("exception")
     event(logging.getLogger("handslag.loop"), logging.ERROR, "HS-INTERNAL", exception=type(fault).__name__)
+
+
+class _Wordless(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        fault = record.exc_info[0] if record.exc_info else None
+        record.msg, record.args, record.exc_info, record.exc_text = "HTTP-FAULT", (), None, None
+        record.fields = {"exception": fault.__name__} if fault is not None else {}
+        return True
+
+
+def http_logger() -> logging.Logger:
+    """The logger given to an HTTP server in place of its own, which would quote the bytes it could not read."""
+    # INVARIANT: test_bytes_that_are_no_request_are_not_logged
+    logger = logging.getLogger("handslag.http")
+    if not logger.filters:
+        logger.addFilter(_Wordless())
+    return logger

@@ -19,7 +19,7 @@ from schemas.errors import HandslagError
 # A key that asks for a secret itself, or a value that looks like one, whatever key it stands under.
 _SECRET_KEY = re.compile(r"(key|secret|password|token|credential|passphrase)s?$", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"-----BEGIN|[0-9a-fA-F]{64}|[A-Za-z0-9+/]{43}=|[a-z]+://[^/@\s]*:[^/@\s]+@")
-_PLAIN = re.compile(r"[a-z][a-z_.0-9]{0,63}", re.ASCII)
+_PLAIN = re.compile(r"[a-z][a-z_]{0,31}(\.[a-z][a-z_]{0,31})*", re.ASCII)  # what is repeated of an unknown key
 _ORIGIN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,200}[a-z0-9])?(:[0-9]{1,5})?(/[A-Za-z0-9._-]{1,32}){1,4}", re.ASCII)
 
 

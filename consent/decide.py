@@ -49,8 +49,9 @@ def decide(request: DecisionRequest, view: LedgerView, rules: Rules) -> Decision
     if name is None:
         name = _examine(SectionAsk(lane.type_category, _ALONE, False, False), request, view, lane, wide, live, stood)
     _, name_grant, holds_until = name
+    name_cited = () if name_grant is None else (name_grant.consent_id,)
+    depends_on: tuple[bytes, ...] = ()
     sections = []
-    used: dict[bytes, None] = {}
     given = 0
     for ask, (reasons, grant, until_us) in zip(request.sections, found):  # noqa: B905 - made of the same list
         if name_grant is None:
@@ -59,13 +60,15 @@ def decide(request: DecisionRequest, view: LedgerView, rules: Rules) -> Decision
             sections.append(SectionDecision(ask.category, False, reasons, ()))
         else:
             given += 1
-            cited = (grant.consent_id,) if grant is name_grant else (grant.consent_id, name_grant.consent_id)
-            used.update(dict.fromkeys(cited))
-            holds_until = min(until_us, holds_until)
+            cited = name_cited if grant is name_grant else (grant.consent_id, *name_cited)
+            if cited != depends_on:
+                depends_on = tuple(dict.fromkeys(depends_on + cited))
+            if until_us < holds_until:  # noqa: PLR1730 - min() costs more than the rest of the loop
+                holds_until = until_us
             sections.append(SectionDecision(ask.category, True, (), cited))
     if not given:
         return Decision(_outcome(sections, 0), tuple(sections), None, (), ())
-    return Decision(_outcome(sections, given), tuple(sections), holds_until, tuple(used), lane.obligations)
+    return Decision(_outcome(sections, given), tuple(sections), holds_until, depends_on, lane.obligations)
 
 
 def _outcome(sections: list[SectionDecision], given: int) -> Outcome:

@@ -7,6 +7,7 @@ what narrows (a withdrawal, a block) counts for everything its unreadable part m
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from consent import standing
 from consent.terms import Party
@@ -122,12 +123,12 @@ def grant_of(act: ConsentAct, event: LedgerEvent, act_hash: bytes) -> Grant:
         until_us=until,
         end_us=until,
         units=frozenset(ref.id for ref in terms.recipients if ref.kind == "UNIT"),
-        roles=frozenset(ref.id for ref in refs),
-        followed=frozenset(ref.id for ref in refs if ref.follows_role),
+        roles=_shared("role", tuple(ref.id for ref in refs)),
+        followed=_shared("role", tuple(ref.id for ref in refs if ref.follows_role)),
         holders=frozenset(held for ref in refs for held in _holders(ref, event)),
-        categories=frozenset(terms.categories),
-        purposes=frozenset(terms.purposes),
-        actions=frozenset(terms.actions),
+        categories=_shared("category", terms.categories),
+        purposes=_shared("purpose", terms.purposes),
+        actions=_shared("action", terms.actions),
         fault=_fault(terms, event),
     )
 
@@ -137,6 +138,16 @@ def _holders(ref: RecipientRef, event: LedgerEvent) -> list[tuple[str, bytes]]:
     if ref.member is not None:
         return [(ref.id, ref.member)]
     return [(holder.role, holder.member) for holder in event.holders if holder.role == ref.id]
+
+
+@lru_cache(maxsize=4096)
+def _shared(kind: str, items: tuple[str, ...]) -> frozenset[str]:
+    """A set of codes, the same object for the same codes and with the table's own strings.
+
+    Decoded strings are new objects each time; a broker that walks many ledgers would fetch every one from memory.
+    """
+    known = {code: code for code in codes.table()[kind]}
+    return frozenset(known.get(item, item) for item in items)
 
 
 def _fault(terms: Terms, event: LedgerEvent) -> int:

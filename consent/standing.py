@@ -49,6 +49,8 @@ DISTANCE = tuple(
     for bits in range(1 << len(NAMES))
 )
 
+_NOWHERE = 1 << 16  # farther than any bits
+
 
 def _named(bits: int, names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for place, name in enumerate(names) if bits >> place & 1)
@@ -69,11 +71,11 @@ def closest(all_bits: list[int]) -> tuple[str, ...]:
     A consent that was about exactly this and is withdrawn says WITHDRAWN, however many others are about something
     else; only when none was about this do the others say what they lack. Without any record: NO_RECORD.
     """
-    if not all_bits:
-        return ("NO_RECORD",)
-    nearest = min(map(DISTANCE.__getitem__, all_bits))
-    merged = 0
+    nearest, merged = _NOWHERE, 0
     for bits in all_bits:
-        if DISTANCE[bits] == nearest:
+        far = DISTANCE[bits]
+        if far < nearest:
+            nearest, merged = far, bits
+        elif far == nearest:
             merged |= bits
-    return reasons(merged)
+    return reasons(merged) if merged else ("NO_RECORD",)

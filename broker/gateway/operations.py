@@ -73,7 +73,9 @@ def _told(reasons: tuple[str, ...]) -> web.Response:
 async def serve_operations(core: Core, address: Address, metrics: Metrics) -> AsyncIterator[tuple[Operations, Address]]:
     """Serve health and metrics while the block runs; raises `HS-ADDRESS-TAKEN`."""
     health = Operations(core, metrics)
-    runner = web.ServerRunner(web.Server(health.handle, access_log=None), shutdown_timeout=1.0)
+    runner = web.ServerRunner(
+        web.Server(health.handle, access_log=None, logger=logs.http_logger()), shutdown_timeout=1.0
+    )
     await runner.setup()
     try:
         try:

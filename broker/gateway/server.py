@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import hdrs, web
 
+from broker import logs
 from broker.gateway import bounds, calls, tls
 from broker.gateway.operations import Operations, serve_operations
 from broker.gateway.port import Core
@@ -25,11 +25,12 @@ from schemas.records import Record
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """Where a running gateway listens, and its health."""
+    """Where a running gateway listens, its health, and how to make it take a renewed server certificate."""
 
     gateway: Address
     operations: Address
     health: Operations
+    renew_certificate: Callable[[], None]
 
 
 class Gateway:
@@ -109,7 +110,7 @@ async def serve_gateway(core: Core, settings: BrokerSettings, metrics: Metrics) 
             access_log=None,
             auto_decompress=False,
             lingering_time=2.0,
-            logger=logging.getLogger("aiohttp.server"),
+            logger=logs.http_logger(),
         )
         runner = web.ServerRunner(server, shutdown_timeout=5.0)
         await runner.setup()
@@ -121,7 +122,8 @@ async def serve_gateway(core: Core, settings: BrokerSettings, metrics: Metrics) 
             except OSError:
                 raise HandslagError("HS-ADDRESS-TAKEN", field="listen") from None
             health.started = True
-            yield Serving(Address(address.host, runner.addresses[0][1]), operations, health)
+            listening = Address(address.host, runner.addresses[0][1])
+            yield Serving(listening, operations, health, lambda: tls.reload_certificate(context, settings.tls))
         finally:
             health.started = False
             await runner.cleanup()

@@ -135,10 +135,10 @@ class Pki:
         (folder / "server.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         (folder / "server.key").write_bytes(pki.key_pem(key))
 
-    def client(self, unit: str = UNIT, *, days_ago: int = 0) -> tuple[ssl.SSLContext, bytes]:
+    def client(self, unit: str = UNIT, *, ago: timedelta = timedelta()) -> tuple[ssl.SSLContext, bytes]:
         """A client's TLS context and the SHA-256 of its certificate."""
         key = pki.new_key()
-        certificate = pki.client_certificate(self.authority, csr(key, unit), unit, self.now - timedelta(days=days_ago))
+        certificate = pki.client_certificate(self.authority, csr(key, unit), unit, self.now - ago)
         chain = self.folder / f"{certificate.serial_number}.pem"
         chain.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + pki.key_pem(key))
         der = certificate.public_bytes(serialization.Encoding.DER)

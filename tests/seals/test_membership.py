@@ -34,10 +34,10 @@ def pinned():
     return CaseMembers.pinned(opening, sha256(opening.statement))
 
 
-def changed(signed, signer, **fields):
+def changed(signed, by, /, **fields):
     """The statement with other fields, signed by whoever."""
     data = replace(MemberStatement.from_bytes(signed.statement), **fields).to_bytes()
-    return SignedStatement(statement=data, signature=signer.sign(data), hpke_key=signed.hpke_key)
+    return SignedStatement(statement=data, signature=by.sign(data), hpke_key=signed.hpke_key)
 
 
 def removing(view, role, at_us=NOW):
@@ -70,6 +70,10 @@ def test_only_the_pinned_opening_pins():
     assert refused(CaseMembers.pinned, evil, pin) == ("HS-KEY-UNTRUSTED", "pin")
     join = joining(pinned(), PRISON)
     assert refused(CaseMembers.pinned, join, sha256(join.statement)) == ("HS-KEY-UNTRUSTED", "pin-kind")
+    lead = seat(LEAD)
+    for wrong in ({"kind": "JOIN"}, {"signer": member_id(POLICE)}, {"invitation_hash": sha256(b"x")}):
+        statement = changed(opening, lead, **wrong)
+        assert refused(CaseMembers.pinned, statement, sha256(statement.statement)) == ("HS-KEY-UNTRUSTED", "pin-kind")
     unsigned = replace(opening, signature=flipped(opening.signature))
     assert refused(CaseMembers.pinned, unsigned, pin)[0] == "HS-SIGNATURE-INVALID"
     other_key = replace(opening, hpke_key=seat("evil").public.hpke)
@@ -116,6 +120,8 @@ def test_a_statement_that_does_not_chain_to_the_pin_changes_nothing():
         for statement in statements:
             assert refused(view.applied, statement) == ("HS-KEY-UNTRUSTED", check)
     assert refused(view.applied, changed(join, lead, kind="NO_SUCH")) == ("HS-KEY-UNTRUSTED", "kind")
+    of_a_member = changed(joining(pinned(), PRISON), lead, kind="NO_SUCH")
+    assert refused(view.applied, of_a_member) == ("HS-KEY-UNTRUSTED", "kind")
     assert view.applied(join).holder("provider", NOW).role == "provider"
 
 

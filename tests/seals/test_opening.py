@@ -89,6 +89,8 @@ def test_a_delivery_without_sections_or_with_one_twice_is_refused():
     assert refused(opened, twice) == ("HS-SEAL-INVALID", "category")
     many = replace(delivery, sections=delivery.sections[:1] * 20)
     assert refused(opened, many)[0] == "HS-TOO-LARGE"
+    heavy = replace(delivery, sections=(replace(delivery.sections[0], item=bytes(256 * 1024)),) * 4)
+    assert refused(opened, heavy)[0] == "HS-TOO-LARGE"
     fat = replace(delivery, core=bytes(70_000))
     assert refused(opened, fat)[0] == "HS-TOO-LARGE"
 

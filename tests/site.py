@@ -1,0 +1,467 @@
+"""A broker's verbs on a real SQLite store, and units with real keys and seals, all in one process.
+
+The gateway is left out so that a test can stop between any two verbs; everything else is the product. Time is a
+number that the test moves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from broker import acks, acts, cases, handover, invitations, pipeline, submit
+from broker.context import Context
+from broker.directory import Directory
+from broker.metrics import Metrics
+from broker.recorder import Recorder
+from broker.store.gate import GateMoved
+from broker.store.keys import KeyVault
+from broker.store.migrate import migrate
+from broker.store.port import Rows, Store
+from broker.store.sqlite import SqliteStore
+from broker.store.units import UnitRow
+from broker.stream.embedded import EmbeddedStream
+from broker.views import Views
+from connectors import inviting, membership, opening, sealing
+from connectors.keys import PublicKeys, SeatKeyPair, UnitKeyPair
+from connectors.membership import CaseMembers
+from connectors.trust import Directory as TrustedDirectory
+from consent.rules import shipped
+from schemas import projection
+from schemas.acts import CaseWithdrawal, ConsentAct, LedgerEvent, RecipientRef, Scope, Terms
+from schemas.calls import (
+    AcceptRequest,
+    Ack,
+    AckAnswer,
+    AckRequest,
+    ConsentsAnswer,
+    ConsentsRequest,
+    FetchRequest,
+    InviteRequest,
+    OpenRequest,
+    SeatAnswer,
+    StateRequest,
+    SubmitAnswer,
+)
+from schemas.envelope import Delivery
+from schemas.identifiers import ZERO16, ZERO32, uuid7
+from schemas.inbox import InboxItem, InvitationDelivery, Receipt, StatementNotice
+from schemas.statements import UnitEntry
+
+START = 1_790_000_000_000_000
+DAY = 24 * 3600 * 1_000_000
+ORIGIN = "test.example/audit"
+LEAD = "social_services_lead"
+POLICE = "police_coordination"
+PROBATION = "prison_probation"
+UNITS = {LEAD: "SOC/EXEMPEL/KONSULT", POLICE: "POL/EXEMPEL/SYD", PROBATION: "KV/EXEMPEL/FRI"}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.us = START
+
+    def __call__(self) -> int:
+        self.us += 1
+        return self.us
+
+
+@dataclass
+class Unit:
+    """One unit's connector, as far as the broker can tell: keys, its seat, what it has received."""
+
+    code: str
+    role: str
+    keys: UnitKeyPair = field(default_factory=UnitKeyPair.generate)
+    seat: SeatKeyPair = field(default_factory=SeatKeyPair.generate)
+    seat_id: bytes = b""
+    member: bytes = b""
+    members: CaseMembers | None = None
+    head: bytes = ZERO32
+    consents: dict[bytes, int] = field(default_factory=dict)
+    remembered: dict[bytes, opening.Remembered] = field(default_factory=dict)
+    receipts: list[Receipt] = field(default_factory=list)
+    opened: list[opening.OpenedEvent] = field(default_factory=list)
+    items: list[InboxItem] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
+
+
+class Site:
+    """The operator's side plus three units of one case."""
+
+    def __init__(self, folder: Path, rows: Callable[[Connection], Rows] = Rows, *, lease_us: int = 60_000_000) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        migrate(folder / "broker.db")
+        self.clock = Clock()
+        self.store = SqliteStore(folder / "broker.db", rows)
+        self.vault = KeyVault.open(folder / "keys.db", folder / "root.key")
+        rules_file, self.rules = shipped()
+        supervisor = UnitKeyPair.generate()
+        self.faults: list[BaseException] = []
+        self.context = Context(
+            store=self.store,
+            stream=EmbeddedStream(self.store),
+            recorder=Recorder(self.vault, os.urandom, 1),
+            directory=Directory(),
+            views=Views(),
+            rules=self.rules,
+            rules_file=rules_file,
+            origin=ORIGIN,
+            supervisor_key=supervisor.public.hpke,
+            metrics=Metrics(),
+            now_us=self.clock,
+            random=os.urandom,
+            faults=self.faults.append,
+            lease_us=lease_us,
+        )
+        self.lead, self.police, self.probation = (Unit(code, role) for role, code in UNITS.items())
+        self.units = {unit.role: unit for unit in (self.lead, self.police, self.probation)}
+        self._agency = UnitKeyPair.generate()
+
+    async def admit(self) -> None:
+        """All three units, as the operator admits them."""
+        for unit in self.units.values():
+            entry = self.entry_of(unit)
+            row = UnitRow(
+                unit=unit.code,
+                agency=entry.agency,
+                controller=entry.controller,
+                certificate=os.urandom(32),
+                entry=entry.to_bytes(),
+                agency_signature=self._agency.sign(entry.to_bytes()),
+                signing_key=unit.keys.public.signing,
+                hpke_key=unit.keys.public.hpke,
+                instance=0,
+                admitted_at_us=START,
+                revoked_at_us=None,
+            )
+            await self.store.write(lambda rows, row=row: rows.units.put(row))
+        self.context.directory.replace(await self.store.read(lambda rows: rows.units.all()))
+
+    def entry_of(self, unit: Unit) -> UnitEntry:
+        return UnitEntry(
+            unit=unit.code,
+            agency=unit.code.rsplit("/", 1)[0],
+            controller=unit.code.rsplit("/", 1)[0],
+            roles=(unit.role,),
+            signing_key=unit.keys.public.signing,
+            hpke_key=unit.keys.public.hpke,
+            valid_from_us=START - DAY,
+            valid_until_us=START + 365 * DAY,
+        )
+
+    def trusted(self) -> TrustedDirectory:
+        entries = {unit.code: self.entry_of(unit) for unit in self.units.values()}
+        return TrustedDirectory({code: (entry,) for code, entry in entries.items()}, 0)
+
+    async def open_case(self) -> SeatAnswer:
+        lead = self.lead
+        lead.member = os.urandom(16)
+        signed = membership.open_statement(
+            case_tag=os.urandom(16), member=lead.member, role=LEAD, keys=lead.seat,
+            not_before_us=START - DAY, not_after_us=START + 90 * DAY,
+        )  # fmt: skip
+        lead.members = CaseMembers.pinned(signed, hashlib.sha256(signed.statement).digest())
+        answer = await cases.open_case(
+            self.context, lead.code, OpenRequest(call_id=os.urandom(16), unit_role=LEAD, statement=signed)
+        )
+        lead.seat_id = answer.seat_id
+        return answer
+
+    async def grant(self, unit: Unit, refs: list[RecipientRef], categories: list[str], purposes: list[str],
+                    *, days: int = 30, until_us: int | None = None) -> bytes:  # fmt: skip
+        """One grant of a unit's seat; returns its consent id."""
+        consent_id = self.new_id()
+        now = self.clock()
+        terms = Terms(
+            recipients=tuple(refs),
+            categories=tuple(categories),
+            purposes=tuple(purposes),
+            actions=("DISCLOSE",),
+            valid_from_us=now,
+            valid_until_us=until_us or now + days * DAY,
+            reservations=(),
+            text_version="sv-2026-1",
+            terms_version="2026-1",
+            processing_acknowledged=True,
+            given_by="SELF",
+            method="WRITTEN",
+        )
+        await self.act(unit, "GRANT", consent_id, terms=terms)
+        return consent_id
+
+    async def act(
+        self,
+        unit: Unit,
+        act: str,
+        consent_id: bytes,
+        *,
+        terms: Terms | None = None,
+        scope: Scope | None = None,
+        effective_at_us: int | None = None,
+        call_id: bytes | None = None,
+    ) -> ConsentsAnswer:
+        assert unit.members is not None
+        body = ConsentAct(
+            case_tag=unit.members.case_tag,
+            member=unit.member,
+            consent_id=consent_id,
+            seq=unit.consents.get(consent_id, -1) + 1,
+            prev=unit.head,
+            act=act,
+            effective_at_us=effective_at_us,
+            terms=terms,
+            scope=scope,
+            actor_ref="handläggare 1",
+            assurance="ASSERTED",
+            noted_at_us=self.clock(),
+        ).to_bytes()
+        request = ConsentsRequest(
+            call_id=call_id or os.urandom(16), seat_id=unit.seat_id, act=body, signature=unit.seat.sign(body)
+        )
+        answer = await acts.consents(self.context, unit.code, request)
+        unit.head = answer.head
+        unit.consents[consent_id] = unit.consents.get(consent_id, -1) + 1
+        return answer
+
+    async def withdraw_case(self, unit: Unit, *, effective_at_us: int | None = None) -> ConsentsAnswer:
+        assert unit.members is not None
+        body = CaseWithdrawal(
+            case_tag=unit.members.case_tag,
+            recorder=unit.member,
+            withdrawal_id=os.urandom(16),
+            effective_at_us=effective_at_us,
+            method="ORAL_DOCUMENTED",
+            actor_ref="frivårdsinspektör 1",
+            assurance="ASSERTED",
+            noted_at_us=self.clock(),
+        ).to_bytes()
+        request = ConsentsRequest(
+            call_id=os.urandom(16), seat_id=unit.seat_id, act=body, signature=unit.seat.sign(body)
+        )
+        answer = await acts.consents(self.context, unit.code, request)
+        unit.head = answer.head
+        return answer
+
+    async def invite(self, unit: Unit) -> Receipt:
+        """The lead invites a unit; a grant to the unit must be there."""
+        lead = self.lead
+        assert lead.members is not None
+        opened = await self.store.read(
+            lambda rows: rows.cases.statements(rows.cases.seat(lead.seat_id).case_id, lead.member)  # type: ignore[union-attr]
+        )
+        sections = projection.split(
+            "seat_invited",
+            {"person_name": "Tolvan Tolvansson", "inviter_contact": "Konsult EXEMPEL", "lead_statements": opened},
+        )
+        sealed = self.sealed(lead, "seat_invited", sections, (unit.role,), "INTAKE")
+        invitation_id = os.urandom(16)
+        signed = inviting.invite(
+            sealed=sealed, invitation_id=invitation_id, members=lead.members, inviter=lead.member,
+            inviter_unit=lead.code, unit=unit.code, created_at_us=self.clock(),
+            expires_at_us=self.clock.us + DAY, seat=lead.seat, keys=lead.keys,
+        )  # fmt: skip
+        given = {unit.role: sealing.Given(unit.keys.public, frozenset(sections))}
+        request = InviteRequest(
+            call_id=os.urandom(16),
+            seat_id=lead.seat_id,
+            invitation=signed.invitation,
+            seat_signature=signed.seat_signature,
+            unit_signature=signed.unit_signature,
+            submission=sealing.attempt(sealed, 1, self.rules.hash32, None, given),
+        )
+        answer = await invitations.invite(self.context, lead.code, request)
+        self._invitation = signed.invitation
+        return answer.receipt
+
+    async def join(self, unit: Unit) -> None:
+        """Fetch the invitation, accept, let the lead vouch, take the statements."""
+        item = next(i for i in await self.fetch(unit) if i.kind == "INVITATION")
+        invited = inviting.open_invitation(
+            InvitationDelivery.from_bytes(item.body, 1 << 20),
+            unit=unit.code,
+            keys={unit.keys.key_id: unit.keys},
+            directory=self.trusted(),
+            may_send=lambda *_: True,
+            now_us=self.clock(),
+        )
+        await self.ack(unit, item.item_id)
+        unit.member = os.urandom(16)
+        acceptance, signature = inviting.accept(invited, member=unit.member, seat=unit.seat.public, keys=unit.keys)
+        answer = await cases.accept(
+            self.context,
+            unit.code,
+            AcceptRequest(
+                call_id=os.urandom(16),
+                invitation_id=invited.invitation.invitation_id,
+                acceptance=acceptance,
+                unit_signature=signature,
+                hpke_key=unit.seat.public.hpke,
+            ),
+        )
+        unit.seat_id = answer.seat_id
+        notice = next(StatementNotice.from_bytes(i.body) for i in await self.fetch(self.lead) if i.kind == "STATEMENT")
+        assert notice.acceptance is not None
+        assert notice.unit_signature is not None
+        assert notice.hpke_key is not None
+        assert self.lead.members is not None
+        accepted = inviting.checked_acceptance(
+            notice.acceptance, notice.unit_signature, notice.hpke_key,
+            invitation=self._invitation, directory=self.trusted(), now_us=self.clock(),
+        )  # fmt: skip
+        joined = membership.join_statement(
+            members=self.lead.members, lead=self.lead.seat, acceptance=accepted, hpke_key=notice.hpke_key,
+            not_before_us=START - DAY, not_after_us=START + 90 * DAY,
+        )  # fmt: skip
+        await cases.state(
+            self.context,
+            self.lead.code,
+            StateRequest(call_id=os.urandom(16), seat_id=self.lead.seat_id, statement=joined),
+        )
+        self.lead.members = self.lead.members.applied(joined)
+        unit.members = inviting.own_join(invited.members, joined, accepted)
+        await self.take_statements(unit)
+
+    async def whole_case(self) -> None:
+        """A case in which all three hold a seat; intake grants only."""
+        await self.admit()
+        await self.open_case()
+        for unit in (self.police, self.probation):
+            await self.grant(self.lead, [to_unit(unit.code)], ["IC01", "IC12"], ["INTAKE"])
+            await self.invite(unit)
+            await self.join(unit)
+
+    async def take_statements(self, unit: Unit) -> None:
+        for item in await self.fetch(unit):
+            if item.kind == "STATEMENT":
+                for signed in StatementNotice.from_bytes(item.body).statements:
+                    assert unit.members is not None
+                    unit.members = unit.members.applied(signed)
+            await self.ack(unit, item.item_id)
+
+    def sealed(
+        self, unit: Unit, event_type: str, sections: Mapping[str, bytes], roles: tuple[str, ...], purpose: str,
+        *, released: frozenset[str] = frozenset(), valid_until_us: int | None = None, event_id: bytes | None = None,
+    ) -> sealing.SealedEvent:  # fmt: skip
+        assert unit.members is not None
+        plan = sealing.SealPlan(
+            case_tag=unit.members.case_tag,
+            seat_id=unit.seat_id or ZERO16,
+            event_id=event_id or self.new_id(),
+            event_type=event_type,
+            occurred_at_us=self.clock.us,
+            sent_at_us=self.clock.us,
+            valid_until_us=valid_until_us,
+            purpose=purpose,
+            action="DISCLOSE",
+            statement_kind="FACT",
+            roles=roles,
+            sections=sections,
+            public_interest_released=released,
+            is_minor=False,
+            protected_handling=False,
+            regime="GDPR",
+        )
+        return sealing.seal_event(plan, unit.seat, os.urandom)
+
+    async def submit(
+        self,
+        unit: Unit,
+        sealed: sealing.SealedEvent,
+        *,
+        number: int = 1,
+        give: frozenset[str] | None = None,
+        deadline_at_us: int | None = None,
+        keys: Mapping[str, PublicKeys] | None = None,
+    ) -> SubmitAnswer:
+        """One attempt in a bundle of its own; gives every section to every role unless told otherwise."""
+        everything = frozenset(section.category for section in sealed.sections)
+        given = {
+            role.role: sealing.Given(
+                (keys or {}).get(role.role) or self.units[role.role].seat.public, everything if give is None else give
+            )
+            for role in sealed.roles
+        }
+        attempt = sealing.attempt(sealed, number, self.rules.hash32, deadline_at_us, given)
+        request = sealing.bundle([attempt], origin=ORIGIN, unit=unit.code, bundle_id=os.urandom(16), keys=unit.keys)
+        return await submit.submit(self.context, unit.code, request)
+
+    async def decide(self) -> int:
+        """Decide everything that waits."""
+        total = 0
+        for bucket in await self.context.stream.waiting():
+            while True:
+                try:
+                    done = await pipeline.decide_next(self.context, bucket)
+                except GateMoved:
+                    continue
+                if not done:
+                    break
+                total += done
+        return total
+
+    async def fetch(self, unit: Unit) -> list[InboxItem]:
+        answer = await handover.fetch(self.context, unit.code, FetchRequest(limit=100))
+        unit.items.extend(answer.items)
+        for item in answer.items:
+            if item.kind == "RECEIPT":
+                unit.receipts.append(Receipt.from_bytes(item.body))
+            elif item.kind == "DELIVERY":
+                unit.deliveries.append(Delivery.from_bytes(item.body, 1 << 20))
+        return list(answer.items)
+
+    async def ack(self, unit: Unit, item_id: bytes, verdict: str = "ACK", code: str | None = None) -> AckAnswer:
+        request = AckRequest(acks=(Ack(item_id=item_id, hand_number=1, verdict=verdict, code=code),))
+        return await acks.ack(self.context, unit.code, request)
+
+    def open(self, unit: Unit, delivery: Delivery) -> opening.OpenedEvent:
+        """Open a delivery as the recipient's connector does."""
+        assert unit.members is not None
+        keyring = opening.Keyring(
+            seat_id=unit.seat_id, role=unit.role, case_tag=unit.members.case_tag, keys={unit.seat.key_id: unit.seat}
+        )
+        return opening.open_delivery(
+            delivery, keyring=keyring, members=unit.members, may_send=lambda *_: True, now_us=self.clock(),
+            remembered=unit.remembered,
+        )  # fmt: skip
+
+    async def ledger_of(self, unit: Unit) -> list[LedgerEvent]:
+        raw = await self.store.read(lambda rows: rows.ledger.after(unit.seat_id, 0))
+        return [LedgerEvent.from_bytes(event) for event in raw]
+
+    def new_id(self) -> bytes:
+        return uuid7(self.clock(), os.urandom(10))
+
+    def close(self) -> None:
+        self.store.close()
+        self.vault.close()
+
+
+def to_unit(code: str) -> RecipientRef:
+    return RecipientRef(kind="UNIT", id=code, follows_role=False)
+
+
+def to_role(role: str) -> RecipientRef:
+    return RecipientRef(kind="ROLE", id=role, follows_role=False)
+
+
+def assessment(**fields: Any) -> dict[str, bytes]:
+    """Sections of a threat assessment: IC04 and, unless `recommended_protection` is taken out, IC06."""
+    data: dict[str, Any] = {
+        "threat_level": "HIGH",
+        "capability_known": True,
+        "assessed_until": __import__("datetime").date(2026, 12, 31),
+        "withheld_part": True,
+        "released_by_decision_ref": "EXEMPEL-1",
+        "recommended_protection": ["ALARM"],
+    }
+    return projection.split("threat_assessment_completed", {**data, **fields})
+
+
+__all__ = ["DAY", "LEAD", "POLICE", "PROBATION", "START", "Site", "Store", "Unit", "assessment", "to_role", "to_unit"]
