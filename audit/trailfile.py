@@ -207,9 +207,9 @@ def _located(path: Path) -> Path:
 
 def _uri(file: Path) -> str:
     """Return the read-only address of a file; without a write-ahead log beside it nothing beside it is made either."""
-    # A running broker always has its log there: such a file is never opened as one that cannot change.
+    # A running broker always has one, be it empty: its file is never opened as one that cannot change.
     log = file.with_name(f"{file.name}-wal")
-    alone = not (log.exists() and log.stat().st_size)
+    alone = not log.exists()
     return f"{file.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
 
 
