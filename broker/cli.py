@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import secrets
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ import click
 from audit.note import Verifier
 from broker import admissions, control, doctor, initialise, keyfiles, pki, settings
 from broker.settings import BrokerSettings
+from broker.store import rootkey
 from schemas.errors import HandslagError
 
 EXITS = "Exit codes: 0 done, 1 failed (code on stderr), 2 wrong usage."
@@ -63,7 +63,7 @@ def init(
     """Create a broker's folder: configuration, keys and a DEMONSTRATION certificate authority."""
     hosts = hosts or ("localhost", "127.0.0.1")
     plan = initialise.InitPlan(listen, hosts, origin or f"{hosts[0].lower()}/audit", supervisor_key)
-    made = initialise.initialise(folder.absolute(), plan, secrets.token_bytes(keyfiles.ROOT_KEY_BYTES), _now())
+    made = initialise.initialise(folder.absolute(), plan, _now())
     data = {
         "config": str(made.config),
         "origin": made.origin,
@@ -106,7 +106,7 @@ def config_check(config: Path, as_json: bool) -> None:
     """Read the configuration and the key files it names, offline, and change nothing."""
     loaded = settings.load(config)
     vkey = _vkey(loaded)
-    keyfiles.root_key(loaded.root_key_file)
+    rootkey.load(loaded.root_key_file)
     keyfiles.supervisor_key(loaded.supervisor_key_file)
     told(as_json, {"ok": True, "origin": loaded.origin, "log_key": vkey}, [f"{config}: in order", f"Log key  {vkey}"])
 

@@ -19,6 +19,7 @@ from cryptography import x509
 from broker import admissions, control, keyfiles, pki, settings
 from broker.gateway import tls
 from broker.settings import BrokerSettings
+from broker.store import rootkey
 from schemas.errors import HandslagError
 
 SOON = timedelta(days=30)
@@ -46,7 +47,7 @@ def examine(config: Path, now: datetime) -> list[Finding]:
 
 def _checks(loaded: BrokerSettings, now: datetime) -> Iterator[Finding]:
     yield _tried("log key", lambda: keyfiles.log_key(loaded.log_key_file))
-    yield _tried("root key", lambda: keyfiles.root_key(loaded.root_key_file))
+    yield _tried("root key", lambda: rootkey.load(loaded.root_key_file))
     yield _tried("supervisor key", lambda: keyfiles.supervisor_key(loaded.supervisor_key_file))
     yield _tried("tls key", lambda: keyfiles.read_private(loaded.tls.key_file, "tls.key_file"))
     yield _tried("tls files", lambda: tls.server_context(loaded.tls))

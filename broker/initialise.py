@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from audit.note import Verifier
 from broker import pki, settings
-from broker.keyfiles import ROOT_KEY_BYTES, new_log_key, supervisor_key, write_new
+from broker.keyfiles import new_log_key, supervisor_key, write_new
+from broker.store.keys import KeyVault
 from schemas.errors import HandslagError
 
 DEMONSTRATION_NOTE = """\
@@ -43,21 +44,20 @@ class Initialised:
     demonstration_supervisor: bool
 
 
-def initialise(folder: Path, plan: InitPlan, root_key: bytes, now: datetime) -> Initialised:
-    """Create `folder`; `root_key` is 32 random bytes.
+def initialise(folder: Path, plan: InitPlan, now: datetime) -> Initialised:
+    """Create `folder` with everything a broker needs before its first start.
 
     Raises `HS-INIT-EXISTS` when the folder holds anything, `HS-SETTINGS-INVALID`, `HS-SECRET-FILE`,
     `HS-CERTIFICATE-INVALID`; nothing is left behind then.
     """
     # INVARIANT: test_init_never_overwrites
-    assert len(root_key) == ROOT_KEY_BYTES
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise HandslagError("HS-INIT-EXISTS")
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
     try:
-        vkey = _fill(draft, plan, root_key, now)
+        vkey = _fill(draft, plan, now)
         settings.load(draft / "broker.toml")
         draft.replace(folder)
     except OSError:
@@ -67,12 +67,12 @@ def initialise(folder: Path, plan: InitPlan, root_key: bytes, now: datetime) -> 
     return Initialised(folder / "broker.toml", plan.origin, vkey, plan.supervisor_key_file is None)
 
 
-def _fill(folder: Path, plan: InitPlan, root_key: bytes, now: datetime) -> str:
+def _fill(folder: Path, plan: InitPlan, now: datetime) -> str:
     for name in ("", "keys", "tls", "data"):
         (folder / name).mkdir(mode=0o700)
     log_key, pem = new_log_key()
     write_new(folder / "keys/log.key", pem, private=True)
-    write_new(folder / "keys/root.key", root_key.hex().encode() + b"\n", private=True)
+    KeyVault.open(folder / "data/keys.db", folder / "keys/root.key").close()  # both halves or neither
     _authority(folder / "tls", plan.hosts, now)
     supervisor = _supervisor(folder, plan.supervisor_key_file)
     write_new(folder / "broker.toml", _config(plan, supervisor).encode(), private=False)
@@ -119,11 +119,11 @@ listen = "{plan.listen}"
 data_dir = "data"
 store = "sqlite"
 stream = "embedded"
-beat_seconds = 2.0                  # one block of the audit log a beat, with or without traffic
+beat_seconds = 10.0                 # one block of the audit log a beat, with or without traffic
 lease_seconds = 60.0                # a fetched delivery not acknowledged by then is handed over again
 
 log_key_file = "keys/log.key"       # signs checkpoints; Ed25519, PKCS #8
-root_key_file = "keys/root.key"     # wraps the key of every seat; 32 bytes in hexadecimal
+root_key_file = "keys/root.key"     # wraps the key of every seat; keep it out of every backup of data/
 supervisor_key_file = "{supervisor}"
 
 [tls]

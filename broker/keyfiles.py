@@ -11,7 +11,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from schemas.errors import HandslagError
 
-ROOT_KEY_BYTES = 32
 SUPERVISOR_KEY_BYTES = 1216  # ML-KEM-768 public key (1184) and X25519 public key (32)
 
 
@@ -71,11 +70,6 @@ def new_log_key() -> tuple[Ed25519PrivateKey, bytes]:
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return key, pem
-
-
-def root_key(path: Path) -> bytes:
-    """The root key, 32 bytes, in its file as 64 hexadecimal digits; raises `HS-SECRET-FILE`."""
-    return _from_hex(read_private(path, "root_key_file"), ROOT_KEY_BYTES, "root_key_file")
 
 
 def supervisor_key(path: Path) -> bytes:

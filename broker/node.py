@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
@@ -147,3 +148,18 @@ def _commands(core: BrokerCore) -> Mapping[str, control.Handler]:
         return {"revoked": await core.revoke(str(arguments["unit"]))}
 
     return {"admit": admit, "revoke": revoke}
+
+
+def run(settings: BrokerSettings) -> None:
+    """Serve until SIGTERM or SIGINT; raises what `running` raises."""
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: BrokerSettings) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(logs.quiet_loop_handler)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(settings):
+        await stop.wait()

@@ -28,7 +28,7 @@ from broker.store.port import Rows, Store
 from schemas.errors import HandslagError
 from schemas.trail import Beat
 
-BEAT_ENTRIES = 4096
+BEAT_ENTRIES = 2048
 """Entries in one transaction; more wait for the next, which follows at once. Withdrawals queue behind each of them."""
 
 _ATTEMPTS = 16  # lost compare-and-sets in a row: each means that somebody else sealed, so one or two are usual

@@ -92,7 +92,7 @@ class BrokerSettings(BaseSettings):
     log_key_file: Path
     root_key_file: Path
     supervisor_key_file: Path
-    beat_seconds: float = Field(default=2.0, ge=0.05, le=3600)
+    beat_seconds: float = Field(default=10.0, ge=0.05, le=3600)
     lease_seconds: float = Field(default=60.0, ge=1, le=3600)
     store: str = "sqlite"
     stream: str = "embedded"

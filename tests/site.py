@@ -6,16 +6,13 @@ number that the test moves.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from connectors import inviting, membership, opening, sealing
-from connectors.keys import PublicKeys, SeatKeyPair, UnitKeyPair
-from connectors.membership import CaseMembers
-from connectors.trust import Directory as TrustedDirectory
 from sqlalchemy import Connection
 
 from broker import acks, acts, cases, handover, invitations, pipeline, submit
@@ -31,6 +28,10 @@ from broker.store.sqlite import SqliteStore
 from broker.store.units import UnitRow
 from broker.stream.embedded import EmbeddedStream
 from broker.views import Views
+from connectors import inviting, membership, opening, sealing
+from connectors.keys import PublicKeys, SeatKeyPair, UnitKeyPair
+from connectors.membership import CaseMembers
+from connectors.trust import Directory as TrustedDirectory
 from consent.rules import shipped
 from schemas import projection
 from schemas.acts import CaseWithdrawal, ConsentAct, LedgerEvent, RecipientRef, Scope, Terms
@@ -157,16 +158,16 @@ class Site:
 
     def trusted(self) -> TrustedDirectory:
         entries = {unit.code: self.entry_of(unit) for unit in self.units.values()}
-        return TrustedDirectory(entries, frozenset())
+        return TrustedDirectory({code: (entry,) for code, entry in entries.items()}, 0)
 
     async def open_case(self) -> SeatAnswer:
         lead = self.lead
         lead.member = os.urandom(16)
         signed = membership.open_statement(
-            case_tag=os.urandom(16), member=lead.member, role=LEAD, lead=lead.seat,
+            case_tag=os.urandom(16), member=lead.member, role=LEAD, keys=lead.seat,
             not_before_us=START - DAY, not_after_us=START + 90 * DAY,
         )  # fmt: skip
-        lead.members = CaseMembers.pinned(signed, sealing.sha256(signed.statement))
+        lead.members = CaseMembers.pinned(signed, hashlib.sha256(signed.statement).digest())
         answer = await cases.open_case(
             self.context, lead.code, OpenRequest(call_id=os.urandom(16), unit_role=LEAD, statement=signed)
         )
@@ -305,9 +306,7 @@ class Site:
             ),
         )
         unit.seat_id = answer.seat_id
-        notice = next(
-            StatementNotice.from_bytes(i.body) for i in await self.fetch(self.lead) if i.kind == "STATEMENT"
-        )
+        notice = next(StatementNotice.from_bytes(i.body) for i in await self.fetch(self.lead) if i.kind == "STATEMENT")
         assert notice.acceptance is not None
         assert notice.unit_signature is not None
         assert notice.hpke_key is not None
@@ -390,9 +389,7 @@ class Site:
             for role in sealed.roles
         }
         attempt = sealing.attempt(sealed, number, self.rules.hash32, deadline_at_us, given)
-        request = sealing.bundle(
-            [attempt], origin=ORIGIN, unit=unit.code, bundle_id=os.urandom(16), keys=unit.keys
-        )
+        request = sealing.bundle([attempt], origin=ORIGIN, unit=unit.code, bundle_id=os.urandom(16), keys=unit.keys)
         return await submit.submit(self.context, unit.code, request)
 
     async def decide(self) -> int:

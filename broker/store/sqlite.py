@@ -57,6 +57,8 @@ class SqliteStore:
         self.path = path
         self._rows = rows
         self._engine = engine_for(path)
+        self._closing = threading.Lock()
+        self._closed = False
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(max_workers=_READERS, thread_name_prefix="store-read")
         self._writer = threading.Thread(target=self._write_loop, name="store-write", daemon=True)
@@ -67,15 +69,23 @@ class SqliteStore:
 
         Raises what `work` raised (nothing of it was written), or HandslagError `HS-NOT-RECORDED` when the commit
         itself failed: then it is unknown whether it was written, and the caller reads the gate or the call table.
+        After `close` it is HS-NOT-READY.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put((work, future, loop))
+        with self._closing:
+            if self._closed:  # nobody would ever answer
+                raise HandslagError("HS-NOT-READY")
+            self._jobs.put((work, future, loop))
         return await asyncio.shield(future)
 
     async def read(self, query: Callable[[Rows], T]) -> T:
         """Run `query` in one read transaction: every statement in it sees the same commit."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, query)
+        try:
+            reading = asyncio.get_running_loop().run_in_executor(self._readers, self._read, query)
+        except RuntimeError:  # the pool of a closed Store
+            raise HandslagError("HS-NOT-READY") from None
+        return await reading
 
     def _read(self, query: Callable[[Rows], T]) -> T:
         with self._engine.connect() as connection:
@@ -87,7 +97,9 @@ class SqliteStore:
 
     def close(self) -> None:
         """Commit what waits, stop the threads and release the file."""
-        self._jobs.put(None)
+        with self._closing:
+            self._closed = True
+            self._jobs.put(None)
         self._writer.join()
         self._readers.shutdown()
         self._engine.dispose()

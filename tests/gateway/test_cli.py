@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 import handslag
 from audit.note import Verifier
 from broker import admissions, cli, control, keyfiles, pki, settings
+from broker.store import rootkey
 from schemas.errors import HandslagError, registry
 from schemas.statements import UnitEntry
 from tests.gateway.support import UNIT, csr
@@ -129,7 +130,7 @@ def test_init_makes_a_broker_that_says_what_is_for_demonstrations(home):
     loaded = settings.load(home / "broker.toml")
     public = keyfiles.log_key(loaded.log_key_file).public_key().public_bytes_raw()
     assert Verifier.from_vkey(made["log_key"]) == Verifier("localhost/audit", public)
-    assert len(keyfiles.root_key(loaded.root_key_file)) == 32
+    assert len(rootkey.load(loaded.root_key_file).keks[1]) == 32
     assert len(keyfiles.supervisor_key(loaded.supervisor_key_file)) == 1216
     for path in home.rglob("*"):
         mode = stat.S_IMODE(path.stat().st_mode)
@@ -166,7 +167,7 @@ def test_config_check_reads_the_keys_too(config):
     assert code == 0
     assert json.loads(out)["log_key"].startswith("localhost/audit+")
     (config.parent / "keys/root.key").chmod(0o644)
-    assert "HS-SECRET-FILE" in run("config", "check", "--config", config)[2]
+    assert "HS-KEYS-EXPOSED" in run("config", "check", "--config", config)[2]
 
 
 def request(folder, agency_key, of=UNIT, **changed):

@@ -44,7 +44,7 @@ def test_the_environment_changes_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("ORIGIN", "other.invalid/audit")
     monkeypatch.setenv("BEAT_SECONDS", "9")
     read = loaded(tmp_path, GOOD)
-    assert (read.origin, read.beat_seconds) == ("exempel.invalid/audit", 2.0)
+    assert (read.origin, read.beat_seconds) == ("exempel.invalid/audit", 10.0)
 
 
 @pytest.mark.parametrize(
@@ -98,23 +98,21 @@ def test_an_origin_can_stand_in_a_signed_note(tmp_path, origin):
 
 
 def test_a_key_file_open_to_others_is_refused(tmp_path):
-    path = tmp_path / "root.key"
-    path.write_text("ab" * 32)
-    path.chmod(0o600)
-    assert keyfiles.root_key(path) == b"\xab" * 32
+    path = tmp_path / "log.key"
+    keyfiles.write_new(path, keyfiles.new_log_key()[1], private=True)
+    assert keyfiles.log_key(path)
     path.chmod(0o640)
     with pytest.raises(HandslagError) as told:
-        keyfiles.root_key(path)
+        keyfiles.log_key(path)
     assert (told.value.code, told.value.context["rule"]) == ("HS-SECRET-FILE", "mode")
 
 
-@pytest.mark.parametrize("text", ["", "ab" * 31, "zz" * 32, "å" * 64])
+@pytest.mark.parametrize("text", ["", "ab" * 1215, "zz" * 1216, "å" * 2432])
 def test_a_key_of_another_form_is_refused(tmp_path, text):
-    path = tmp_path / "root.key"
+    path = tmp_path / "supervisor.hex"
     path.write_text(text)
-    path.chmod(0o600)
     with pytest.raises(HandslagError, match="HS-SECRET-FILE"):
-        keyfiles.root_key(path)
+        keyfiles.supervisor_key(path)
 
 
 def test_a_file_is_never_written_twice(tmp_path):

@@ -1,0 +1,164 @@
+"""Consent acts: built from commands, signed by the seat, recorded by the broker, stopped here first.
+
+A withdrawal is two facts: *stopped here*, true from the moment the command is durable, also offline; and *in force
+everywhere at T*, true when the broker answered. They are told apart, never together.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from connectors import ledgers, reports
+from connectors.cases import drawn, keep
+from connectors.context import Context
+from connectors.fields import moment, shown_moment
+from connectors.identity import Seat
+from connectors.spool.commands import Waiting
+from schemas.acts import CaseWithdrawal, ConsentAct, RecipientRef, Reservation, Scope, Terms
+from schemas.calls import ConsentsAnswer, ConsentsRequest
+from schemas.errors import HandslagError
+from schemas.identifiers import parsed, shown, uuid7
+
+_ACTS = {"grant": "GRANT", "block": "BLOCK", "unblock": "UNBLOCK", "withdraw": "WITHDRAW"}
+_ASSURANCE = "ASSERTED"  # until staff sign in at the connector
+
+
+async def record(ctx: Context, command: Waiting) -> dict[str, Any]:
+    """Sign and record one act; raises `HS-HEAD-STALE` after fetching the ledger, so that a later try is signed anew."""
+    seat = ctx.identities.get(command.value["ref"])
+    made = drawn(command) or keep(ctx, command, {"consent": _consent_id(ctx, command).hex()})
+    if "act" not in made:
+        act = _act(ctx, seat, command.value, bytes.fromhex(made["consent"]))
+        signature = seat.keys.sign(act)
+        made = {**made, "call_id": ctx.random(16).hex(), "act": act.hex(), "signature": signature.hex()}
+        keep(ctx, command, made)
+    call_id = bytes.fromhex(made["call_id"])
+    request = ConsentsRequest(
+        call_id=call_id,
+        seat_id=seat.sid,
+        act=bytes.fromhex(made["act"]),
+        signature=bytes.fromhex(made["signature"]),
+    )
+    try:
+        answer = await ctx.kept_call("/v1/consents", call_id, request, ConsentsAnswer)
+    except HandslagError as error:
+        if error.code == "HS-HEAD-STALE":
+            await ledgers.sync(ctx, seat)
+            keep(ctx, command, {"consent": made["consent"]})
+        raise
+    # The copy is fetched before the local stop is lifted: from here on our own decision knows of the act.
+    await ledgers.sync(ctx, seat)
+    ctx.spool.memory.want_proof(answer.leaf_hash, "consent", ctx.now())
+    return _told(command.kind, made["consent"], answer)
+
+
+def _consent_id(ctx: Context, command: Waiting) -> bytes:
+    named = command.value.get("consent")
+    return parsed(named) if named else uuid7(ctx.now(), ctx.random(10))
+
+
+def _told(kind: str, consent: str, answer: ConsentsAnswer) -> dict[str, Any]:
+    value: dict[str, Any] = {
+        "ledger_seq": answer.ledger_seq,
+        "recorded_at": shown_moment(answer.recorded_at_us),
+        "counts": reports.counts(answer.counts),
+        "affected": [
+            {
+                "event_id": shown(each.event_id),
+                "role": each.role,
+                "removed": each.removed,
+                "state_before": each.state_before,
+            }
+            for each in answer.affected
+        ],
+    }
+    if kind == "withdraw_case":
+        value["in_force_everywhere_at"] = shown_moment(answer.recorded_at_us)
+    else:
+        value["consent"] = shown(bytes.fromhex(consent))
+    return value
+
+
+def _act(ctx: Context, seat: Seat, value: dict[str, Any], consent_id: bytes) -> bytes:
+    actor = value.get("actor_ref") or ctx.settings.actor_ref
+    effective = moment(value["effective_at"], "effective_at") if value.get("effective_at") else None
+    if value["do"] == "withdraw_case":
+        return CaseWithdrawal(
+            case_tag=seat.case_tag,
+            recorder=seat.member,
+            withdrawal_id=consent_id,
+            effective_at_us=effective,
+            method=value["method"],
+            actor_ref=actor,
+            assurance=_ASSURANCE,
+            noted_at_us=value["noted_at_us"],
+        ).to_bytes()
+    _seq, head = ctx.spool.memory.head(seat.sid)
+    return ConsentAct(
+        case_tag=seat.case_tag,
+        member=seat.member,
+        consent_id=consent_id,
+        seq=_next_seq(ctx, seat, consent_id),
+        prev=head,
+        act=_ACTS[value["do"]],
+        effective_at_us=effective,
+        terms=_terms(ctx, seat, value) if value["do"] in {"grant", "block"} else None,
+        scope=_scope(ctx, seat, value["scope"]) if value.get("scope") else None,
+        actor_ref=actor,
+        assurance=_ASSURANCE,
+        noted_at_us=value["noted_at_us"],
+    ).to_bytes()
+
+
+def _next_seq(ctx: Context, seat: Seat, consent_id: bytes) -> int:
+    """Place of the next act in its consent, from our own copy of the ledger."""
+    acts = (ConsentAct.from_bytes(event.act) for event in ctx.spool.memory.ledger(seat.sid))
+    return sum(1 for act in acts if act.consent_id == consent_id)
+
+
+def _terms(ctx: Context, seat: Seat, value: dict[str, Any]) -> Terms:
+    until = value.get("valid_until")
+    since = value.get("valid_from")
+    return Terms(
+        recipients=_recipients(ctx, seat, value["recipients"], widening=value["do"] == "grant"),
+        categories=tuple(value["categories"]),
+        purposes=tuple(value["purposes"]),
+        actions=tuple(value["actions"]),
+        valid_from_us=moment(since, "valid_from") if since else value["noted_at_us"],
+        valid_until_us=moment(until, "valid_until") if until else None,
+        reservations=tuple(Reservation(code=each["code"]) for each in value.get("reservations", [])),
+        text_version=value.get("text_version", ""),
+        terms_version=value.get("terms_version", ""),
+        processing_acknowledged=value.get("processing_acknowledged", False),
+        given_by="SELF",
+        method=value["method"],
+    )
+
+
+def _scope(ctx: Context, seat: Seat, scope: dict[str, Any]) -> Scope:
+    return Scope(
+        recipients=_recipients(ctx, seat, scope["recipients"], widening=False),
+        categories=tuple(scope["categories"]),
+        purposes=tuple(scope["purposes"]),
+    )
+
+
+def _recipients(ctx: Context, seat: Seat, rows: list[dict[str, Any]], *, widening: bool) -> tuple[RecipientRef, ...]:
+    """Whom an act names; a role with the member that the lead vouches for.
+
+    Where this seat knows of none, or the act only narrows, the ledger records who held it; still nothing is ever sealed
+    to a key that does not chain to the pin.
+    """
+    refs = []
+    for row in rows:
+        if row["unit"] is not None:
+            refs.append(RecipientRef(kind="UNIT", id=row["unit"], follows_role=False))
+            continue
+        try:
+            member: bytes | None = ctx.members(seat).holder(row["role"], ctx.now()).member
+        except HandslagError as error:
+            if widening and error.code != "HS-NO-HOLDER":
+                raise  # disputed or expired: not the moment to widen anything for this role
+            member = None
+        refs.append(RecipientRef(kind="ROLE", id=row["role"], member=member, follows_role=row["follows_role"]))
+    return tuple(refs)

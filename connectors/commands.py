@@ -1,0 +1,296 @@
+"""What an agency system can ask of its connector, as typed commands: the shapes of docs/folder-adapter.md.
+
+Every command has `do`, and may have `id`, a correlation text of the agency's own that comes back in every answer.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from connectors import fields
+from schemas import codes
+from schemas.errors import HandslagError
+from schemas.event_types import content_type
+from schemas.identifiers import checked_unit, parsed
+
+Ref = Annotated[str, Field(min_length=1, max_length=128)]
+Code = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_]+$")]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Moment = Annotated[str, Field(min_length=16, max_length=40)]
+Spelled = Annotated[str, Field(min_length=32, max_length=36, pattern=r"^[0-9a-fA-F-]+$")]
+Method = Literal["WRITTEN", "EID", "ORAL_DOCUMENTED"]
+
+
+class Command(BaseModel):
+    """What all commands share."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    id: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9._-]*$")] = ""
+    actor_ref: Annotated[str, Field(max_length=64)] = ""
+
+
+class CaseCommand(Command):
+    """A command about one case, which the agency names by its own reference."""
+
+    ref: Ref
+
+
+class OpenCase(CaseCommand):
+    """Open a case and take the lead's seat in it."""
+
+    do: Literal["open_case"]
+    role: Code
+
+
+class Recipient(BaseModel):
+    """Whom a consent names: a unit or a role."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    unit: Name | None = None
+    role: Code | None = None
+    follows_role: bool = False
+
+
+class ReservationInput(BaseModel):
+    """A condition the person set; without a code a human must read it before anything goes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    code: Code | None = None
+
+
+class Grant(CaseCommand):
+    """Record a consent of the person to this unit's disclosure."""
+
+    do: Literal["grant"]
+    recipients: list[Recipient] = Field(min_length=1)
+    categories: list[Code] = Field(min_length=1)
+    purposes: list[Code] = Field(min_length=1)
+    actions: list[Code] = Field(default=["DISCLOSE"], min_length=1)
+    valid_from: Moment | None = None
+    valid_until: Moment
+    reservations: list[ReservationInput] = Field(default=[])
+    text_version: Name
+    terms_version: Name
+    processing_acknowledged: bool
+    given_by: Code = "SELF"
+    method: Method
+
+
+class Block(CaseCommand):
+    """Record that the person forbids something; an empty list means all."""
+
+    do: Literal["block"]
+    recipients: list[Recipient] = Field(default=[])
+    categories: list[Code] = Field(default=[])
+    purposes: list[Code] = Field(default=[])
+    actions: list[Code] = Field(default=[])
+    effective_at: Moment | None = None
+    method: Method
+
+
+class Unblock(CaseCommand):
+    """Lift a block."""
+
+    do: Literal["unblock"]
+    consent: Spelled
+
+
+class ScopeInput(BaseModel):
+    """The part of a consent that is taken back; an empty list means all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    recipients: list[Recipient] = Field(default=[])
+    categories: list[Code] = Field(default=[])
+    purposes: list[Code] = Field(default=[])
+
+
+class Withdraw(CaseCommand):
+    """The person takes one consent of this unit back, or a part of it."""
+
+    do: Literal["withdraw"]
+    consent: Spelled
+    scope: ScopeInput | None = None
+    effective_at: Moment | None = None
+
+
+class WithdrawCase(CaseCommand):
+    """The person takes everything back, of every discloser."""
+
+    do: Literal["withdraw_case"]
+    method: Method
+    effective_at: Moment | None = None
+
+
+class Person(BaseModel):
+    """Who the invitation is about; sealed to the invited unit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: Name | None = None
+    personal_identity_number: Name | None = None
+    local_reference: Name | None = None
+
+
+class Invite(CaseCommand):
+    """Invite a unit to take a role in the case."""
+
+    do: Literal["invite"]
+    unit: Name
+    role: Code
+    contact: Name
+    person: Person
+
+
+class Accept(CaseCommand):
+    """Answer an invitation: the unit takes the role and names the case by `ref`."""
+
+    do: Literal["accept"]
+    invitation: Spelled
+
+
+class Remove(CaseCommand):
+    """The lead ends a role's membership."""
+
+    do: Literal["remove"]
+    role: Code
+
+
+class Close(CaseCommand):
+    """Close this unit's own seat."""
+
+    do: Literal["close"]
+
+
+class Discard(Command):
+    """A named person decides that a waiting event is not sent."""
+
+    do: Literal["discard"]
+    event: Spelled
+
+
+class Introduce(CaseCommand):
+    """Send this seat's contact card to roles."""
+
+    do: Literal["introduce"]
+    to: list[Code] = Field(min_length=1)
+    purpose: Code = "PLANNING"
+    unit_name: Name
+    function: Name
+    phone: Name | None = None
+    valid_until: Moment | None = None
+    deadline_at: Moment | None = None
+
+
+class Send(CaseCommand):
+    """Send a case event to roles."""
+
+    do: Literal["send"]
+    event_type: Code
+    to: list[Code] = Field(min_length=1)
+    purpose: Code
+    action: Code = "DISCLOSE"
+    occurred_at: Moment | None = None
+    valid_until: Moment | None = None
+    deadline_at: Moment | None = None
+    statement_kind: Literal["FACT", "ASSESSMENT"] = "FACT"
+    reliability: Code | None = None
+    in_reply_to: Spelled | None = None
+    replaces: Spelled | None = None
+    public_interest_released: list[Code] = Field(default=[])
+    confirmed: bool = False
+    data: dict[str, Any]
+
+
+NARROWING = ("block", "withdraw", "withdraw_case")
+AnyCommand = (
+    OpenCase
+    | Grant
+    | Block
+    | Unblock
+    | Withdraw
+    | WithdrawCase
+    | Invite
+    | Accept
+    | Remove
+    | Close
+    | Discard
+    | Introduce
+    | Send
+)
+_ADAPTER: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="do")])
+_WORDS = {
+    "categories": "category",
+    "public_interest_released": "category",
+    "purposes": "purpose",
+    "purpose": "purpose",
+    "actions": "action",
+    "action": "action",
+    "role": "role",
+    "to": "role",
+}
+
+
+def read(data: bytes) -> AnyCommand:
+    """The command in a JSON text.
+
+    Raises `HS-INPUT-INVALID`, `HS-CODE-UNKNOWN`, `HS-IDENTIFIER-INVALID`, `HS-NOT-YET` or PayloadRejected; the context
+    names a field of the shape, never anything of the input.
+    """
+    try:
+        command = _ADAPTER.validate_json(data)
+    except ValidationError as error:
+        raise HandslagError("HS-INPUT-INVALID", field=_field(error)) from None
+    _check_codes(command)
+    _check_rest(command)
+    return command
+
+
+def _field(error: ValidationError) -> str:
+    """The field of the first complaint, unless the input itself drew the name."""
+    first = error.errors(include_input=False, include_context=False)[0]
+    if first["type"] == "extra_forbidden":
+        return "unknown field"
+    names = [part for part in first["loc"][1:] if isinstance(part, str)]
+    return names[0] if names else "do"
+
+
+def _check_codes(command: AnyCommand) -> None:
+    for name, kind in _WORDS.items():
+        given = getattr(command, name, None)
+        for code in [given] if isinstance(given, str) else given or []:
+            codes.known(kind, code, name)
+    scope = getattr(command, "scope", None)
+    for recipient in [*getattr(command, "recipients", []), *(scope.recipients if scope else [])]:
+        if (recipient.unit is None) == (recipient.role is None):
+            raise HandslagError("HS-INPUT-INVALID", field="recipients")
+        if recipient.unit is not None:
+            checked_unit(recipient.unit)
+        else:
+            codes.known("role", recipient.role, "recipients")
+
+
+def _check_rest(command: AnyCommand) -> None:
+    for name in ("valid_from", "valid_until", "effective_at", "occurred_at", "deadline_at"):
+        given = getattr(command, name, None)
+        if given is not None:
+            fields.moment(given, name)
+    for name in ("consent", "invitation", "event", "in_reply_to", "replaces"):
+        given = getattr(command, name, None)
+        if given is not None:
+            parsed(given)
+    if isinstance(command, Invite):
+        checked_unit(command.unit)
+    if isinstance(command, Grant) and command.given_by != "SELF":
+        raise HandslagError("HS-NOT-YET", field="given_by")
+    if isinstance(command, Send):
+        content_type(command.event_type)
+        if command.event_type in {"seat_invited", "seat_introduced"}:
+            # They have commands of their own, which fill in what must be right.
+            raise HandslagError("HS-INPUT-INVALID", field="event_type")
+        fields.from_json(command.event_type, command.data)

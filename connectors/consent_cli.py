@@ -1,0 +1,268 @@
+"""`handslag consent ...`: what was consented, when it was known, and what would be decided.
+
+At the agency's machine, with the unit's certificate. Whoever looks names a purpose, a case number of the control and
+an actor; the look is written to this connector's own log first, then recorded in the broker's trail, then shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from connectors import ledgers
+from connectors import settings as configuration
+from connectors.cli import as_json, config_option, examples, told
+from connectors.context import Context
+from connectors.fields import moment, shown_moment
+from connectors.identity import Seat
+from consent.decide import decide
+from consent.explain import sentences
+from consent.ledger import LedgerView
+from schemas import codes
+from schemas.acts import ConsentAct
+from schemas.calls import AuditQuery, LedgerFetchRequest, LedgerPage
+from schemas.errors import HandslagError
+from schemas.identifiers import parsed, shown
+
+PURPOSES = ("LAWFULNESS", "SELF_MONITORING", "INTEGRITY", "CRIMINAL_PROCEEDINGS")  # LED art. 25(2), closed
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """Who looks at what and why."""
+
+    seat: str | None
+    ref: str | None
+    purpose: str
+    case_number: str
+    actor: str
+
+    def query(self) -> AuditQuery:
+        """The query as the broker records it; the actor is as asserted until staff sign in here."""
+        return AuditQuery(
+            purpose=self.purpose, actor_ref=self.actor, assurance="ASSERTED", case_number=self.case_number
+        )
+
+
+def look_options(command: _Command) -> _Command:
+    """The options every look at a person's records must carry."""
+    for option in (
+        click.option("--actor", required=True, help="Reference of the officer who looks, at this agency."),
+        click.option("--case-number", required=True, help="The control's own case number."),
+        click.option("--purpose", required=True, type=click.Choice(PURPOSES), help="Why."),
+        click.option("--ref", help="Local reference of the case."),
+        click.argument("seat", required=False),
+    ):
+        command = option(command)
+    return command
+
+
+def times(command: _Command) -> _Command:
+    """The two axes of time."""
+    for option in (
+        click.option("--known-at", help="What had been recorded by then, ISO 8601 with zone.  [default: all]"),
+        click.option("--as-of", help="The moment asked about, ISO 8601 with zone.  [default: now]"),
+    ):
+        command = option(command)
+    return command
+
+
+def found_seat(ctx: Context, look: Look) -> Seat:
+    """The seat named by id or by local reference; raises `HS-SEAT-UNKNOWN`, `HS-REF-UNKNOWN`."""
+    if (look.seat is None) == (look.ref is None):
+        raise click.UsageError("name the case by SEAT or by --ref, one of them")
+    if look.ref is not None:
+        return ctx.identities.get(look.ref)
+    seat = ctx.identities.by_seat_id(parsed(look.seat or ""))
+    if seat is None:
+        raise HandslagError("HS-SEAT-UNKNOWN")
+    return seat
+
+
+def logged(ctx: Context, seat: Seat, look: Look, what: str) -> None:
+    """The own log first: a look that left no line did not happen here."""
+    value = {"what": what, "seat": shown(seat.sid), "actor": look.actor, "purpose": look.purpose}
+    ctx.spool.memory.log_reading({**value, "case_number": look.case_number}, ctx.now())
+
+
+async def _fetched(config: Path, look: Look, what: str) -> tuple[Context, Seat, LedgerView, str | None]:
+    ctx = Context.load(configuration.load(config))
+    seat = found_seat(ctx, look)
+    logged(ctx, seat, look, what)
+    async with ctx.link:
+        after, _head = ctx.spool.memory.head(seat.sid)
+        request = LedgerFetchRequest(seat_id=seat.sid, after_seq=after, query=look.query())
+        page = await ctx.link.call("/v1/ledger:fetch", request, LedgerPage, tries=3)
+        ledgers.take(ctx, seat, page.events)
+        ctx.spool.memory.want_proof(page.leaf_hash, "query", ctx.now())
+    return ctx, seat, ledgers.view(ctx, seat), shown(page.entry_id) if page.entry_id else None
+
+
+def _moments(ctx: Context, view: LedgerView, as_of: str | None, known_at: str | None) -> tuple[int, LedgerView]:
+    at = moment(as_of, "as_of") if as_of else max(ctx.now(), view.recorded_at_us)
+    return at, view.as_known(moment(known_at, "known_at")) if known_at else view
+
+
+@click.group(epilog=examples("handslag consent show --help"))
+def consent() -> None:
+    """Consents of a case, their history, and what would be decided."""
+
+
+@consent.command(
+    "show",
+    epilog=examples(
+        "handslag consent show --ref EX-1 --as-of 2026-11-01T12:00:00Z --purpose SELF_MONITORING"
+        " --case-number K-7 --actor auditor-3"
+    ),
+)
+@look_options
+@times
+@config_option
+@as_json
+def show(
+    seat: str | None,
+    ref: str | None,
+    purpose: str,
+    case_number: str,
+    actor: str,
+    as_of: str | None,
+    known_at: str | None,
+    config: Path,
+    as_json: bool,
+) -> None:
+    """What was in force for the case of SEAT at one moment, by what had been recorded at another."""
+    look = Look(seat=seat, ref=ref, purpose=purpose, case_number=case_number, actor=actor)
+    ctx, _seat, whole, entry = asyncio.run(_fetched(config, look, "consent show"))
+    at, view = _moments(ctx, whole, as_of, known_at)
+    rows: list[dict[str, Any]] = [
+        {
+            "consent": shown(grant.consent_id),
+            "in_force": grant.start_us <= at < grant.end_us,
+            "from": shown_moment(grant.start_us),
+            "until": shown_moment(grant.end_us) if grant.end_us > 0 else None,
+            "recipients": sorted(grant.units | grant.roles),
+            "categories": sorted(grant.categories),
+            "purposes": sorted(grant.purposes),
+            "actions": sorted(grant.actions),
+            "partly_withdrawn": bool(grant.parts),
+        }
+        for grant in view.grants
+    ]
+    blocks = [
+        {"block": shown(block.consent_id), "in_force": block.from_us <= at <= block.until_us} for block in view.blocks
+    ]
+    data = {"as_of": shown_moment(at), "ledger_seq": view.ledger_seq, "entry_id": entry, "broken": view.broken}
+    lines = [f"As of {data['as_of']}, ledger number {view.ledger_seq}:"]
+    lines += [
+        f"  {row['consent']}  {'in force' if row['in_force'] else 'not in force'}  to {', '.join(row['recipients'])}:"
+        f" {', '.join(_category(code) for code in row['categories'])}"
+        for row in rows
+    ]
+    lines += [f"  block {row['block']}  {'in force' if row['in_force'] else 'lifted'}" for row in blocks]
+    ctx.spool.close()
+    told(as_json, {**data, "consents": rows, "blocks": blocks}, lines)
+
+
+def _category(code: str) -> str:
+    return f"{code} {codes.words('category', code)}"
+
+
+@consent.command(
+    "history",
+    epilog=examples("handslag consent history --ref EX-1 --purpose LAWFULNESS --case-number K-7 --actor auditor-3"),
+)
+@look_options
+@config_option
+@as_json
+def history(
+    seat: str | None, ref: str | None, purpose: str, case_number: str, actor: str, config: Path, as_json: bool
+) -> None:
+    """Every act on the ledger of SEAT, in the order in which it was recorded."""
+    look = Look(seat=seat, ref=ref, purpose=purpose, case_number=case_number, actor=actor)
+    ctx, _seat, view, entry = asyncio.run(_fetched(config, look, "consent history"))
+    rows = []
+    for event in view.events:
+        act = ConsentAct.from_bytes(event.act)
+        effective = act.effective_at_us
+        rows.append(
+            {
+                "ledger_seq": event.ledger_seq,
+                "act": act.act,
+                "consent": shown(act.consent_id),
+                "recorded_at": shown_moment(event.recorded_at_us),
+                "effective_at": shown_moment(effective) if effective is not None else None,
+                "noted_by": act.actor_ref,
+                "signed": event.signature is not None,
+            }
+        )
+    ctx.spool.close()
+    lines = [f"{row['ledger_seq']:4}  {row['recorded_at']}  {row['act']:12}  {row['consent']}" for row in rows]
+    told(as_json, {"entry_id": entry, "acts": rows}, lines or ["No act is recorded."])
+
+
+@consent.command(
+    "decide",
+    epilog=examples(
+        "handslag consent decide --ref EX-1 --to police_coordination --event-type threat_assessment_requested"
+        " --category IC04 --for THREAT_ASSESSMENT --purpose LAWFULNESS --case-number K-7 --actor auditor-3"
+    ),
+)
+@look_options
+@times
+@click.option("--to", "role", required=True, help="Recipient role.")
+@click.option("--event-type", required=True, help="Event type.")
+@click.option("--category", "categories", multiple=True, required=True, help="Information category; repeatable.")
+@click.option("--for", "for_purpose", required=True, help="Purpose of the disclosure.")
+@click.option("--action", default="DISCLOSE", show_default=True)
+@click.option("--lang", type=click.Choice(["sv", "en"]), default="sv", show_default=True)
+@config_option
+@as_json
+def decide_command(
+    seat: str | None,
+    ref: str | None,
+    purpose: str,
+    case_number: str,
+    actor: str,
+    as_of: str | None,
+    known_at: str | None,
+    role: str,
+    event_type: str,
+    categories: tuple[str, ...],
+    for_purpose: str,
+    action: str,
+    lang: str,
+    config: Path,
+    as_json: bool,
+) -> None:
+    """Whether SEAT may disclose to a role, section by section, with every reason."""
+    codes.known("role", role, "to")
+    for category in categories:
+        codes.known("category", category, "category")
+    look = Look(seat=seat, ref=ref, purpose=purpose, case_number=case_number, actor=actor)
+    ctx, own, whole, entry = asyncio.run(_fetched(config, look, "consent decide"))
+    at, view = _moments(ctx, whole, as_of, known_at)
+    request = ledgers.asked(
+        ctx,
+        own,
+        ledgers.recipient(ctx, own, role),
+        event_type=event_type,
+        categories=sorted(categories),
+        purpose=codes.known("purpose", for_purpose, "for"),
+        action=codes.known("action", action, "action"),
+        at_us=at,
+    )
+    decision = decide(request, view, ctx.rules)
+    told_sections = [
+        {"category": each.category, "released": each.released, "reasons": list(each.reasons)}
+        for each in decision.sections
+    ]
+    data = {"as_of": shown_moment(at), "entry_id": entry, "outcome": decision.outcome, "sections": told_sections}
+    lines = list(sentences(decision, request, view, lang, ctx.rules))
+    ctx.spool.close()
+    told(as_json, {**data, "sentences": lines}, lines)

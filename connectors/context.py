@@ -1,0 +1,121 @@
+"""What every part of a running connector works with, put together in one place."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from connectors import trust
+from connectors.box import DataKey
+from connectors.identity import Identities, Seat, load_unit_keys
+from connectors.keys import UnitKeyPair
+from connectors.link import Link
+from connectors.membership import CaseMembers
+from connectors.settings import Settings
+from connectors.spool import Spool
+from connectors.witness import Witness
+from consent import rules as rule_files
+from consent.rules import Rules
+from schemas.calls import UnitsAnswer
+from schemas.errors import HandslagError
+from schemas.records import Record
+from schemas.statements import SignedStatement
+
+Answer = TypeVar("Answer", bound=Record)
+_UNITS = "units"
+
+
+def clock() -> int:
+    """Microseconds since the epoch, UTC, by this machine."""
+    return time.time_ns() // 1000
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """A connector's parts. `directory` is None until the list of units was fetched once."""
+
+    settings: Settings
+    spool: Spool
+    identities: Identities
+    unit_keys: UnitKeyPair
+    trusted: trust.Trust
+    rules: Rules
+    witness: Witness
+    link: Link
+    directory: trust.Directory | None = None
+    now: Callable[[], int] = clock
+    random: Callable[[int], bytes] = os.urandom
+    _members: dict[bytes, tuple[int, CaseMembers]] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, settings: Settings) -> Context:
+        """Open everything a configuration names; raises HandslagError naming what is missing or not trusted."""
+        listed = load_trust(settings)
+        if listed.origin != settings.origin:
+            raise HandslagError("HS-TRUST-INVALID", field="origin")
+        spool = Spool(settings.database, DataKey.load(settings.data_key))
+        witness = Witness(spool, origin=listed.origin, log_key=listed.log_key)
+        context = cls(
+            settings=settings,
+            spool=spool,
+            identities=Identities(spool.store),
+            unit_keys=load_unit_keys(settings.unit_signing_key, settings.unit_hpke_key),
+            trusted=listed,
+            rules=rule_files.shipped()[1],
+            witness=witness,
+            link=Link(settings, witness.newest),
+        )
+        held = spool.memory.get(_UNITS)
+        if held is not None:
+            context.take_units(UnitsAnswer.from_bytes(held, 16 * 1024 * 1024))
+        return context
+
+    def take_units(self, answer: UnitsAnswer) -> None:
+        """Use a directory whose every entry verified, and keep it for the next start."""
+        self.directory = trust.directory(answer.units, self.trusted)
+        self.spool.memory.put(_UNITS, answer.to_bytes())
+
+    def units(self) -> trust.Directory:
+        """The directory; raises `HS-NOT-READY` before the first one came."""
+        if self.directory is None:
+            raise HandslagError("HS-NOT-READY", field="units")
+        return self.directory
+
+    def members(self, seat: Seat) -> CaseMembers:
+        """The case as far as its statements chain to this seat's pin."""
+        handle = self.identities.case_handle(seat.case_tag)
+        stored = self.spool.memory.statements(handle)
+        cached = self._members.get(handle)
+        if cached is not None and cached[0] == len(stored):
+            return cached[1]
+        view = CaseMembers.pinned(SignedStatement.from_bytes(seat.lead_statement), seat.pin)
+        for statement in stored:
+            view = view.applied(SignedStatement.from_bytes(statement))
+        self._members[handle] = (len(stored), view)
+        return view
+
+    def may_send(self, own_role: str) -> Callable[[str, str], bool]:
+        """Whether the rules let a role send an event type to `own_role`."""
+        return lambda role, event_type: "SENDER_NOT_ALLOWED" not in self.rules.lane(event_type, role, own_role).refusals
+
+    async def kept_call(self, path: str, call_id: bytes, request: Record, answer: type[Answer]) -> Answer:
+        """A consent, case or seat call: kept before it is made, its answer kept for ever."""
+        memory = self.spool.memory
+        memory.add_call(call_id, path, request.to_bytes(), self.now())
+        got = await self.link.call(path, request, answer)
+        if getattr(got, "call_id", call_id) != call_id:
+            raise HandslagError("HS-ANSWER-INVALID", field="call_id")
+        memory.answer_call(call_id, got.to_bytes())
+        return got
+
+
+def load_trust(settings: Settings) -> trust.Trust:
+    """The trust list the configuration names by its fingerprint; raises `HS-TRUST-INVALID`."""
+    try:
+        text = settings.trust_file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise HandslagError("HS-TRUST-INVALID", field="file") from None
+    return trust.trusted(trust.parse(text), settings.trust_fingerprint)

@@ -1,0 +1,152 @@
+"""From a command of the agency to its answer: checked and made durable at once, executed in order, reported once."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from connectors import acts, cases, commands, reports, retry, sending
+from connectors.context import Context
+from connectors.fields import shown_moment
+from connectors.spool.commands import Waiting
+from schemas.acts import ConsentAct
+from schemas.errors import HandslagError
+from schemas.identifiers import parsed, shown
+from schemas.inbox import Receipt
+
+_RUN: dict[str, Callable[[Context, Waiting], Awaitable[dict[str, Any]]]] = {
+    "open_case": cases.open_case,
+    "grant": acts.record,
+    "block": acts.record,
+    "unblock": acts.record,
+    "withdraw": acts.record,
+    "withdraw_case": acts.record,
+    "invite": cases.invite,
+    "accept": cases.accept,
+    "join": cases.state,
+    "remove": cases.state,
+    "close": cases.close,
+}
+
+
+def must_wait(ctx: Context, command: commands.AnyCommand) -> bool:
+    """Whether an earlier command of the case has no answer yet; a withdrawal or block never waits."""
+    ref = getattr(command, "ref", None)
+    if ref is None or command.do in commands.NARROWING:
+        return False
+    return ctx.spool.commands.busy(ctx.identities.handle(ref))
+
+
+def submit(ctx: Context, command: commands.AnyCommand, mark: bytes | None = None) -> bytes:
+    """Check a command and make it durable with the mark of its file, in one transaction.
+
+    Returns a message's event id, else the command's id. Raises HandslagError naming the field; nothing is kept then.
+    """
+    with ctx.spool.transaction():
+        if mark is not None:
+            ctx.spool.commands.take(mark)
+        if isinstance(command, commands.Discard):
+            event_id = parsed(command.event)
+            sending.discard(ctx, event_id)
+            return event_id
+        if isinstance(command, commands.Send | commands.Introduce):
+            return sending.accept(ctx, ctx.identities.get(command.ref), command)
+        return _queue(ctx, command)
+
+
+def _queue(ctx: Context, command: commands.AnyCommand) -> bytes:
+    ref = getattr(command, "ref", "")
+    _check(ctx, command, ref)
+    command_id = ctx.random(16)
+    narrowing = command.do in commands.NARROWING
+    value = {**command.model_dump(), "noted_at_us": ctx.now()}
+    ctx.spool.commands.accept(command_id, ctx.identities.handle(ref), command.do, value, narrowing=narrowing)
+    if narrowing:
+        # The first of the two facts, true from this transaction on, with or without a network.
+        told = {"kind": "stopped_here", "do": command.do, "ref": ref, "at": shown_moment(value["noted_at_us"])}
+        _report(ctx, value, command_id, told)
+    return command_id
+
+
+def _check(ctx: Context, command: commands.AnyCommand, ref: str) -> None:
+    if isinstance(command, commands.OpenCase | commands.Accept):
+        if ctx.identities.find(ref) is not None or ctx.spool.commands.busy(ctx.identities.handle(ref)):
+            raise HandslagError("HS-REF-TAKEN", field="ref")
+        if isinstance(command, commands.Accept) and ctx.spool.memory.invitation(parsed(command.invitation)) is None:
+            raise HandslagError("HS-INVITATION-INVALID", field="invitation")
+        return
+    seat = ctx.identities.get(ref)
+    if isinstance(command, commands.Withdraw | commands.Unblock):
+        acts_known = (ConsentAct.from_bytes(event.act) for event in ctx.spool.memory.ledger(seat.sid))
+        if parsed(command.consent) not in {act.consent_id for act in acts_known}:
+            raise HandslagError("HS-EVENT-UNKNOWN", field="consent")
+
+
+async def run_due(ctx: Context) -> int:
+    """Execute the next command of every case; returns how many got their final answer."""
+    done = 0
+    for command in ctx.spool.commands.due(ctx.now()):
+        # A withdrawal goes out even when the log was caught lying: stopping is never the wrong direction.
+        if command.kind not in commands.NARROWING:
+            ctx.witness.check_running()
+        done += await run(ctx, command)
+    return done
+
+
+async def run(ctx: Context, command: Waiting) -> bool:
+    """Execute one command; False when it must be tried again later."""
+    try:
+        result = await _RUN[command.kind](ctx, command)
+    except HandslagError as error:
+        return _failed(ctx, command, error)
+    with ctx.spool.transaction():
+        told = {"kind": "result", "do": command.kind, "ref": command.value["ref"], **_plain(ctx, command, result)}
+        command.value["result"] = told
+        ctx.spool.commands.prepare(command.command_id, command.value)
+        ctx.spool.commands.finish(command.command_id, failed=False)
+        if command.kind != "join":
+            _report(ctx, command.value, command.command_id, told)
+    return True
+
+
+def _plain(ctx: Context, command: Waiting, result: dict[str, Any]) -> dict[str, Any]:
+    told = result.get("receipt")
+    if not isinstance(told, Receipt):
+        return result
+    seat = ctx.identities.get(command.value["ref"])
+    event = {"id": command.value.get("id", ""), "event_type": "seat_invited"}
+    return {**result, "receipt": reports.receipt(seat, event, told)}
+
+
+def _failed(ctx: Context, command: Waiting, error: HandslagError) -> bool:
+    narrowing = command.kind in commands.NARROWING
+    if retry.again(error) or narrowing:
+        # A withdrawal is never given up: until it is in force everywhere, this unit stays stopped.
+        pause = retry.delay_s(command.tries + 1, random.random())  # noqa: S311 - spreads load, no secret
+        with ctx.spool.transaction():
+            ctx.spool.commands.later(command.command_id, ctx.now() + int(pause * 1e6))
+            if narrowing and not retry.again(error) and command.tries == 0:
+                told = {"kind": "not_recorded_yet", "do": command.kind, **reports.error_value(error)}
+                ctx.spool.incoming.put(ctx.random(16).hex(), "receipts", told)
+        return False
+    with ctx.spool.transaction():
+        if command.kind in {"open_case", "accept"}:
+            ctx.identities.forget_opening(command.value["ref"])
+        told = {
+            "kind": "refused",
+            "do": command.kind,
+            "ref": command.value.get("ref", ""),
+            **reports.error_value(error),
+        }
+        command.value["error"] = error.code
+        ctx.spool.commands.prepare(command.command_id, command.value)
+        ctx.spool.commands.finish(command.command_id, failed=True)
+        _report(ctx, command.value, command.command_id, told)
+    return True
+
+
+def _report(ctx: Context, value: dict[str, Any], command_id: bytes, told: dict[str, Any]) -> None:
+    name = f"{command_id.hex()}-{told['kind'].replace('_', '-')}"
+    told = {**told, "id": value.get("id", ""), "command": shown(command_id)}
+    ctx.spool.incoming.put(name, "receipts", told)

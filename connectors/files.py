@@ -1,0 +1,92 @@
+"""Files of the connector: written whole or not at all, readable by its own account only."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from schemas.errors import HandslagError
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def checked_private(path: Path, what: str) -> None:
+    """Refuse a file or folder that the group or others may use; raises `HS-FOLDER-UNSAFE` naming `what`.
+
+    Where the system has no POSIX permissions (Windows) the folder's access list is the administrator's matter and
+    nothing is checked.
+    """
+    # INVARIANT: test_a_folder_open_to_others_is_refused
+    if os.name == "posix" and path.stat().st_mode & _OTHERS:
+        raise HandslagError("HS-FOLDER-UNSAFE", field=what)
+
+
+def private_folder(path: Path, what: str) -> Path:
+    """Make the folder with mode 0700 when it is missing, refuse it when it is wider; returns it."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        checked_private(path, what)
+    except OSError:
+        raise HandslagError("HS-CONFIG-INVALID", field=what) from None
+    return path
+
+
+def read_secret(path: Path) -> bytes:
+    """Bytes of a key file; raises `HS-KEY-FILE` when it is missing, `HS-FOLDER-UNSAFE` when it is wider than 0600."""
+    try:
+        checked_private(path, "key file")
+        return path.read_bytes()
+    except OSError:
+        raise HandslagError("HS-KEY-FILE") from None
+
+
+def write_secret(path: Path, data: bytes) -> None:
+    """Write a key file that does not exist yet, mode 0600, on disk before this returns; raises `HS-KEY-FILE`."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(path.parent)
+    except OSError:
+        raise HandslagError("HS-KEY-FILE") from None
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Put `data` at `path` in one rename, mode 0600, durable when this returns; replaces what stood there.
+
+    Raises `HS-SPOOL-FAILED` when the disk refuses.
+    """
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+        sync_folder(path.parent)
+    except OSError:
+        raise HandslagError("HS-SPOOL-FAILED") from None
+
+
+def rename(source: Path, target: Path) -> None:
+    """Give a file its name, durably; raises `HS-SPOOL-FAILED`."""
+    try:
+        source.replace(target)
+        sync_folder(target.parent)
+    except OSError:
+        raise HandslagError("HS-SPOOL-FAILED") from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename or removal durable; Windows cannot open a folder and needs no such call."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,162 @@
+"""Who is who at this agency: local reference <-> seat, with the seat's private keys; and the unit's own keys.
+
+The only place in Handslag that ties a person's file to a seat. Looked up by HMAC of the reference under the data key;
+everything else lies in one sealed column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from connectors import files
+from connectors.keys import SeatKeyPair, UnitKeyPair
+from connectors.spool.store import Store
+from schemas.codes import SEAT_TRANSITIONS, SeatState
+from schemas.errors import HandslagError
+
+OPENING = "OPENING"  # keys are drawn and durable, the broker has not answered yet
+_SIGNING = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """This unit's seat in one case.
+
+    `state` is OPENING or a SeatState. `pin` is SHA-256 of the lead's OPEN statement, `lead_statement` that statement as
+    an encoded SignedStatement, `acceptance` what this unit signed (empty for an opener). `units` names the unit of a
+    member (hexadecimal id) where this seat knows it; `introduced` are roles whose contact card came.
+    """
+
+    ref: str
+    seat_id: bytes | None
+    state: str
+    role: str
+    case_tag: bytes
+    member: bytes
+    private: bytes = field(repr=False)
+    pin: bytes
+    lead_statement: bytes
+    acceptance: bytes
+    units: Mapping[str, str]
+    introduced: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> SeatKeyPair:
+        """The seat's key pairs."""
+        return SeatKeyPair.from_private_bytes(self.private)
+
+    @property
+    def sid(self) -> bytes:
+        """The seat's id at the broker; raises `HS-STATE-INVALID` before the broker gave one."""
+        if self.seat_id is None:
+            raise HandslagError("HS-STATE-INVALID", field="ref")
+        return self.seat_id
+
+    @property
+    def active(self) -> bool:
+        """Whether the seat may send and be handed content."""
+        return self.state == SeatState.ACTIVE
+
+
+_HEX = ("case_tag", "member", "private", "pin", "lead_statement", "acceptance")
+
+
+class Identities:
+    """The map, in the same SQLite file as the spool, so that both change in one transaction."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def handle(self, ref: str) -> bytes:
+        """The look-up handle of a local reference."""
+        return self._store.key.handle("seat.ref", ref.encode())
+
+    def case_handle(self, case_tag: bytes) -> bytes:
+        """The look-up handle of a case."""
+        return self._store.key.handle("seat.case", case_tag)
+
+    def add(self, seat: Seat) -> None:
+        """Keep a new seat; raises `HS-REF-TAKEN` when the reference names another one."""
+        if self.find(seat.ref) is not None:
+            raise HandslagError("HS-REF-TAKEN", field="ref")
+        row = (self.handle(seat.ref), seat.seat_id, seat.state, self.case_handle(seat.case_tag), self._sealed(seat))
+        self._store.run("INSERT INTO seat VALUES(?,?,?,?,?)", *row)
+
+    def update(self, seat: Seat) -> Seat:
+        """Replace what is kept of a seat; its state must follow the table. Returns it."""
+        before = self.get(seat.ref)
+        if (
+            before.state not in {OPENING, seat.state}
+            and SeatState(seat.state) not in SEAT_TRANSITIONS[SeatState(before.state)]
+        ):
+            raise HandslagError("HS-STATE-INVALID", field="seat")
+        sql = "UPDATE seat SET seat_id=?, state=?, value=? WHERE ref=?"
+        self._store.run(sql, seat.seat_id, seat.state, self._sealed(seat), self.handle(seat.ref))
+        return seat
+
+    def forget_opening(self, ref: str) -> None:
+        """Drop a seat the broker refused to open, so that the reference is free again."""
+        self._store.run("DELETE FROM seat WHERE ref=? AND state=?", self.handle(ref), OPENING)
+
+    def introduced(self, seat: Seat, role: str) -> Seat:
+        """Note that a role's contact card came."""
+        if role in seat.introduced:
+            return seat
+        return self.update(replace(seat, introduced=(*seat.introduced, role)))
+
+    def find(self, ref: str) -> Seat | None:
+        """The seat of a local reference."""
+        return self.by_handle(self.handle(ref))
+
+    def get(self, ref: str) -> Seat:
+        """The seat of a local reference; raises `HS-REF-UNKNOWN`."""
+        found = self.find(ref)
+        if found is None:
+            raise HandslagError("HS-REF-UNKNOWN", field="ref")
+        return found
+
+    def by_handle(self, handle: bytes) -> Seat | None:
+        """The seat behind a look-up handle."""
+        row = self._store.one("SELECT seat_id, state, value FROM seat WHERE ref=?", handle)
+        return self._seat(row) if row else None
+
+    def by_seat_id(self, seat_id: bytes) -> Seat | None:
+        """The seat with an id of the broker."""
+        row = self._store.one("SELECT seat_id, state, value FROM seat WHERE seat_id=?", seat_id)
+        return self._seat(row) if row else None
+
+    def all(self) -> list[Seat]:
+        """Every seat of this unit."""
+        return [self._seat(row) for row in self._store.all("SELECT seat_id, state, value FROM seat ORDER BY ref")]
+
+    def _sealed(self, seat: Seat) -> bytes:
+        value: dict[str, Any] = {**asdict(seat), **{name: getattr(seat, name).hex() for name in _HEX}}
+        del value["seat_id"], value["state"]
+        return self._store.seal_json("seat.value", value)
+
+    def _seat(self, row: tuple[Any, ...]) -> Seat:
+        value = self._store.open_json("seat.value", row[2])
+        value.update({name: bytes.fromhex(value[name]) for name in _HEX}, introduced=tuple(value["introduced"]))
+        return Seat(seat_id=row[0], state=row[1], **value)
+
+
+def load_unit_keys(signing: Path, hpke: Path) -> UnitKeyPair:
+    """The unit's keys from their two files (32 and 96 bytes); raises `HS-KEY-FILE`, `HS-FOLDER-UNSAFE`."""
+    try:
+        return UnitKeyPair.from_private_bytes(files.read_secret(signing) + files.read_secret(hpke))
+    except HandslagError as error:
+        if error.code == "HS-FOLDER-UNSAFE":
+            raise
+        raise HandslagError("HS-KEY-FILE", field="unit keys") from None
+
+
+def create_unit_keys(signing: Path, hpke: Path) -> UnitKeyPair:
+    """Draw the unit's keys and write them once, mode 0600; raises `HS-KEY-FILE` when a file exists."""
+    keys = UnitKeyPair.generate()
+    private = keys.private_bytes()
+    files.write_secret(signing, private[:_SIGNING])
+    files.write_secret(hpke, private[_SIGNING:])
+    return keys

@@ -1,0 +1,182 @@
+"""This connector's own copies of its seats' consent ledgers: fetched, verified act by act, decided on before sealing.
+
+A widening act counts only when this seat's own key signed it: a broker can hand out a withdrawal that nobody made,
+which harms nobody's secret, and can never hand out a grant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from connectors.context import Context
+from connectors.identity import Seat
+from consent.decide import decide
+from consent.ledger import LedgerView, head_after, view_of
+from consent.terms import Decision, DecisionRequest, Party, SectionAsk
+from schemas.acts import ConsentAct, LedgerEvent, SeatHead
+from schemas.calls import LedgerFetchRequest, LedgerPage
+from schemas.codes import table
+from schemas.errors import HandslagError
+from schemas.identifiers import authority_of
+
+_UNSIGNED = "WITHDRAW_ALL"
+
+
+async def sync(ctx: Context, seat: Seat) -> None:
+    """Fetch what the broker recorded after our copy; raises `HS-TRAIL-ROLLBACK` (stopped), `HS-SIGNATURE-INVALID`."""
+    while True:
+        seq, _head = ctx.spool.memory.head(seat.sid)
+        page = await ctx.link.call(
+            "/v1/ledger:fetch", LedgerFetchRequest(seat_id=seat.sid, after_seq=seq), LedgerPage, tries=2
+        )
+        take(ctx, seat, page.events)
+        now_at, head = ctx.spool.memory.head(seat.sid)
+        if now_at >= page.ledger_seq or not page.events:
+            break
+    if (now_at, head) != (page.ledger_seq, page.head) and now_at <= page.ledger_seq:
+        _contradicted(ctx, page.to_bytes())
+
+
+def take(ctx: Context, seat: Seat, events: Iterable[LedgerEvent]) -> None:
+    """Append acts that follow our copy; ones we hold already are skipped.
+
+    Raises `HS-TRAIL-ROLLBACK` for a break in the chain of heads or for another act under a number we hold,
+    `HS-SIGNATURE-INVALID` for an act this seat did not sign; nothing is appended then.
+    """
+    # INVARIANT: test_a_broker_cannot_hand_out_a_grant
+    memory = ctx.spool.memory
+    with ctx.spool.transaction():
+        for event in events:
+            seq, head = memory.head(seat.sid)
+            if event.ledger_seq <= seq:
+                held = memory.ledger(seat.sid, event.ledger_seq - 1)[0]
+                if held.head != event.head:
+                    raise HandslagError("HS-TRAIL-ROLLBACK", check="ledger")
+                continue
+            linked = head_after(head, event.ledger_seq, event.act, event.holders, event.recorded_at_us)
+            if event.ledger_seq != seq + 1 or linked != event.head:
+                raise HandslagError("HS-TRAIL-ROLLBACK", check="ledger")
+            _check_signed(seat, event)
+            memory.add_ledger(seat.sid, [event])
+
+
+def _check_signed(seat: Seat, event: LedgerEvent) -> None:
+    act = ConsentAct.from_bytes(event.act)
+    if act.member != seat.member or act.case_tag != seat.case_tag:
+        raise HandslagError("HS-SIGNATURE-INVALID", check="ledger")
+    if act.act == _UNSIGNED and event.signature is None:
+        return
+    if event.signature is None:
+        raise HandslagError("HS-SIGNATURE-INVALID", check="ledger")
+    seat.keys.public.verify(event.signature, event.act)
+
+
+async def compare(ctx: Context, heads: Iterable[SeatHead], before: dict[bytes, tuple[int, bytes]]) -> None:
+    """Check the heads of an answer against what we held before the call, and fetch what is new.
+
+    A broker that is behind us, or tells another head for the same number, has lost or changed acts: stop.
+    """
+    for each in heads:
+        seat = ctx.identities.by_seat_id(each.seat_id)
+        if seat is None:
+            continue
+        seq, head = before.get(each.seat_id, (0, bytes(32)))
+        if each.ledger_seq < seq or (each.ledger_seq == seq and each.head != head):
+            _contradicted(ctx, each.to_bytes())
+        if each.ledger_seq > ctx.spool.memory.head(each.seat_id)[0]:
+            try:
+                await sync(ctx, seat)
+            except HandslagError as error:
+                if error.code in {"HS-TRAIL-ROLLBACK", "HS-SIGNATURE-INVALID"}:
+                    _contradicted(ctx, each.to_bytes())
+                raise
+
+
+def _contradicted(ctx: Context, evidence: bytes) -> None:
+    ctx.witness.halt("HS-TRAIL-ROLLBACK", evidence, ctx.now())
+    raise HandslagError("HS-TRAIL-ROLLBACK", check="ledger")
+
+
+def view(ctx: Context, seat: Seat) -> LedgerView:
+    """What our copy of the seat's ledger says."""
+    return view_of(ctx.spool.memory.ledger(seat.sid))
+
+
+def recipient(ctx: Context, seat: Seat, role: str) -> Party:
+    """The role as a party of a decision, as far as this seat knows it; nobody when no key is vouched for."""
+    authority = str(table()["role"][role]["authority"])
+    try:
+        member = ctx.members(seat).holder(role, ctx.now())
+    except HandslagError:
+        return Party(role=role, authority=authority, unit=None, member=None, active=False, held=False)
+    unit = seat.units.get(member.member.hex())
+    return Party(role=role, authority=authority, unit=unit, member=member.member, active=True, held=True)
+
+
+def invited(role: str, unit: str) -> Party:
+    """A unit that has no seat yet as a party of a decision."""
+    return Party(role=role, authority=authority_of(unit), unit=unit, member=None, active=False, held=False)
+
+
+def asked(
+    ctx: Context,
+    seat: Seat,
+    to: Party,
+    *,
+    event_type: str,
+    categories: Iterable[str],
+    purpose: str,
+    action: str,
+    at_us: int,
+    public_interest: frozenset[str] = frozenset(),
+) -> DecisionRequest:
+    """The question whether this seat may disclose these categories of the person of the case at a moment."""
+    unit = ctx.settings.unit
+    return DecisionRequest(
+        event_type=event_type,
+        sender=Party(
+            role=seat.role, authority=authority_of(unit), unit=unit, member=seat.member, active=seat.active, held=True
+        ),
+        recipient=to,
+        sections=tuple(
+            SectionAsk(
+                category=category,
+                persons=(0,),
+                public_interest_released=category in public_interest,
+                sender_withheld=False,
+            )
+            for category in categories
+        ),
+        purpose=purpose,
+        action=action,
+        at_us=at_us,
+    )
+
+
+def decided(
+    ctx: Context,
+    seat: Seat,
+    to: Party,
+    *,
+    event_type: str,
+    categories: Iterable[str],
+    purpose: str,
+    action: str,
+    public_interest: frozenset[str] = frozenset(),
+) -> Decision:
+    """This sender's own decision, on its own ledger copy, now."""
+    # INVARIANT: test_what_is_not_consented_does_not_leave
+    known = view(ctx, seat)
+    request = asked(
+        ctx,
+        seat,
+        to,
+        event_type=event_type,
+        categories=categories,
+        purpose=purpose,
+        action=action,
+        # A slow clock must not look at the time before the newest act.
+        at_us=max(ctx.now(), known.recorded_at_us),
+        public_interest=public_interest,
+    )
+    return decide(request, known, ctx.rules)

@@ -1,0 +1,148 @@
+"""HTTPS to the gateway: mutual TLS 1.3, one Avro record each way, problem documents as HandslagError.
+
+Never logs: what goes through here is metadata of people in danger. Nothing here decides what is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import random
+import ssl
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, TypeVar
+
+import aiohttp
+
+from connectors import retry
+from connectors.settings import Settings
+from schemas.errors import HandslagError, registry
+from schemas.records import Record
+
+CONTENT_TYPE = "application/vnd.handslag.avro"
+INSTANCE = "Handslag-Instance"
+CHECKPOINT = "Handslag-Checkpoint"
+ANSWER_BYTES = 16 * 1024 * 1024  # 200 inbox items of the largest usual size; a broker must not fill this machine
+TIMEOUT_S = 30.0
+_PROBLEM_BYTES = 16 * 1024
+
+Answer = TypeVar("Answer", bound=Record)
+Newest = Callable[[], bytes | None]
+"""Gives the newest signed note that this connector has verified."""
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext:
+    """Client side of mutual TLS 1.3 with the broker's own authority; raises `HS-KEY-FILE`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    try:
+        context.load_verify_locations(cafile=settings.ca)
+        context.load_cert_chain(settings.certificate, settings.certificate_key)
+    except (OSError, ssl.SSLError):
+        raise HandslagError("HS-KEY-FILE", field="certificate") from None
+    return context
+
+
+class Link:
+    """One connection pool to one broker; an async context manager."""
+
+    def __init__(self, settings: Settings, newest: Newest) -> None:
+        """`newest` is asked before every call. Raises `HS-KEY-FILE`."""
+        self._url = settings.broker_url
+        self._instance = str(settings.instance)
+        self._newest = newest
+        self._tls = tls_context(settings)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self._tls),
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+            auto_decompress=False,
+            trust_env=False,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def call(self, path: str, request: Record, answer: type[Answer], *, tries: int = 1) -> Answer:
+        """POST a record to `/v1/...` and read the answer as `answer`.
+
+        Raises HandslagError with the broker's code, `HS-BROKER-UNREACHABLE`, or `HS-ANSWER-INVALID`. With `tries` above
+        one a retriable failure is repeated with full jitter; only for calls that carry their own idempotence.
+        """
+        body = request.to_bytes()
+        return self._read(await self._repeated("POST", path, body, tries), answer)
+
+    async def get(self, path: str, answer: type[Answer]) -> Answer:
+        """GET a record; raises as `call`."""
+        return self._read(await self._repeated("GET", path, None, 1), answer)
+
+    async def raw(self, path: str) -> bytes:
+        """GET bytes that are no record (a checkpoint, a tile, the rules); raises as `call`."""
+        return await self._repeated("GET", path, None, 1)
+
+    def _read(self, body: bytes, answer: type[Answer]) -> Answer:
+        try:
+            return answer.from_bytes(body, ANSWER_BYTES)
+        except HandslagError:
+            raise HandslagError("HS-ANSWER-INVALID") from None
+
+    async def _repeated(self, method: str, path: str, body: bytes | None, tries: int) -> bytes:
+        for attempt in range(1, tries + 1):
+            try:
+                return await self._once(method, path, body)
+            except HandslagError as error:
+                if attempt == tries or not retry.again(error):
+                    raise
+                await asyncio.sleep(retry.delay_s(attempt, random.random()))  # noqa: S311 - spreads load, no secret
+        raise HandslagError("HS-BROKER-UNREACHABLE")
+
+    async def _once(self, method: str, path: str, body: bytes | None) -> bytes:
+        assert self._session is not None, "the link is used inside its context"
+        headers = {INSTANCE: self._instance}
+        note = self._newest()
+        if note is not None:
+            headers[CHECKPOINT] = base64.b64encode(note).decode()
+        if body is not None:
+            headers["Content-Type"] = CONTENT_TYPE
+        try:
+            async with self._session.request(
+                method, self._url + path, data=body, headers=headers, allow_redirects=False
+            ) as response:
+                data = await _bounded(response, ANSWER_BYTES if response.status < 300 else _PROBLEM_BYTES)
+                if response.status < 300:
+                    return data
+                raise problem(data)
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            raise HandslagError("HS-BROKER-UNREACHABLE") from None
+
+
+async def _bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_chunked(64 * 1024):
+        size += len(chunk)
+        if size > limit:
+            raise HandslagError("HS-ANSWER-INVALID", field="size")
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+def problem(data: bytes) -> HandslagError:
+    """The error in an `application/problem+json` body; only codes of the registry and their own words are believed."""
+    try:
+        body = json.loads(data)
+        code, context = body["code"], body.get("context", {})
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return HandslagError("HS-ANSWER-INVALID")
+    if not isinstance(code, str) or code not in registry() or not isinstance(context, dict):
+        return HandslagError("HS-ANSWER-INVALID")
+    told = {str(name): value for name, value in context.items() if isinstance(value, str | int)}
+    return HandslagError(code, **told)

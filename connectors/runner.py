@@ -1,0 +1,105 @@
+"""One process per unit: the folder adapter and the connector's tasks, until it is told to stop.
+
+Every task is a short step on its own beat. A step that fails says so by a code and is tried again with full jitter; no
+failure of one task ends another. Logs hold codes and names of steps, never a value.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from connectors import executor, inbox, retry, sending, upkeep
+from connectors.adapters.folder import Folder
+from connectors.client import Connector
+from connectors.context import Context
+from schemas.errors import HandslagError
+
+LOCAL_BEAT_S = 0.2  # how long a dropped file waits to be looked at
+TIDY_S = 60.0  # deleted content leaves the write-ahead log at least this often
+_log = logging.getLogger("handslag.connector")
+
+Step = Callable[[], Awaitable[object]]
+
+
+async def run(config: Path, stop: asyncio.Event | None = None) -> None:
+    """Run until SIGTERM, SIGINT or `stop`; raises HandslagError when the configuration cannot be used."""
+    ended = stop or asyncio.Event()
+    _listen(ended)
+    async with Connector(config) as connector:
+        ctx = connector.context
+        folder = Folder(ctx.settings.folder, ctx)
+        async with asyncio.TaskGroup() as group:
+            for name, seconds, step in _steps(ctx, folder):
+                group.create_task(_every(name, seconds, step, ended), name=name)
+
+
+def _listen(ended: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Windows has no signal handlers on its loop; there the service manager ends the process.
+        with contextlib.suppress(NotImplementedError, RuntimeError):
+            loop.add_signal_handler(number, ended.set)
+
+
+def _steps(ctx: Context, folder: Folder) -> list[tuple[str, float, Step]]:
+    beat = ctx.settings.poll_s
+
+    async def local() -> None:
+        folder.take_in()
+        folder.give_out()
+
+    async def out() -> None:
+        sending.review_waiting(ctx)
+        sending.seal_due(ctx)
+        while await sending.send_due(ctx):
+            pass
+
+    async def poll() -> None:
+        await inbox.poll(ctx)
+        folder.give_out()
+        await inbox.send_acks(ctx)
+
+    async def prove() -> None:
+        upkeep.alarm_late(ctx)
+        await upkeep.proofs(ctx)
+
+    async def tidy() -> None:
+        ctx.spool.store.tidy()
+
+    return [
+        ("folder", LOCAL_BEAT_S, local),
+        ("commands", LOCAL_BEAT_S, lambda: executor.run_due(ctx)),
+        ("send", LOCAL_BEAT_S, out),
+        ("inbox", beat, poll),
+        ("directory", ctx.settings.directory_s, lambda: upkeep.directory(ctx)),
+        ("checkpoint", beat, lambda: upkeep.checkpoint(ctx)),
+        ("proofs", beat, prove),
+        ("tidy", TIDY_S, tidy),
+    ]
+
+
+async def _every(name: str, seconds: float, step: Step, ended: asyncio.Event) -> None:
+    failures = 0
+    told = ""
+    while not ended.is_set():
+        pause = seconds
+        try:
+            await step()
+            if failures:
+                _log.info("%s works again", name)
+            failures, told = 0, ""
+        except HandslagError as error:
+            failures += 1
+            pause = max(seconds, retry.delay_s(failures, random.random()))  # noqa: S311 - spreads load, no secret
+            if error.code != told:
+                # Once per kind of trouble: a broker that is away for a night is one line.
+                _log.warning("%s: %s", name, error.code)
+                told = error.code
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), pause)

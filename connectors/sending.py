@@ -1,0 +1,385 @@
+"""The way out: accept, decide, seal, send, settle, wait. Each step is a durable state of the spool.
+
+Between two steps the process may die: what was accepted is sealed later, what was sealed is sent later with the same
+bytes, what was sent without a receipt is sent again with the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from connectors import commands, fields, ledgers, reports, retry, sealing, waiting
+from connectors.context import Context
+from connectors.identity import Seat
+from connectors.keys import PublicKeys
+from connectors.sealing import Given, SealedEvent, SealPlan
+from connectors.spool.outgoing import OutgoingEvent
+from connectors.waiting import OutgoingState, SectionState, Standing, Step
+from schemas import checks, limits, projection
+from schemas.calls import SubmitAnswer
+from schemas.envelope import Submission
+from schemas.errors import HandslagError, registry
+from schemas.identifiers import parsed, shown, uuid7
+
+SUBMISSIONS = "/v1/submissions"
+RECEIPT_WAIT_US = 30_000_000  # a decision takes a second; after this the same bytes are sent again
+_ROOM = limits.BUNDLE_BYTES - 128 * 1024  # beside the submissions a bundle carries its statement and lengths
+_HELD = {OutgoingState.ACCEPTED, OutgoingState.SEALED, OutgoingState.WAITING, OutgoingState.EXPIRED}
+
+
+def accept(ctx: Context, seat: Seat, command: commands.Send | commands.Introduce) -> bytes:
+    """Check an event and make it durable; returns its event id (UUIDv7).
+
+    Raises `HS-STATE-INVALID` (no active seat), `HS-NOT-CONFIRMED`, PayloadRejected, `HS-INPUT-INVALID`,
+    `HS-EVENT-UNKNOWN` (`replaces`).
+    """
+    if not seat.active:
+        raise HandslagError("HS-STATE-INVALID", field="ref")
+    event = _event_of(seat, command)
+    sections = projection.split(event["event_type"], fields.from_json(event["event_type"], event["data"]))
+    if not set(event["public_interest_released"]) <= set(sections):
+        raise HandslagError("HS-INPUT-INVALID", field="public_interest_released")
+    now = ctx.now()
+    valid_until = fields.moment(event["valid_until"], "valid_until") if event["valid_until"] else None
+    event_id = uuid7(now, ctx.random(10))
+    with ctx.spool.transaction():
+        if event["replaces"]:
+            _replace(ctx, parsed(event["replaces"]))
+        ctx.spool.outgoing.accept(
+            event_id,
+            ctx.identities.handle(seat.ref),
+            event["event_type"],
+            event,
+            [(role, category) for role in event["to"] for category in sections],
+            now_us=now,
+            shelf_until_us=waiting.shelf_until_us(event["event_type"], now, valid_until),
+        )
+    return event_id
+
+
+def _event_of(seat: Seat, command: commands.Send | commands.Introduce) -> dict[str, Any]:
+    if len(set(command.to)) != len(command.to) or seat.role in command.to:
+        raise HandslagError("HS-INPUT-INVALID", field="to")
+    if isinstance(command, commands.Introduce):
+        data = {"unit_name": command.unit_name, "function": command.function, "phone": command.phone}
+        dumped = command.model_dump(include={"id", "ref", "to", "purpose", "valid_until", "deadline_at", "actor_ref"})
+        return {
+            **dumped,
+            "event_type": "seat_introduced",
+            "action": "DISCLOSE",
+            "occurred_at": None,
+            "reliability": None,
+            "statement_kind": "FACT",
+            "in_reply_to": None,
+            "replaces": None,
+            "public_interest_released": [],
+            "data": data,
+        }
+    # INVARIANT: test_a_role_that_is_a_stranger_needs_confirmation
+    if not command.confirmed and not set(command.to) <= set(seat.introduced):
+        raise HandslagError("HS-NOT-CONFIRMED", field="to")
+    return command.model_dump(exclude={"do", "confirmed"})
+
+
+def _replace(ctx: Context, event_id: bytes) -> None:
+    """The named person's new event takes the place of one that still waits here."""
+    if ctx.spool.outgoing.get(event_id).state in _HELD:
+        ctx.spool.outgoing.move(event_id, OutgoingState.REPLACED)
+
+
+def discard(ctx: Context, event_id: bytes) -> None:
+    """A named person decided that an event on the waiting list is not sent; raises `HS-STATE-INVALID`."""
+    ctx.spool.outgoing.move(event_id, OutgoingState.DONE)
+
+
+def basis(ctx: Context, seat: Seat, roles: Iterable[str]) -> str:
+    """What a sealing rests on: the ledger's number and the keys of the roles. Another basis, another look."""
+    digest = hashlib.sha256()
+    for role in sorted(roles):
+        keys = holder_keys(ctx, seat, role)
+        digest.update(role.encode() + b"\x00" + (keys.key_id if keys else b""))
+    return f"{ctx.spool.memory.head(seat.sid)[0]}/{digest.hexdigest()[:16]}"
+
+
+def holder_keys(ctx: Context, seat: Seat, role: str) -> PublicKeys | None:
+    """The vouched keys of a role's present holder, None when nobody's key chains to the pin."""
+    try:
+        return ctx.members(seat).holder(role, ctx.now()).keys
+    except HandslagError:
+        return None
+
+
+def seal_due(ctx: Context) -> int:
+    """Seal what was accepted, and what must be decided anew before it leaves; returns how many."""
+    done = 0
+    for event in ctx.spool.outgoing.in_state(OutgoingState.ACCEPTED, OutgoingState.SEALED, due_us=ctx.now()):
+        seat = ctx.identities.by_handle(event.ref)
+        if seat is None or not seat.active or ctx.spool.commands.stopped(event.ref):
+            continue
+        if event.state is OutgoingState.SEALED and event.basis == basis(ctx, seat, event.event["to"]):
+            continue
+        if event.shelf_until_us < ctx.now():
+            _to_person(ctx, event)
+            continue
+        # Bytes that may have arrived keep their attempt number for ever; anything else is a new attempt.
+        number = max(event.attempt, 1) if not event.posted else event.attempt + 1
+        _seal(ctx, seat, event, number)
+        done += 1
+    return done
+
+
+def _seal(ctx: Context, seat: Seat, event: OutgoingEvent, number: int) -> None:
+    try:
+        sealed = (
+            SealedEvent.from_bytes(event.sealed, sealing.SEALED_BYTES) if event.sealed else _first(ctx, seat, event)
+        )
+        open_now = _open(ctx, event.event_id)
+        given = {
+            role: _given(ctx, seat, event.event, role, categories)
+            for role, categories in open_now.items()
+        }  # fmt: skip
+        until = event.event["deadline_at"]
+        deadline = fields.moment(until, "deadline_at") if until else None
+        submission = sealing.attempt(sealed, number, ctx.rules.hash32, deadline, given)
+    except HandslagError as error:
+        _refused(ctx, event, error)
+        return
+    resting = basis(ctx, seat, event.event["to"])
+    ctx.spool.outgoing.sealed(event.event_id, number, sealed.to_bytes(), submission.to_bytes(), resting)
+
+
+def _open(ctx: Context, event_id: bytes) -> dict[str, set[str]]:
+    """Per role the categories that nobody in it was given yet."""
+    open_now: dict[str, set[str]] = {}
+    for row in ctx.spool.outgoing.sections(event_id):
+        if row.state is SectionState.OPEN:
+            open_now.setdefault(row.role, set()).add(row.category)
+    return open_now
+
+
+def _given(ctx: Context, seat: Seat, event: Mapping[str, Any], role: str, categories: set[str]) -> Given:
+    """Keys and categories this sender itself releases to a role; of the rest neither ciphertext nor key leaves."""
+    keys = holder_keys(ctx, seat, role)
+    if keys is None:
+        return Given(None, frozenset())
+    return Given(keys, released(ctx, seat, event, role) & categories)
+
+
+def released(ctx: Context, seat: Seat, event: Mapping[str, Any], role: str) -> frozenset[str]:
+    """Categories of the event that this sender's own decision releases to a role now."""
+    decision = ledgers.decided(
+        ctx,
+        seat,
+        ledgers.recipient(ctx, seat, role),
+        event_type=event["event_type"],
+        categories=sorted(projection.split(event["event_type"], fields.from_json(event["event_type"], event["data"]))),
+        purpose=event["purpose"],
+        action=event["action"],
+        public_interest=frozenset(event["public_interest_released"]),
+    )
+    return frozenset(section.category for section in decision.sections if section.released)
+
+
+def _first(ctx: Context, seat: Seat, event: OutgoingEvent) -> SealedEvent:
+    given = event.event
+    plan = SealPlan(
+        case_tag=seat.case_tag,
+        seat_id=seat.sid,
+        event_id=event.event_id,
+        event_type=event.event_type,
+        occurred_at_us=fields.moment(given["occurred_at"], "occurred_at")
+        if given["occurred_at"]
+        else event.accepted_at_us,
+        sent_at_us=ctx.now(),
+        valid_until_us=fields.moment(given["valid_until"], "valid_until") if given["valid_until"] else None,
+        purpose=given["purpose"],
+        action=given["action"],
+        statement_kind=given["statement_kind"],
+        reliability=given["reliability"],
+        in_reply_to=parsed(given["in_reply_to"]) if given["in_reply_to"] else None,
+        replaces=parsed(given["replaces"]) if given["replaces"] else None,
+        roles=tuple(given["to"]),
+        sections=projection.split(event.event_type, fields.from_json(event.event_type, given["data"])),
+        public_interest_released=frozenset(given["public_interest_released"]),
+        is_minor=False,
+        protected_handling=False,
+        regime=ctx.settings.regime,
+    )
+    return sealing.seal_event(plan, seat.keys, ctx.random)
+
+
+def _refused(ctx: Context, event: OutgoingEvent, error: HandslagError) -> None:
+    """Nothing more will become of it; the agency's system is told why."""
+    with ctx.spool.transaction():
+        ctx.spool.outgoing.move(event.event_id, OutgoingState.REFUSED)
+        what = {"kind": "refused", **reports.error_value(error)}
+        reports.event_notice(ctx, event.event_id, event.event_type, event.event.get("id", ""), what)
+
+
+def _to_person(ctx: Context, event: OutgoingEvent) -> None:
+    """The shelf life is over: a named person decides."""
+    with ctx.spool.transaction():
+        ctx.spool.outgoing.move(event.event_id, OutgoingState.EXPIRED)
+        what: dict[str, Any] = {"kind": "waits_for_a_person"}
+        alarm = waiting.warning("delivery_expired", event.event_type)
+        if alarm is not None:
+            what["warning"] = alarm
+        reports.event_notice(ctx, event.event_id, event.event_type, event.event.get("id", ""), what)
+
+
+async def send_due(ctx: Context) -> int:
+    """Send one bundle of what is sealed, or sent and unanswered; returns how many submissions it held."""
+    ctx.witness.check_running()
+    chosen = _chosen(ctx)
+    if not chosen:
+        return 0
+    submissions = [Submission.from_bytes(event.submission or b"", limits.SUBMISSION * 2) for event in chosen]
+    request = sealing.bundle(
+        submissions,
+        origin=ctx.settings.origin,
+        unit=ctx.settings.unit,
+        bundle_id=ctx.random(16),
+        keys=ctx.unit_keys,
+    )
+    ctx.spool.outgoing.posting(event.event_id for event in chosen)
+    try:
+        answer = await ctx.link.call(SUBMISSIONS, request, SubmitAnswer)
+    except HandslagError as error:
+        _put_off(ctx, chosen, error)
+        raise
+    _noted(ctx, chosen, answer)
+    return len(chosen)
+
+
+def _chosen(ctx: Context) -> list[OutgoingEvent]:
+    """What may leave at this moment; a local stop counts up to the last moment before sending."""
+    # INVARIANT: test_a_noted_withdrawal_stops_at_once
+    chosen: list[OutgoingEvent] = []
+    room = _ROOM
+    for event in ctx.spool.outgoing.in_state(OutgoingState.SEALED, OutgoingState.SENT, due_us=ctx.now()):
+        seat = ctx.identities.by_handle(event.ref)
+        if seat is None or not seat.active or event.submission is None or ctx.spool.commands.stopped(event.ref):
+            continue
+        if event.basis != basis(ctx, seat, event.event["to"]):
+            if event.state is OutgoingState.SENT:
+                # Unanswered, and the ground has moved: seal a new attempt instead of repeating the old one.
+                _again(ctx, seat, event)
+            continue
+        size = checks.size_of(Submission.from_bytes(event.submission, limits.SUBMISSION * 2))
+        if size > room or len(chosen) == limits.BUNDLE_COUNT:
+            break
+        room -= size
+        chosen.append(event)
+    return chosen
+
+
+def _again(ctx: Context, seat: Seat, event: OutgoingEvent) -> None:
+    if event.shelf_until_us < ctx.now():
+        _to_person(ctx, event)
+    else:
+        _seal(ctx, seat, event, event.attempt + 1)
+
+
+def _put_off(ctx: Context, chosen: list[OutgoingEvent], error: HandslagError) -> None:
+    """The bundle's fate is unknown or it was refused as a whole: everything stays, for a later try."""
+    with ctx.spool.transaction():
+        for event in chosen:
+            pause = retry.delay_s(event.tries + 1, random.random())  # noqa: S311 - spreads load, no secret
+            if not retry.again(error):
+                pause = retry.CEILING_S
+            ctx.spool.outgoing.later(event.event_id, ctx.now() + int(pause * 1e6))
+
+
+def _noted(ctx: Context, chosen: list[OutgoingEvent], answer: SubmitAnswer) -> None:
+    refusals = {refusal.index: refusal.code for refusal in answer.refusals}
+    with ctx.spool.transaction():
+        for index, sent in enumerate(chosen):
+            event = ctx.spool.outgoing.get(sent.event_id)
+            if event.attempt != sent.attempt or event.state not in {OutgoingState.SEALED, OutgoingState.SENT}:
+                continue  # the receipt overtook the answer
+            code = refusals.get(index)
+            if code is None:
+                ctx.spool.outgoing.move(event.event_id, OutgoingState.SENT)
+                ctx.spool.outgoing.later(event.event_id, ctx.now() + RECEIPT_WAIT_US)
+                continue
+            error = HandslagError(code if code in registry() else "HS-ANSWER-INVALID")
+            if retry.again(error):
+                _put_off(ctx, [event], error)
+            elif event.attempt > 1:
+                # An earlier attempt was taken; its receipt decides.
+                ctx.spool.outgoing.move(event.event_id, OutgoingState.SENT)
+                settle(ctx, event.event_id)
+            else:
+                _refused(ctx, event, error)
+
+
+def settle(ctx: Context, event_id: bytes) -> None:
+    """Move a decided event to where its sections say it is; an event sealed anew stays where it is."""
+    event = ctx.spool.outgoing.get(event_id)
+    if event.state not in {OutgoingState.SENT, OutgoingState.DECIDED, OutgoingState.WAITING}:
+        return
+    target = waiting.settled(row.state for row in ctx.spool.outgoing.sections(event_id))
+    if event.state is OutgoingState.SENT:
+        ctx.spool.outgoing.move(event_id, OutgoingState.DECIDED)
+    if target is not ctx.spool.outgoing.get(event_id).state:
+        ctx.spool.outgoing.move(event_id, target)
+
+
+def review_waiting(ctx: Context) -> int:
+    """Let withheld events go again where consent came, and hand the rest to a person in time; returns how many went."""
+    went = 0
+    for event in ctx.spool.outgoing.in_state(OutgoingState.WAITING):
+        seat = ctx.identities.by_handle(event.ref)
+        if seat is None:
+            continue
+        covered = seat.active and not ctx.spool.commands.stopped(event.ref) and _newly_covered(ctx, seat, event)
+        standing = Standing(
+            shelf_until_us=event.shelf_until_us,
+            newly_covered=covered,
+            later_same_type=ctx.spool.outgoing.overtaken(event.event_id),
+        )
+        match waiting.step(standing, ctx.now()):
+            case Step.SEND_AGAIN:
+                _seal(ctx, seat, event, event.attempt + 1)
+                went += 1
+            case Step.ASK_A_PERSON:
+                _to_person(ctx, event)
+            case Step.KEEP:
+                pass
+    return went
+
+
+def _newly_covered(ctx: Context, seat: Seat, event: OutgoingEvent) -> bool:
+    """Whether something changed since the last attempt and an open section is released by it."""
+    if event.basis == basis(ctx, seat, event.event["to"]):
+        return False
+    return any(
+        released(ctx, seat, event.event, role) & categories for role, categories in _open(ctx, event.event_id).items()
+    )
+
+
+def waiting_list(ctx: Context) -> list[dict[str, Any]]:
+    """What waits for consent (WAITING) or for a named person (EXPIRED), oldest first."""
+    rows = []
+    for event in ctx.spool.outgoing.in_state(OutgoingState.WAITING, OutgoingState.EXPIRED):
+        seat = ctx.identities.by_handle(event.ref)
+        rows.append(
+            {
+                "event_id": shown(event.event_id),
+                "id": event.event.get("id", ""),
+                "ref": seat.ref if seat else "",
+                "event_type": event.event_type,
+                "state": event.state.value,
+                "accepted_at": fields.shown_moment(event.accepted_at_us),
+                "goes_by_itself_until": fields.shown_moment(event.shelf_until_us),
+                "open": [
+                    {"role": row.role, "category": row.category, "reasons": list(row.reasons)}
+                    for row in ctx.spool.outgoing.sections(event.event_id)
+                    if row.state is SectionState.OPEN
+                ],
+            }
+        )
+    return rows

@@ -1,0 +1,35 @@
+"""The durable spool of a connector, both ways: the only SQL of the agency's side besides `identity.py`.
+
+`store` opens the SQLite file and its transactions, `outgoing`, `incoming`, `commands` and `memory` are its rooms. All
+content lies in sealed columns; what is in clear are random identifiers, states, counts and times.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from connectors.box import DataKey
+from connectors.spool.commands import Commands
+from connectors.spool.incoming import Incoming
+from connectors.spool.memory import Memory
+from connectors.spool.outgoing import Outgoing
+from connectors.spool.store import Store
+
+__all__ = ["Spool"]
+
+
+class Spool:
+    """One connector's durable memory; `transaction()` makes several writes one."""
+
+    def __init__(self, path: Path, key: DataKey) -> None:
+        """Open or create the file; raises `HS-SPOOL-FAILED`, or `HS-SPOOL-UNREADABLE` for another key's file."""
+        self.store = Store(path, key)
+        self.commands = Commands(self.store)
+        self.outgoing = Outgoing(self.store)
+        self.incoming = Incoming(self.store)
+        self.memory = Memory(self.store)
+        self.transaction = self.store.transaction
+
+    def close(self) -> None:
+        """Close the file."""
+        self.store.close()

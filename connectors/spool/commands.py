@@ -1,0 +1,106 @@
+"""Commands of the agency that were accepted and wait for their answer; and the marks of files already taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from connectors.spool.store import Store
+from schemas.errors import HandslagError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A command: number, id (16 bytes), handle of the local reference, kind, tries so far, its JSON, its state."""
+
+    number: int
+    command_id: bytes
+    ref: bytes | None
+    kind: str
+    tries: int
+    value: dict[str, Any]
+    state: str
+
+
+class Commands:
+    """Accepted once, executed in order per case; a narrowing one stops the case's sending at its acceptance."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def accept(
+        self, command_id: bytes, ref: bytes | None, kind: str, value: dict[str, Any], *, narrowing: bool
+    ) -> None:
+        """Make a command durable; from here on a narrowing one holds the seat's sending back."""
+        # INVARIANT: test_a_noted_withdrawal_stops_at_once
+        self._store.run(
+            "INSERT INTO command(command_id, ref, kind, narrowing, state, value) VALUES(?,?,?,?,'ACCEPTED',?)",
+            command_id, ref, kind, int(narrowing), self._store.seal_json("command.value", value),
+        )  # fmt: skip
+
+    def due(self, now_us: int) -> list[Waiting]:
+        """The next command of every case, withdrawals and blocks before all else, oldest first."""
+        rows = self._store.all(
+            "SELECT number, command_id, ref, kind, tries, value, state FROM command AS c WHERE state='ACCEPTED' AND"
+            " next_at_us<=? AND (narrowing OR NOT EXISTS (SELECT 1 FROM command AS e WHERE e.ref IS c.ref AND"
+            " e.state='ACCEPTED' AND e.number<c.number)) ORDER BY narrowing DESC, number",
+            now_us,
+        )
+        return [self._waiting(row) for row in rows]
+
+    def get(self, command_id: bytes) -> Waiting:
+        """One command in whatever state; raises `HS-EVENT-UNKNOWN`."""
+        row = self._store.one(
+            "SELECT number, command_id, ref, kind, tries, value, state FROM command WHERE command_id=?", command_id
+        )
+        if row is None:
+            raise HandslagError("HS-EVENT-UNKNOWN")
+        return self._waiting(row)
+
+    def _waiting(self, row: tuple[Any, ...]) -> Waiting:
+        value = self._store.open_json("command.value", row[5])
+        return Waiting(
+            number=row[0], command_id=row[1], ref=row[2], kind=row[3], tries=row[4], value=value, state=row[6]
+        )
+
+    def prepare(self, command_id: bytes, value: dict[str, Any]) -> None:
+        """Keep what was drawn for a command (keys, ids, signed bytes), so that a repetition sends the same."""
+        sealed = self._store.seal_json("command.value", value)
+        self._store.run("UPDATE command SET value=? WHERE command_id=?", sealed, command_id)
+
+    def later(self, command_id: bytes, next_at_us: int) -> None:
+        """Try again not before the given time."""
+        self._store.run("UPDATE command SET tries=tries+1, next_at_us=? WHERE command_id=?", next_at_us, command_id)
+
+    def finish(self, command_id: bytes, *, failed: bool) -> None:
+        """The broker answered for good. The row stays; its JSON is part of what is kept for ever."""
+        self._store.run("UPDATE command SET state=? WHERE command_id=?", "FAILED" if failed else "DONE", command_id)
+
+    def busy(self, ref: bytes) -> bool:
+        """Whether an earlier command of this case still waits for its answer."""
+        return self._store.one("SELECT 1 FROM command WHERE ref=? AND state='ACCEPTED'", ref) is not None
+
+    def stopped(self, ref: bytes) -> bool:
+        """Whether a withdrawal or block noted here has not yet been recorded by the broker."""
+        sql = "SELECT 1 FROM command WHERE ref=? AND state='ACCEPTED' AND narrowing"
+        return self._store.one(sql, ref) is not None
+
+    def counts(self) -> dict[str, int]:
+        """Number of commands by state."""
+        return dict(self._store.all("SELECT state, count(*) FROM command GROUP BY state"))
+
+    def taken(self, mark: bytes) -> bool:
+        """Whether the input with this mark was accepted before."""
+        return self._store.one("SELECT 1 FROM intake WHERE mark=?", mark) is not None
+
+    def take(self, mark: bytes) -> None:
+        """Remember an input file, in the transaction that accepts what it holds."""
+        self._store.run("INSERT INTO intake VALUES(?)", mark)
+
+    def marks(self) -> list[bytes]:
+        """Marks of files that were accepted and perhaps not removed."""
+        return [row[0] for row in self._store.all("SELECT mark FROM intake")]
+
+    def forget(self, mark: bytes) -> None:
+        """The file is gone from the folder."""
+        self._store.run("DELETE FROM intake WHERE mark=?", mark)

@@ -1,0 +1,71 @@
+"""What a connector does on every beat whether or not it has a case: directory, checkpoint, proofs."""
+
+from __future__ import annotations
+
+import hashlib
+
+from connectors.context import Context
+from connectors.fields import shown_moment
+from schemas import limits
+from schemas.calls import ProofsAnswer, ProofsRequest, UnitsAnswer
+from schemas.errors import HandslagError
+
+
+async def directory(ctx: Context) -> None:
+    """Fetch the whole list of units and check the rules are ours; raises `HS-KEY-UNTRUSTED`, `HS-RULES-OTHER`."""
+    ctx.take_units(await ctx.link.get("/v1/units", UnitsAnswer))
+    if hashlib.sha256(await ctx.link.raw("/v1/rules")).digest() != ctx.rules.hash32:
+        raise HandslagError("HS-RULES-OTHER")
+
+
+async def checkpoint(ctx: Context) -> None:
+    """Fetch the newest checkpoint and check that the log only grew."""
+    await ctx.witness.follow(await ctx.link.raw("/v1/checkpoint"), ctx.link.raw, ctx.now())
+
+
+async def proofs(ctx: Context) -> int:
+    """Fetch and check proofs of what the broker said it recorded; returns how many came.
+
+    Raises `HS-PROOF-INVALID` for a proof that does not hold; the leaf stays wanted.
+    """
+    wanted = ctx.spool.memory.wanted_proofs(limits.PROOFS)
+    if not wanted:
+        return 0
+    answer = await ctx.link.call(
+        "/v1/proofs", ProofsRequest(leaf_hashes=tuple(w.leaf_hash for w in wanted)), ProofsAnswer
+    )
+    asked = {want.leaf_hash for want in wanted}
+    agreed: set[bytes] = set()
+    got = 0
+    for each in answer.proofs:
+        if each.proof is None or each.leaf_hash not in asked:
+            continue
+        data = each.proof.encode()
+        note = ctx.witness.check_proof(data, each.leaf_hash)
+        if note not in agreed:
+            await ctx.witness.agrees(note, ctx.link.raw, ctx.now())
+            agreed.add(note)
+        ctx.spool.memory.got_proof(each.leaf_hash, data)
+        got += 1
+    return got
+
+
+def alarm_late(ctx: Context) -> None:
+    """Raise the alarm for late proofs, once each; it needs no broker and comes also when the broker is away."""
+    # INVARIANT: test_a_late_proof_raises_the_alarm_once
+    limit = int(ctx.settings.proof_alarm_s * 1e6)
+    for want in ctx.spool.memory.wanted_proofs(limits.PROOFS):
+        if want.alarmed or ctx.now() - want.since_us < limit:
+            continue
+        error = HandslagError("HS-PROOF-LATE")
+        with ctx.spool.transaction():
+            ctx.spool.memory.alarm(want.leaf_hash)
+            value = {
+                "kind": "alarm",
+                "code": error.code,
+                "sv": error.diagnostics("sv"),
+                "en": error.diagnostics("en"),
+                "leaf_hash": want.leaf_hash.hex(),
+                "since": shown_moment(want.since_us),
+            }
+            ctx.spool.incoming.put(f"proof-{want.leaf_hash.hex()}", "receipts", value)
