@@ -1,5 +1,6 @@
 """Pure rules of the connector: waiting, retry, commands, fields."""
 
+import itertools
 import json
 
 import pytest
@@ -20,7 +21,7 @@ def test_a_pause_stays_within_its_bounds(attempt: int, fraction: float) -> None:
 
 def test_pauses_double_until_the_ceiling_and_retry_after_is_a_floor() -> None:
     spans = [retry.delay_s(attempt, 0.999999) for attempt in range(1, 12)]
-    assert all(later >= earlier for earlier, later in zip(spans, spans[1:], strict=False))
+    assert all(later >= earlier for earlier, later in itertools.pairwise(spans))
     assert spans[1] / spans[0] == pytest.approx(2)
     assert retry.delay_s(1, 0.0, retry_after_s=7) == 7
     assert retry.delay_s(1, 0.0) == 0
