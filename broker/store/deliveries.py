@@ -202,6 +202,25 @@ class DeliveryRows:
             .values(live=False, item=None, wrapped_key=None)
         )
 
+    def rest_on(self, row: DeliveryRow, holds_until_us: int, sections: Sequence[SectionRow]) -> None:
+        """Note what the sections of a locked, open delivery rest on from now, and until when that holds.
+
+        A new row version: what was prepared from the old one names other consents.
+        """
+        for section in sections:
+            self._c.execute(
+                update(delivery_section)
+                .where(
+                    delivery_section.c.delivery_id == section.delivery_id, delivery_section.c.digest == section.digest
+                )
+                .values(grants=section.grants)
+            )
+        self._c.execute(
+            update(delivery)
+            .where(delivery.c.delivery_id == row.delivery_id)
+            .values(holds_until_us=holds_until_us, row_version=row.row_version + 1)
+        )
+
     def move(self, row: DeliveryRow, state: DeliveryState) -> None:
         """Move a locked delivery; PENDING and HANDED keep their content, every other state drops it."""
         values: dict[str, object] = {"state": state.value, "row_version": row.row_version + 1}
