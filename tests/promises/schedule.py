@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sqlalchemy import func, select, update
+
 from broker.context import Context
 from broker.store.deliveries import DeliveryRow, DeliveryRows, _handable
 from broker.store.gate import Gate, GateMoved, GateRows
@@ -17,7 +19,6 @@ from broker.store.port import Rows
 from broker.store.tables import bucket, delivery
 from broker.stream.embedded import EmbeddedStream
 from schemas.codes import DeliveryState
-from sqlalchemy import func, select, update
 
 
 @dataclass

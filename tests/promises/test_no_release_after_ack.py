@@ -47,9 +47,7 @@ class Round:
     async def prepare(self) -> None:
         site = self.site
         self.consent = await site.grant(site.police, [to_role(LEAD)], ["IC04", "IC06"], [PURPOSE])
-        sealed = site.sealed(
-            site.police, "threat_assessment_completed", assessment(), (LEAD,), PURPOSE, released=BOTH
-        )
+        sealed = site.sealed(site.police, "threat_assessment_completed", assessment(), (LEAD,), PURPOSE, released=BOTH)
         await site.submit(site.police, sealed)
 
     async def narrow(self, context: Any = None) -> None:
