@@ -12,7 +12,7 @@ from hashlib import sha256
 
 from audit.entry import SealedEntry
 from broker.acks import outcome_entries
-from broker.calls import answered, signed_by
+from broker.calls import answered, recorded, signed_by
 from broker.context import Context
 from broker.narrowing import Shrunk, shrink
 from broker.store.cases import SeatRow
@@ -62,7 +62,8 @@ async def consents(context: Context, unit: str, request: ConsentsRequest) -> Con
         count = len(await context.store.read(lambda rows: rows.cases.of_cases([seat.case_id]))) if whole else 1
         try:
             work = _Transaction(context, unit, request, seat, count)
-            answer = await context.store.write(work.withdraw_case if whole else work.record_act)
+            write = work.withdraw_case if whole else work.record_act
+            answer = await recorded(context, unit, request, write, ConsentsAnswer)
         except GateMoved:
             continue
         context.metrics.withdrew((context.now_us() - started_us) / 1e6)

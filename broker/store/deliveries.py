@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, tup
 from broker.store.tables import attempt, delivery, delivery_section, event_memory
 from schemas.codes import DeliveryState
 
-LIVE = (DeliveryState.PENDING, DeliveryState.HANDED, DeliveryState.ACKED)
+GIVEN = (DeliveryState.ACKED, DeliveryState.REJECTED)  # ended, and not given again by a later attempt
 OPEN = (DeliveryState.PENDING, DeliveryState.HANDED)
 
 
@@ -227,7 +227,7 @@ class DeliveryRows:
         if state not in OPEN:
             values["body"] = None
             gone: dict[str, object] = {"item": None, "wrapped_key": None}
-            if state is not DeliveryState.ACKED:
+            if state not in GIVEN:
                 gone["live"] = False
             self._c.execute(
                 update(delivery_section).where(delivery_section.c.delivery_id == row.delivery_id).values(**gone)

@@ -126,12 +126,12 @@ def changed_routing(site, sealed):
 
     said = Attempt.from_bytes(one.attempt)
     wraps = tuple(
-        replace(w, keys=tuple(sorted((replace(k, index=order[digests[k.index]]) for k in w.keys), key=lambda k: k.index)))
+        replace(
+            w, keys=tuple(sorted((replace(k, index=order[digests[k.index]]) for k in w.keys), key=lambda k: k.index))
+        )
         for w in said.wraps
     )
-    return replace(
-        one, routing_item=routing, digests=b"".join(table), attempt=replace(said, wraps=wraps).to_bytes()
-    )
+    return replace(one, routing_item=routing, digests=b"".join(table), attempt=replace(said, wraps=wraps).to_bytes())
 
 
 async def test_another_attempt_under_the_same_number_is_refused(site):
@@ -404,7 +404,8 @@ async def test_the_same_ack_twice_gets_the_same_answer_and_one_entry(site):
     first = await site.ack(site.lead, item.item_id)
     again = await asyncio.gather(*[site.ack(site.lead, item.item_id) for _ in range(3)])
     assert {first, *again} == {first}
-    assert sum(r.operation == "ACK" for r in await trail(site, site.lead.seat_id)) == 1
+    said = [r for r in await trail(site, site.lead.seat_id) if r.payload.delivery_id == item.item_id]
+    assert [r.operation for r in said] == ["HAND_OVER", "ACK"]
     assert len([i for i in await items(site, site.police) if i.kind == "NOTICE"]) == 1
 
 
