@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from audit.note import Verifier
-from broker import admissions, control, doctor, initialise, keyfiles, pki, settings
+from broker import admissions, control, doctor, initialise, keyfiles, logs, pki, settings
 from broker.settings import BrokerSettings
 from broker.store import rootkey
 from schemas.errors import HandslagError
@@ -98,6 +98,7 @@ def serve(config: Path, as_json: bool) -> None:
     node = importlib.import_module("broker.node")  # only here: it brings the store and the engines with it
     told(as_json, {"listen": loaded.listen, "operations": loaded.operations.listen}, [f"Serving on {loaded.listen}"])
     sys.stdout.flush()
+    logs.configure()
     node.run(loaded)
 
 
