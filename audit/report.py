@@ -119,6 +119,10 @@ NOT_SHOWN: Mapping[str, tuple[str, str]] = {
         "Beslut vilkas samtyckesliggare inte finns hel bland de öppnade posterna är inte omräknade.",
         "Decisions whose consent ledger is not whole among the opened entries were not computed again.",
     ),
+    "recipient-unit": (
+        "För vissa utlämningar avgör mottagarens enhet, som är förseglad; de är inte fullt omräknade.",
+        "For some disclosures the recipient's unit decides, and that is sealed; they were not fully computed again.",
+    ),
     "rules": (
         "Beslut under en annan regelversion än de medföljande är inte omräknade.",
         "Decisions under other rules than those at hand were not computed again.",

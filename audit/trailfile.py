@@ -84,8 +84,7 @@ class TrailFile:
         """
         self.path = _located(path)
         try:
-            uri = f"{self.path.absolute().as_uri()}?mode=ro"
-            self._db = sqlite3.connect(uri, uri=True, isolation_level=None)
+            self._db = sqlite3.connect(_uri(self.path), uri=True, isolation_level=None)
         except sqlite3.Error:
             raise HandslagError("HS-TRAIL-UNREADABLE", part="file") from None
         # A file made to harm must not run functions through its schema, nor end the reading by a broken letter.
@@ -206,12 +205,20 @@ def _located(path: Path) -> Path:
     return found[0]
 
 
+def _uri(file: Path) -> str:
+    """Return the read-only address of a file; without a write-ahead log beside it nothing beside it is made either."""
+    # A running broker always has one, be it empty: its file is never opened as one that cannot change.
+    log = file.with_name(f"{file.name}-wal")
+    alone = not log.exists()
+    return f"{file.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
+
+
 def _is_trail(file: Path) -> bool:
     with file.open("rb") as opened:
         if opened.read(16) != b"SQLite format 3\x00":
             return False
     try:
-        db = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
+        db = sqlite3.connect(_uri(file), uri=True)
         try:
             return bool(db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'leaf'").fetchone())
         finally:

@@ -1,10 +1,168 @@
-"""Content."""
+"""Opened entries against each other: decisions computed again, and consent before release, without trusting any clock.
 
+Of each seat the CONSENT_EVENT entries give the whole consent ledger. A recorded decision is computed again on the
+ledger as far as it says it looked. A DISCLOSURE is computed again on the ledger as it stood where the entry lies, and
+must agree with what acts say about the delivery: an act that took sections from a delivery handed over n times leaves
+fewer sections to every hand-over after n.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from audit.report import Report
-from audit.trailfile import TrailFile
+from audit.entry import open_beat, open_payload
+from audit.report import Finding, Report
+from audit.trailfile import EntryRow, TrailFile
+from audit.verify_release import Disclosed, check_release
+from audit.verify_replay import Decided, Ledger, check_decision
+from audit.verify_rules import broken_in_payload
+from consent import rules as consent_rules
+from consent.ledger import LedgerView
+from schemas import limits
+from schemas.acts import LedgerEvent
+from schemas.errors import HandslagError
+from schemas.inbox import AffectedDelivery
+from schemas.trail import AuditEntry, Payload
+
+
+class _Opened(NamedTuple):
+    number: int
+    entry: AuditEntry
+    payload: Payload
+
+
+@dataclass(slots=True)
+class _Seat:
+    """What the opened entries about one seat say, in the order of their numbers."""
+
+    handles: set[bytes] = field(default_factory=set)
+    acts: list[_Opened] = field(default_factory=list)
+    decisions: list[_Opened] = field(default_factory=list)
+    disclosures: list[_Opened] = field(default_factory=list)
 
 
 def check_content(trail: TrailFile, keys: Mapping[bytes, bytes], report: Report) -> None:
-    """X."""
+    """Open what the keys open and check it; `keys` maps entry ids (16 bytes) to entry keys (32 bytes)."""
+    # INVARIANT: test_a_decision_that_comes_out_differently_is_named
+    seats: dict[bytes, _Seat] = defaultdict(_Seat)
+    closed: set[bytes] = set()
+    beats = {row.entry_id: row for row in trail.beats()}
+    for row in trail.entries():
+        entry = _decoded(row)
+        if entry is None or not isinstance(row.payload, bytes):
+            continue
+        key = keys.get(entry.entry_id)
+        if key is None:
+            closed.add(entry.handle)
+            continue
+        try:
+            if entry.operation == "BEAT":
+                _check_beat(row, entry, key, beats.get(entry.entry_id), report)
+                continue
+            one = _Opened(row.number, entry, open_payload(entry, row.payload, key))
+        except HandslagError as error:
+            # Ciphertext of another entry was found already; what is left is a key or content that does not fit.
+            if error.code != "HS-PROOF-INVALID":
+                report.add(_finding("open", row.number, entry))
+            continue
+        _take(one, seats, report)
+    if closed:
+        report.leave_open(["other-keys"])
+    for seat in seats.values():
+        _check_seat(seat, report, partial=bool(seat.handles & closed))
+
+
+def _take(one: _Opened, seats: dict[bytes, _Seat], report: Report) -> None:
+    report.opened += 1
+    broken = broken_in_payload(one.entry.operation, one.payload)
+    if broken is not None:
+        report.add(_finding("schema", one.number, one.entry, broken))
+    elif one.payload.seat_id is not None:
+        _sort(seats[one.payload.seat_id], one)
+
+
+def _check_seat(seat: _Seat, report: Report, *, partial: bool) -> None:
+    ledger = _ledger(seat.acts, report, partial=partial)
+    if ledger is None:
+        if seat.decisions or seat.disclosures:
+            report.leave_open(["ledger-part"])
+        return
+    _, shipped = consent_rules.shipped()
+    recipients = {}
+    for one in seat.decisions:
+        decided = Decided(one.entry, one.payload)
+        recipients[one.payload.event_id, one.payload.counter_role, one.payload.attempt] = one.payload
+        if one.payload.rules_hash != shipped.hash32:
+            report.leave_open(["rules"])
+            continue
+        wrong = check_decision(decided, ledger, shipped)
+        if wrong is not None:
+            report.add(_finding("decision", one.number, one.entry, wrong))
+        report.decided += 1
+    for one in seat.disclosures:
+        decision = recipients.get((one.payload.event_id, one.payload.counter_role, one.payload.attempt))
+        wrong = check_release(Disclosed(one.number, one.entry, one.payload), decision, ledger, shipped, report)
+        if wrong is not None:
+            report.add(_finding("release", one.number, one.entry, wrong))
+
+
+def _ledger(acts: list[_Opened], report: Report, *, partial: bool) -> Ledger | None:
+    """Return the seat's ledger, or None when it is not whole; a gap is a finding only if every entry was opened."""
+    numbered: dict[int, tuple[int, LedgerEvent, tuple[AffectedDelivery, ...]]] = {}
+    view = LedgerView.empty()
+    for one in sorted(acts, key=lambda one: one.payload.ledger_seq or 0):
+        try:
+            event = LedgerEvent.from_bytes(one.payload.act or b"")
+        except HandslagError:
+            report.add(_finding("ledger", one.number, one.entry, "act"))
+            return None
+        at = len(numbered) + 1
+        if event.ledger_seq != one.payload.ledger_seq or event.ledger_seq != at:
+            if not partial:
+                report.add(_finding("ledger", one.number, one.entry, "gap"))
+            return None
+        numbered[at] = (one.number, event, one.payload.affected)
+        view = view.applied(event)
+        if view.broken:
+            report.add(_finding("ledger", one.number, one.entry, "head"))
+            return None
+    return None if partial and not numbered else Ledger(numbered)
+
+
+def _sort(seat: _Seat, one: _Opened) -> None:
+    seat.handles.add(one.entry.handle)
+    match one.entry.operation:
+        case "CONSENT_EVENT":
+            seat.acts.append(one)
+        case "DECISION":
+            seat.decisions.append(one)
+        case "DISCLOSURE":
+            seat.disclosures.append(one)
+
+
+def _check_beat(row: EntryRow, entry: AuditEntry, key: bytes, stored: object, report: Report) -> None:
+    """Compare the sealed record of a beat with the row in clear."""
+    beat = open_beat(entry, row.payload, key)
+    report.opened += 1
+    if (*_plain(beat), entry.entry_id) != stored:
+        report.add(_finding("beat-record", row.number, entry, "sealed"))
+
+
+def _plain(beat: object) -> tuple[object, ...]:
+    return tuple(getattr(beat, name) for name in ("first", "size", "count", "seed"))
+
+
+def _decoded(row: EntryRow) -> AuditEntry | None:
+    if not isinstance(row.entry_bytes, bytes) or type(row.number) is not int:
+        return None
+    try:
+        return AuditEntry.from_bytes(row.entry_bytes, limits.ENTRY)
+    except HandslagError:
+        return None
+
+
+def _finding(check: str, number: int, entry: AuditEntry, part: str | None = None) -> Finding:
+    return Finding(check=check, number=number, entry_id=entry.entry_id, part=part)

@@ -72,18 +72,18 @@ _PAYLOADS: Mapping[str, _Rule] = {
          "ledger_seq", "decided_at_us", "evidence"),
         "some",
     ),
-    "DISCLOSURE": _Rule((*_RELEASE, "counter_role", "recipient_sealed"), "released"),
+    "DISCLOSURE": _Rule((*_RELEASE, "counter_role", "ledger_seq"), "released"),
     "HAND_OVER": _Rule(("event_id", "event_type", "delivery_id", "hand_number"), "released"),
     "CONSENT_EVENT": _Rule(("seat_id", "act", "ledger_seq")),
     "ACK": _Rule(("delivery_id",)),
     "AUDIT_QUERY": _Rule(("query_purpose",)),
 }  # fmt: skip
 
-# Recipient if and only if disclosure; evidence in a decision alone: elsewhere it would tie two parties together.
+# Evidence belongs to the discloser alone: with the recipient it would tie two parties together.
 _ONLY_IN = {
     "recipient_sealed": frozenset({"DISCLOSURE"}),
     "recipient_own": frozenset({"DISCLOSURE"}),
-    "evidence": frozenset({"DECISION"}),
+    "evidence": frozenset({"DECISION", "REFUSAL"}),
     "hand_number": frozenset({"DISCLOSURE", "HAND_OVER", "ACK"}),
     "query_purpose": frozenset({"AUDIT_QUERY"}),
     "affected": frozenset({"CONSENT_EVENT"}),
@@ -103,6 +103,9 @@ def broken_in_payload(operation: str, payload: Payload) -> str | None:
             return name
     if payload.hand_number is not None and payload.hand_number < 1:
         return "hand_number"
+    # The recipient is told if and only if something was disclosed; an invited unit has no seat to seal it from yet.
+    if operation == "DISCLOSURE" and payload.recipient_sealed is None and payload.counter_unit is None:
+        return "recipient_sealed"
     return "sections" if rule.sections != "any" and not _fit(payload.sections, rule.sections) else None
 
 

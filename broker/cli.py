@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from audit.note import Verifier
-from broker import admissions, control, doctor, initialise, keyfiles, pki, settings
+from broker import admissions, control, doctor, initialise, keyfiles, logs, pki, settings
 from broker.settings import BrokerSettings
 from broker.store import rootkey
 from schemas.errors import HandslagError
@@ -49,6 +49,7 @@ def _now() -> datetime:
 @click.command(epilog=examples("handslag init --dir demo-broker --host 127.0.0.1 --listen 127.0.0.1:8443"))
 @click.option("--dir", "folder", type=click.Path(path_type=Path), required=True, help="Folder to create.")
 @click.option("--listen", default="127.0.0.1:8443", show_default=True, help="Address of the gateway.")
+@click.option("--operations", default="127.0.0.1:9464", show_default=True, help="Address of health and metrics.")
 @click.option("--host", "hosts", multiple=True, help="Name or IP address of this server, repeatable; first: the URL.")
 @click.option("--origin", help="Name of the audit log, for ever.  [default: HOST/audit]")
 @click.option(
@@ -58,11 +59,17 @@ def _now() -> datetime:
 )
 @as_json
 def init(
-    folder: Path, listen: str, hosts: tuple[str, ...], origin: str | None, supervisor_key: Path | None, as_json: bool
+    folder: Path,
+    listen: str,
+    operations: str,
+    hosts: tuple[str, ...],
+    origin: str | None,
+    supervisor_key: Path | None,
+    as_json: bool,
 ) -> None:
     """Create a broker's folder: configuration, keys and a DEMONSTRATION certificate authority."""
     hosts = hosts or ("localhost", "127.0.0.1")
-    plan = initialise.InitPlan(listen, hosts, origin or f"{hosts[0].lower()}/audit", supervisor_key)
+    plan = initialise.InitPlan(listen, hosts, origin or f"{hosts[0].lower()}/audit", supervisor_key, operations)
     made = initialise.initialise(folder.absolute(), plan, _now())
     data = {
         "config": str(made.config),
@@ -91,6 +98,7 @@ def serve(config: Path, as_json: bool) -> None:
     node = importlib.import_module("broker.node")  # only here: it brings the store and the engines with it
     told(as_json, {"listen": loaded.listen, "operations": loaded.operations.listen}, [f"Serving on {loaded.listen}"])
     sys.stdout.flush()
+    logs.configure()
     node.run(loaded)
 
 

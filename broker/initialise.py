@@ -32,6 +32,7 @@ class InitPlan:
     hosts: tuple[str, ...]
     origin: str
     supervisor_key_file: Path | None
+    operations: str = "127.0.0.1:9464"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,5 +137,5 @@ ca_certificate_file = "tls/demo-ca.pem"
 ca_key_file = "tls/demo-ca.key"
 
 [operations]
-listen = "127.0.0.1:9464"           # health and metrics in plain HTTP: keep it on the loopback address
+listen = "{plan.operations}"           # health and metrics in plain HTTP: keep it on the loopback address
 """

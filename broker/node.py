@@ -151,8 +151,17 @@ def _commands(core: BrokerCore) -> Mapping[str, control.Handler]:
 
 
 def run(settings: BrokerSettings) -> None:
-    """Serve until SIGTERM or SIGINT; raises what `running` raises."""
-    asyncio.run(_serve(settings))
+    """Serve until SIGTERM or SIGINT; raises what `running` raises, the first of them when several tasks fail."""
+    try:
+        asyncio.run(_serve(settings))
+    except BaseExceptionGroup as group:
+        raise _first(group) from None
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first fault of a task group: its code tells the operator more than the word group does."""
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
 async def _serve(settings: BrokerSettings) -> None:
