@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,13 +13,17 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from audit.note import Signer, Verifier
-from connectors import cases, enrolment, membership, settings
+from connectors import cases, enrolment, fields, membership, sealing, settings
 from connectors.context import Context
 from connectors.identity import Seat
 from connectors.keys import SeatKeyPair
+from connectors.sealing import Given, SealPlan
 from consent.ledger import head_after
+from schemas import projection
 from schemas.acts import ConsentAct, LedgerEvent, RecipientRef, Terms
-from schemas.checks import sha256
+from schemas.checks import digest_table, sha256
+from schemas.envelope import Attempt, DeliveredSection, Delivery
+from schemas.identifiers import uuid7
 from schemas.statements import Acceptance
 
 ORIGIN = "broker.example/audit"
@@ -71,6 +76,7 @@ class World:
 
     def _case(self) -> Seat:
         ctx, keys, police = self.ctx, SeatKeyPair.generate(), SeatKeyPair.generate()
+        self.police = police
         since, until = ctx.now() - DAY_US, ctx.now() + DAY_US
         statement = membership.open_statement(
             case_tag=b"c" * 16, member=b"m" * 16, role="social_services_lead", keys=keys,
@@ -110,6 +116,31 @@ class World:
         return LedgerEvent(
             ledger_seq=seq + 1, act=act, signature=self.seat.keys.sign(act) if sign else None, holders=(),
             recorded_at_us=now, head=head_after(head, seq + 1, act, (), now),
+        )  # fmt: skip
+
+    def delivery(self, event_type: str, data: dict, *, delivery_id: bytes = b"d" * 16) -> Delivery:
+        """What the broker would hand over of a police event that was released whole."""
+        now, lead = self.ctx.now(), self.seat
+        sections = projection.split(event_type, fields.from_json(event_type, data))
+        plan = SealPlan(
+            case_tag=lead.case_tag, seat_id=b"q" * 16, event_id=uuid7(now, delivery_id[:10]), event_type=event_type,
+            occurred_at_us=now, sent_at_us=now, purpose="THREAT_ASSESSMENT", action="DISCLOSE", statement_kind="FACT",
+            roles=(lead.role,), sections=sections, is_minor=False, protected_handling=False, regime="BDL",
+        )  # fmt: skip
+        sealed = sealing.seal_event(plan, self.police, os.urandom)
+        given = {lead.role: Given(lead.keys.public, frozenset(sections))}
+        submission = sealing.attempt(sealed, 1, b"r" * 32, None, given)
+        [wrap] = Attempt.from_bytes(submission.attempt).wraps
+        table = digest_table(submission.digests)
+        items = {table.index(sha256(item)): item for item in submission.section_items}
+        return Delivery(
+            delivery_id=delivery_id, hand_number=1, seat_id=lead.sid, core=submission.core, digests=submission.digests,
+            seat_signature=submission.seat_signature, recipient_item=submission.recipient_items[0],
+            sections=tuple(
+                DeliveredSection(item=items[key.index], index=key.index, wrapped=key.wrapped) for key in wrap.keys
+            ),
+            seat_key_id=wrap.seat_key_id, enc=wrap.enc, obligations=(), valid_until_us=now + DAY_US,
+            entry_id=b"e" * 16, leaf_hash=sha256(delivery_id),
         )  # fmt: skip
 
 
