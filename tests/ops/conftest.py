@@ -19,6 +19,6 @@ def operations(tmp_path_factory, engines):
 @pytest.fixture(scope="session")
 def prometheus(tmp_path_factory, operations, engines):
     with servers.prometheus(tmp_path_factory.mktemp("prometheus"), operations) as server:
-        engines["Prometheus"] = server.ask("status/buildinfo")["version"].partition("+")[0]
+        engines["Prometheus"] = server.version()
         servers.until(lambda: server.samples("count_over_time(up[1m]) >= 3"), "three scrapes")
         yield server

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 import shutil
 import socket
@@ -92,12 +93,9 @@ def command(*words):
 def broker(folder):
     """A broker made by `init` and run by `serve`; yields the address of its operations port."""
     home, operations = folder / "broker", f"127.0.0.1:{free_port()}"
-    made = command("init", "--dir", home, "--host", "127.0.0.1", "--listen", f"127.0.0.1:{free_port()}")
+    gateway, config = f"127.0.0.1:{free_port()}", home / "broker.toml"
+    made = command("init", "--dir", home, "--host", "127.0.0.1", "--listen", gateway, "--operations", operations)
     subprocess.run(made, check=True, capture_output=True)
-    config = home / "broker.toml"
-    written = config.read_text(encoding="utf-8")
-    assert "127.0.0.1:9464" in written
-    config.write_text(written.replace("127.0.0.1:9464", operations), encoding="utf-8")
     with process(command("serve", "--config", config), folder / "broker.log"):
         until(lambda: read(f"http://{operations}/readyz"), "the broker is ready")
         yield operations
@@ -117,12 +115,18 @@ class Prometheus:
     def parses(self, expr):
         return read(f"{self.url}/api/v1/query?{urllib.parse.urlencode({'query': expr})}") is not None
 
-    def samples(self, expr, start=None, end=None):
-        """[(labels, value)] now, or every second of a span in seconds since 1970."""
-        if start is None:
-            return [(row["metric"], float(row["value"][1])) for row in self.ask("query", query=expr)["result"]]
+    def samples(self, expr):
+        """[(labels, value)] now."""
+        return [(row["metric"], float(row["value"][1])) for row in self.ask("query", query=expr)["result"]]
+
+    def history(self, expr, start, end):
+        """[(seconds since 1970, value)] of all series together, every second of a span, NaN left out."""
         rows = self.ask("query_range", query=expr, start=start, end=end, step=1)["result"]
-        return [(row["metric"], float(value)) for row in rows for _at, value in row["values"]]
+        points = [(at, float(value)) for row in rows for at, value in row["values"]]
+        return [(at, value) for at, value in points if math.isfinite(value)]
+
+    def version(self):
+        return self.ask("status/buildinfo")["version"].partition("+")[0]
 
     def rule(self):
         (group,) = self.ask("rules")["groups"]

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import handslag
 from broker.metrics import Metrics
-from tests.ops.servers import PROMETHEUS, ROOT, metric_names, panels, promtool
+from tests.ops.servers import PROMETHEUS, ROOT, binary, metric_names, panels, promtool
 
 RUNBOOK = ROOT / "docs/runbooks/hand-over-late.md"
 FORBIDDEN = re.compile(r"unit|municipality|kommun|case|seat|person|event_type|role|agency|myndighet", re.IGNORECASE)
@@ -49,6 +49,12 @@ def used():
     for name in metric_names((PROMETHEUS / "alerts.yml").read_text(encoding="utf-8")):
         places.setdefault(family_of(name), set()).add("HandslagHandOverLate")
     return places
+
+
+def test_a_missing_server_fails_and_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(pytest.fail.Exception, match=r"prometheus is not installed: .* Debian package `prometheus`"):
+        binary("prometheus")
 
 
 @pytest.mark.parametrize(
