@@ -223,12 +223,14 @@ class Play:
     def next_commands(self) -> str:
         """Three commands to try: as IT, as auditor, as operations."""
         here = os.path.relpath
+        program = f"{here(sys.executable)} {here(handslag.__file__)}"
+        if Path(sys.argv[0]).name == "handslag":
+            program = "handslag"
         return (
             "\nTry next:\n"
-            f"  as IT           handslag connector waiting --config {here(self.config('police'))}\n"
-            f"  as an auditor   handslag audit verify {here(self.trail)} --trust {here(self.folder / 'trust.toml')}\n"
-            f"  as operations   handslag agency status --config {here(self.broker)}\n"
-            "  (from a checkout: .venv/bin/python handslag.py ...)"
+            f"  as IT          {program} connector waiting --config {here(self.config('police'))}\n"
+            f"  as an auditor  {program} audit verify {here(self.trail)} --trust {here(self.folder / 'trust.toml')}\n"
+            f"  as operations  {program} agency status --config {here(self.broker)}"
         )
 
 
