@@ -85,7 +85,10 @@ def _still_covered(
         action=row.action,
         at_us=max(at_us, view.recorded_at_us),
     )
-    decision = decide(request, view, rules)
+    try:
+        decision = decide(request, view, rules)
+    except Exception:  # noqa: BLE001 - a withdrawal must not fail because deciding did: then nothing is covered
+        return set()
     return {section.digest for section, answer in zip(listed, decision.sections, strict=True) if answer.released}
 
 
