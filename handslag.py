@@ -44,7 +44,7 @@ MOUNTS = {
     "erase": Mount("broker.cli:erase", "Operator: not yet; says what to do instead.", _BROKER_NEEDS),
     "connector": Mount("connectors.cli:connector", "Agency IT: set up and run a connector."),
     "consent": Mount("connectors.consent_cli:consent", "Auditor: consents, their history, and what would be decided."),
-    "audit": Mount("audit.cli:audit", "Auditor: search, export and verify the trail."),
+    "audit": Mount("connectors.audit_cli:audit", "Auditor: search, export and verify the trail."),
 }
 
 
@@ -152,9 +152,17 @@ def main(arguments: list[str] | None = None) -> None:
     except click.Abort:
         sys.exit(1)
     except Exception as fault:  # noqa: BLE001 - the outermost door: a traceback would quote what the program held
-        sys.exit(_failed(HandslagError("HS-FAULT", exception=type(fault).__name__, at=_place(fault)), argv))
+        cause = _first(fault)
+        if not isinstance(cause, HandslagError):
+            cause = HandslagError("HS-FAULT", exception=type(cause).__name__, at=_place(cause))
+        sys.exit(_failed(cause, argv))
     # Without standalone mode click hands back the code of `ctx.exit` instead of leaving.
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _first(fault: BaseException) -> BaseException:
+    """What ended a task group is its first member; the others were cancelled because of it."""
+    return _first(fault.exceptions[0]) if isinstance(fault, BaseExceptionGroup) else fault
 
 
 def _place(fault: BaseException) -> str:

@@ -37,10 +37,11 @@ class JsonLine(logging.Formatter):
 
 
 def configure(stream: TextIO = sys.stderr, level: int = logging.INFO) -> None:
-    """Send every record of the process to `stream` as JSON lines."""
+    """Send the records of the process to `stream` as JSON lines: our own from `level` up, others from WARNING up."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLine())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
+    logging.getLogger(PREFIX).setLevel(level)  # what libraries tell in passing says nothing once their text is cut
 
 
 def event(logger: logging.Logger, level: int, name: str, **fields: str | int | float) -> None:

@@ -224,8 +224,11 @@ def _to_person(ctx: Context, event: OutgoingEvent) -> None:
     with ctx.spool.transaction():
         ctx.spool.outgoing.move(event.event_id, OutgoingState.EXPIRED)
         what: dict[str, Any] = {"kind": "waits_for_a_person"}
+        states = {row.state for row in ctx.spool.outgoing.sections(event.event_id)}
         alarm = waiting.warning("delivery_expired", event.event_type)
-        if alarm is not None:
+        # A later event of the type, or a part that did arrive, speaks for itself; silence is what must be phoned.
+        silent = event.shelf_until_us < ctx.now() and not states & {SectionState.LIVE, SectionState.ACKED}
+        if alarm is not None and silent:
             what["warning"] = alarm
         reports.event_notice(ctx, event.event_id, event.event_type, event.event.get("id", ""), what)
 
@@ -256,7 +259,7 @@ async def send_due(ctx: Context) -> int:
 
 def _chosen(ctx: Context) -> list[OutgoingEvent]:
     """What may leave at this moment; a local stop counts up to the last moment before sending."""
-    # INVARIANT: test_a_noted_withdrawal_stops_at_once
+    # INVARIANT: test_a_noted_withdrawal_stops_at_once_also_offline
     chosen: list[OutgoingEvent] = []
     room = _ROOM
     for event in ctx.spool.outgoing.in_state(OutgoingState.SEALED, OutgoingState.SENT, due_us=ctx.now()):

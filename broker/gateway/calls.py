@@ -115,7 +115,7 @@ async def _tile(core: Core, rest: str) -> bytes:
     try:
         level, n, width = parse_tile_path(f"tile/{rest}")
     except HandslagError:
-        raise HandslagError("HS-CALL-UNKNOWN") from None  # the caller's spelling, not a proof that fails
+        raise HandslagError("HS-TILE-UNKNOWN") from None  # a spelling of the caller, not a proof that fails
     return await core.tile(level, n, width)
 
 

@@ -94,7 +94,7 @@ class Core(Protocol):
         ...
 
     async def tile(self, level: int, n: int, width: int) -> bytes:
-        """GET /v1/tile/*: `width` (1-256) hashes of 32 bytes; raises `HS-CALL-UNKNOWN` where there is none."""
+        """GET /v1/tile/*: `width` (1-256) hashes of 32 bytes; raises `HS-TILE-UNKNOWN` where there is none."""
         ...
 
     async def readiness(self) -> tuple[str, ...]:

@@ -121,7 +121,7 @@ async def test_lists_are_the_same_for_everybody(line):
     status, headers, body = await line.get("/v1/tile/0/x001/067.p/8")
     assert (status, headers["Content-Type"], len(body)) == (200, "application/octet-stream", 256)
     assert line.core.asked[-1] == (0, 1067, 8)
-    assert json.loads((await line.get("/v1/tile/0/67"))[2])["code"] == "HS-CALL-UNKNOWN"
+    assert json.loads((await line.get("/v1/tile/0/67"))[2])["code"] == "HS-TILE-UNKNOWN"
 
 
 async def test_schemas_are_served_as_written(line):
