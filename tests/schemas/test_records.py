@@ -72,7 +72,6 @@ def test_every_record_has_its_schema_and_every_schema_its_record():
 def test_a_label_belongs_to_one_record():
     labels = [cls.LABEL for cls in labelled()]
     assert len(set(labels)) == len(labels) > 15
-    # No label is the beginning of another: nothing that one party signed can be read as another kind.
     assert all(label.startswith("HS1 ") for label in labels)
     for name, found in INLINE.items():
         has_label = any(field["name"] == "label" for field in found["fields"])
