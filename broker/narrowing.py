@@ -44,7 +44,7 @@ def shrink(
     for row in open_rows:
         live = sections[row.delivery_id]
         decision = _decision(row, live, seats, views[row.sender_seat], rules, at_us)
-        pairs = list(zip(live, decision.sections, strict=True)) if decision else []
+        pairs = list(zip(live, decision.sections, strict=True)) if decision is not None else []
         remaining = tuple(
             replace(section, grants=b"".join(answer.grants)) for section, answer in pairs if answer.released
         )
