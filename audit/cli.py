@@ -81,7 +81,7 @@ def verify_command(
     _run(work, lang)
 
 
-@group.command("search")
+@group.command("read")
 @click.argument("pages", nargs=-1, required=True, type=_FILE)
 @click.option("--seat", help="Only this seat (UUID).")
 @click.option("--since", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]), help="From this time on, UTC.")
@@ -89,7 +89,7 @@ def verify_command(
 @click.option("--outcome", help="Only this outcome, such as WITHHELD.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON array instead of a table.")
 @_LANGUAGE
-def search_command(
+def read_command(
     pages: tuple[Path, ...],
     seat: str | None,
     since: datetime | None,
@@ -98,15 +98,15 @@ def search_command(
     as_json: bool,
     lang: str,
 ) -> None:
-    """Search entries that your connector fetched and saved (PAGES). The connector logged the reading when it fetched.
+    """Read entries that your connector fetched and saved (PAGES). The connector logged the reading when it fetched.
 
     Exit codes: 0 shown (also when nothing met the conditions), 1 an entry is not the one of its leaf, 2 wrong usage
     or unreadable.
 
     \b
     Examples:
-      handslag audit search seat.page --since 2026-11-01
-      handslag audit search *.page --outcome WITHHELD --json
+      handslag audit read seat.page --since 2026-11-01
+      handslag audit read *.page --outcome WITHHELD --json
     """  # noqa: D301 - as above
 
     def work() -> int:

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import click
 
-from audit.entry import open_payload
+from audit import search as trail
+from audit.cli import group as audit
 from audit.merkle import leaf_hash
 from connectors import settings as configuration
 from connectors.cli import as_json, config_option, examples, told
 from connectors.consent_cli import Look, found_seat, logged, look_options
 from connectors.context import Context
-from connectors.fields import moment, shown_moment
+from connectors.fields import moment
 from connectors.identity import Seat
 from schemas.calls import AuditFetchRequest, AuditPage, KeyedEntry
 from schemas.errors import HandslagError
-from schemas.identifiers import shown
-from schemas.trail import AuditEntry, Payload
 
 PAGE = 200
 
@@ -52,39 +50,6 @@ async def fetched(ctx: Context, seat: Seat, look: Look) -> list[KeyedEntry]:
     return entries
 
 
-def opened(keyed: KeyedEntry) -> tuple[AuditEntry, Payload]:
-    """An entry and its payload; raises `HS-PROOF-INVALID`, `HS-SEAL-INVALID`, PayloadRejected."""
-    entry = AuditEntry.from_bytes(keyed.entry)
-    return entry, open_payload(entry, keyed.payload, keyed.key)
-
-
-def row(keyed: KeyedEntry, *, proof_held: bool) -> dict[str, Any]:
-    """One entry as JSON values, in codes."""
-    entry, payload = opened(keyed)
-    return {
-        "entry_id": shown(entry.entry_id),
-        "at": shown_moment(entry.at_us),
-        "operation": entry.operation,
-        "outcome": entry.outcome,
-        "reason_class": entry.reason_class,
-        "event_id": shown(payload.event_id) if payload.event_id else None,
-        "event_type": payload.event_type,
-        "role": payload.role,
-        "counter_role": payload.counter_role,
-        "purpose": payload.purpose,
-        "code": payload.code,
-        "actor_ref": payload.actor_ref,
-        "query_purpose": payload.query_purpose,
-        "case_number": payload.case_number,
-        "sections": [
-            {"category": each.category, "released": each.released, "reasons": list(each.reasons)}
-            for each in payload.sections
-        ],
-        "leaf_hash": keyed.leaf_hash.hex(),
-        "proof_held": proof_held,
-    }
-
-
 @click.command(
     "search",
     epilog=examples(
@@ -111,29 +76,23 @@ def search(
 ) -> None:
     """The trail's entries about the case of SEAT (or --ref), opened here; the search is itself an entry."""
     look = Look(seat=seat, ref=ref, purpose=purpose, case_number=case_number, actor=actor)
-    first = moment(since, "since") if since else 0
-    rows = asyncio.run(_searched(config, look))
-    kept = [
-        each
-        for each in rows
-        if (outcome is None or each["outcome"] == outcome)
-        and (operation is None or each["operation"] == operation)
-        and moment(each["at"], "at") >= first
-    ]
-    lines = [
-        f"{each['at']}  {each['operation']:14}  {each['outcome'] or '-':10}  {each['event_type'] or '-'}"
-        f"  {each['counter_role'] or '-'}"
-        for each in kept
-    ]
-    told(as_json, {"entries": kept}, lines or ["No entry matches."])
+    first = moment(since, "since") if since else None
+    found = asyncio.run(_searched(config, look))
+    kept = trail.select(found, since_us=first, outcome=outcome, operation=operation)
+    if as_json:
+        told(True, {"entries": [trail.as_data(one) for one in kept]}, [])
+    else:
+        click.echo(trail.render(kept, language=click.get_current_context().find_root().params.get("lang") or "sv"))
 
 
-async def _searched(config: Path, look: Look) -> list[dict[str, Any]]:
+async def _searched(config: Path, look: Look) -> list[trail.Found]:
     ctx = Context.load(configuration.load(config))
     seat = found_seat(ctx, look)
     logged(ctx, seat, look, "audit search")
     async with ctx.link:
         entries = await fetched(ctx, seat, look)
-    rows = [row(each, proof_held=ctx.spool.memory.proof(each.leaf_hash) is not None) for each in entries]
     ctx.spool.close()
-    return rows
+    return trail.opened(entries)
+
+
+audit.add_command(search)

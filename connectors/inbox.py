@@ -96,7 +96,7 @@ def _reject(ctx: Context, item: InboxItem, error: HandslagError) -> None:
             hand = InvitationDelivery.from_bytes(item.body, _BODY).delivery.hand_number
         ctx.spool.incoming.want_ack(item.item_id, hand, "REJECT", error.code)
         value = {"kind": "rejected", "item": item.kind, "item_id": shown(item.item_id), **reports.error_value(error)}
-        ctx.spool.incoming.put(item.item_id.hex(), "receipts", value)
+        ctx.spool.incoming.put(f"rejected-{item.item_id.hex()}", "receipts", value)
 
 
 def _decodes(item: InboxItem) -> bool:

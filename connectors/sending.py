@@ -259,7 +259,7 @@ async def send_due(ctx: Context) -> int:
 
 def _chosen(ctx: Context) -> list[OutgoingEvent]:
     """What may leave at this moment; a local stop counts up to the last moment before sending."""
-    # INVARIANT: test_a_noted_withdrawal_stops_at_once
+    # INVARIANT: test_a_noted_withdrawal_stops_at_once_also_offline
     chosen: list[OutgoingEvent] = []
     room = _ROOM
     for event in ctx.spool.outgoing.in_state(OutgoingState.SEALED, OutgoingState.SENT, due_us=ctx.now()):

@@ -32,7 +32,7 @@ class Commands:
         self, command_id: bytes, ref: bytes | None, kind: str, value: dict[str, Any], *, narrowing: bool
     ) -> None:
         """Make a command durable; from here on a narrowing one holds the seat's sending back."""
-        # INVARIANT: test_a_noted_withdrawal_stops_at_once
+        # INVARIANT: test_a_noted_withdrawal_stops_at_once_also_offline
         self._store.run(
             "INSERT INTO command(command_id, ref, kind, narrowing, state, value) VALUES(?,?,?,?,'ACCEPTED',?)",
             command_id, ref, kind, int(narrowing), self._store.seal_json("command.value", value),

@@ -113,7 +113,8 @@ class Outgoing:
         with self._store.transaction():
             self.move(event_id, OutgoingState.SEALED)
             self._store.run(
-                "UPDATE outgoing SET attempt=?, posted=0, tries=0, next_at_us=0, basis=?, sealed=?, submission=? WHERE event_id=?",
+                "UPDATE outgoing SET attempt=?, posted=0, tries=0, next_at_us=0, basis=?, sealed=?, submission=?"
+                " WHERE event_id=?",
                 attempt, basis, self._store.key.seal("outgoing.sealed", secrets),
                 self._store.key.seal("outgoing.submission", submission), event_id,
             )  # fmt: skip

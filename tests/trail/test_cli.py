@@ -70,7 +70,7 @@ def test_usage_and_unreadable_files_end_with_two(builder, tmp_path):
         ["verify", builder.path, "--trust", notes],
         ["verify", builder.path, *trust, "--keys", notes],
         ["verify", builder.path, *trust, "--remember", notes],
-        ["search", notes],
+        ["read", notes],
     ):
         result = run(*arguments)
         assert result.exit_code == 2, arguments
@@ -120,15 +120,15 @@ def test_search_chooses_and_shows(builder, tmp_path):
     page = tmp_path / "seat.page"
     page.write_bytes(AuditPage(entries=tuple(entries), entry_id=bytes(16), leaf_hash=bytes(32), more=False).to_bytes())
     seat = search.opened(entries)[0].payload.seat_id
-    shown = json.loads(run("search", page, "--json", "--seat", seat.hex()).output)
+    shown = json.loads(run("read", page, "--json", "--seat", seat.hex()).output)
     assert 0 < len(shown) < len(entries)
     assert {row["seat_id"].replace("-", "") for row in shown} == {seat.hex()}
-    table = run("search", page).output.splitlines()
+    table = run("read", page).output.splitlines()
     assert table[0].split()[:2] == ["nr", "tid"]
     assert len(table) == len(entries) + 1
     assert "kvittens" in table[1]
-    assert json.loads(run("search", page, "--json", "--since", "2099-01-01").output) == []
-    assert json.loads(run("search", page, "--json", "--outcome", "WITHHELD").output) == []
+    assert json.loads(run("read", page, "--json", "--since", "2099-01-01").output) == []
+    assert json.loads(run("read", page, "--json", "--outcome", "WITHHELD").output) == []
 
 
 def test_an_entry_that_is_not_its_leaf_is_never_shown(builder, tmp_path):
@@ -138,7 +138,7 @@ def test_an_entry_that_is_not_its_leaf_is_never_shown(builder, tmp_path):
     )
     page = tmp_path / "seat.page"
     page.write_bytes(AuditPage(entries=(changed,), entry_id=bytes(16), leaf_hash=bytes(32), more=False).to_bytes())
-    assert run("search", page).exit_code == 1
+    assert run("read", page).exit_code == 1
     # A payload that does not open stays visible as such.
     wrong = KeyedEntry(
         number=1, entry=entries[0].entry, payload=entries[1].payload, key=entries[0].key, leaf_hash=entries[0].leaf_hash
@@ -157,7 +157,7 @@ def test_key_files_are_read_as_they_are_written():
 
 
 def test_help_has_examples_and_exit_codes():
-    for command in ("verify", "search"):
+    for command in ("verify", "read"):
         text = run(command, "--help").output
         assert "Examples" in text
         assert "Exit codes" in text

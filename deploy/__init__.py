@@ -1,0 +1,1 @@
+"""What an operator deploys, and the demonstration that plays a whole case with it."""
