@@ -184,9 +184,7 @@ class _Transaction:
             write.seat.seat_id: _affected(write, shrunk) + _incidents(self.context, rows, write, shrunk, bump)
             for write in writes
         }
-        entries = {
-            write.seat.seat_id: self._entry(write, affected[write.seat.seat_id], bump, mine) for write in writes
-        }
+        entries = {write.seat.seat_id: self._entry(write, affected[write.seat.seat_id], bump, mine) for write in writes}
         rows.entries.insert(list(entries.values()))
         tell_shrunk(self.context, rows, shrunk, bump.clock_us, "WITHDRAWN")
         others = [write for write in writes if write is not mine]

@@ -126,9 +126,7 @@ async def of_two_batches_that_read_the_same_gate_one_commits(bench: Bench) -> No
 async def bumps_take_positions_in_the_order_they_commit(bench: Bench) -> None:
     """k events take k positions, without gaps and without sharing, also when many come at once."""
     sizes = [1, 3, 2, 5, 1, 4]
-    bumps = await asyncio.gather(
-        *[bench.store.write(lambda rows, k=k: rows.gate.bump(BUCKET, k, NOW)) for k in sizes]
-    )
+    bumps = await asyncio.gather(*[bench.store.write(lambda rows, k=k: rows.gate.bump(BUCKET, k, NOW)) for k in sizes])
     taken = [n for bump, k in zip(bumps, sizes, strict=True) for n in range(bump.first_version, bump.first_version + k)]
     assert sorted(taken) == list(range(1, sum(sizes) + 1))
     assert (await bench.gate()).gate_version == sum(sizes)
@@ -253,9 +251,7 @@ async def a_read_sees_one_commit(bench: Bench) -> None:
 
     def look(rows: Rows) -> tuple[Gate, Gate]:
         first = rows.gate.read(BUCKET)
-        writing = asyncio.run_coroutine_threadsafe(
-            bench.store.write(lambda rows: rows.gate.bump(BUCKET, 1, NOW)), loop
-        )
+        writing = asyncio.run_coroutine_threadsafe(bench.store.write(lambda rows: rows.gate.bump(BUCKET, 1, NOW)), loop)
         writing.result()
         return first, rows.gate.read(BUCKET)
 
@@ -376,8 +372,8 @@ async def every_condition_of_a_hand_over_is_a_column(bench: Bench) -> None:
     handed = []
     for number, change in enumerate(stops):
         key = bytes([number]) * 16
-        await bench.store.write(lambda rows, key=key, change=change: rows.deliveries.insert([delivery(key, **change)], [
-            section(key, bytes([number]) * 32)]))  # fmt: skip
+        row, one = delivery(key, **change), section(key, key * 2)
+        await bench.store.write(lambda rows, row=row, one=one: rows.deliveries.insert([row], [one]))
         handed.append(await bench.store.write(lambda rows, key=key: rows.deliveries.hand([(key, 0)], NOW, NOW + 9)))
     assert [len(one) for one in handed] == [0] * (len(stops) - 1) + [1]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -41,7 +41,7 @@ async def test_a_driver_keeps_the_contract(tmp_path, driver, name):
 class _LateEntries(EntryRows):
     """Entries are put aside, and written in a transaction of their own after the effect has committed."""
 
-    aside: list[Any] = []
+    aside: ClassVar[list[Any]] = []
 
     def insert(self, sealed: Any) -> None:
         self.aside.extend(sealed)

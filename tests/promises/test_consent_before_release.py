@@ -200,7 +200,9 @@ everything = st.one_of(
     st.tuples(st.just("withdraw_case"), st.booleans()),
     st.tuples(st.just("block"), some, hours),
     st.tuples(st.just("unblock"), number),
-    st.tuples(st.just("submit"), st.sampled_from([frozenset({LEAD}), frozenset({LEAD, PROBATION})]), st.booleans(), purposes),
+    st.tuples(
+        st.just("submit"), st.sampled_from([frozenset({LEAD}), frozenset({LEAD, PROBATION})]), st.booleans(), purposes
+    ),
     st.tuples(st.just("submit"), st.just(frozenset({LEAD, PROBATION})), st.just(True), st.just(PURPOSE)),
     st.tuples(st.just("decide")),
     st.tuples(st.just("fetch"), roles),
@@ -212,7 +214,8 @@ everything = st.one_of(
 sequences = st.lists(everything, min_size=4, max_size=10).map(
     lambda steps: [
         ("grant", LEAD, BOTH, PURPOSE, 30), ("grant", PROBATION, BOTH, PURPOSE, 10),
-        ("submit", frozenset({LEAD, PROBATION}), True, PURPOSE), *steps, ("decide",), ("fetch", LEAD), ("fetch", PROBATION),
+        ("submit", frozenset({LEAD, PROBATION}), True, PURPOSE), *steps,
+        ("decide",), ("fetch", LEAD), ("fetch", PROBATION),
     ]
 )  # fmt: skip
 
@@ -225,7 +228,8 @@ def test_what_a_recipient_opens_was_covered(steps):
 
 SHORTER = [
     ("grant", LEAD, BOTH, PURPOSE, 40), ("grant", LEAD, BOTH, PURPOSE, 1),
-    ("submit", frozenset({LEAD}), True, PURPOSE), ("decide",), ("withdraw", 0, None), ("pass_time", 61), ("fetch", LEAD),
+    ("submit", frozenset({LEAD}), True, PURPOSE), ("decide",), ("withdraw", 0, None), ("pass_time", 61),
+    ("fetch", LEAD),
 ]  # fmt: skip
 
 

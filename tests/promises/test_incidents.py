@@ -7,6 +7,7 @@ import pytest
 from schemas.acts import Scope
 from tests.promises.case import HOUR, deliveries, grant, ready, sent
 from tests.promises.trail import trail
+from tests.site import LEAD, to_role
 
 STATES = ["HANDED", "ACKED", "REJECTED", "RECALLED"]
 
@@ -78,7 +79,7 @@ async def test_what_was_decided_before_and_handed_over_after_is_listed(site):
 
 async def test_a_part_lists_only_what_it_takes_back(site):
     said_at = site.clock.us
-    await site.grant(site.police, [to_lead()], ["IC04"], ["THREAT_ASSESSMENT"])
+    await site.grant(site.police, [to_role(LEAD)], ["IC04"], ["THREAT_ASSESSMENT"])
     consent = await grant(site)
     await sent(site)
     (item,) = await deliveries(site)
@@ -87,12 +88,6 @@ async def test_a_part_lists_only_what_it_takes_back(site):
         scope = Scope(recipients=(), categories=(category,), purposes=())
         answer = await site.act(site.police, "WITHDRAW", consent, scope=scope, effective_at_us=said_at)
         assert [one.delivery_id for one in answer.affected] == expected
-
-
-def to_lead():
-    from tests.site import LEAD, to_role
-
-    return to_role(LEAD)
 
 
 async def test_counts_tell_what_was_stopped_may_have_arrived_and_was_received(site):
