@@ -80,6 +80,9 @@ async def own_seat(context: Context, unit: str, seat_id: bytes) -> SeatRow:
     return seat
 
 
+_WHY = {"WITHDRAW": "WITHDRAWN", "WITHDRAW_ALL": "WITHDRAWN", "BLOCK": "BLOCK_IN_FORCE"}
+
+
 class _Transaction:
     """The body of one ledger write; runs on the store's writer."""
 
@@ -186,7 +189,7 @@ class _Transaction:
         }
         entries = {write.seat.seat_id: self._entry(write, affected[write.seat.seat_id], bump, mine) for write in writes}
         rows.entries.insert(list(entries.values()))
-        tell_shrunk(self.context, rows, shrunk, bump.clock_us, "WITHDRAWN")
+        tell_shrunk(self.context, rows, shrunk, bump.clock_us, _WHY.get(mine.act.act, "EXPIRED"))
         others = [write for write in writes if write is not mine]
         rows.inbox.put([self._ledger_item(write, counts[write.seat.seat_id]) for write in others])
         entry = entries[mine.seat.seat_id]
