@@ -180,7 +180,13 @@ class _Transaction:
         bump: Bump,
     ) -> ConsentsAnswer:
         """Entries, recalls and notices, then the answer, all in this transaction."""
-        entries = {write.seat.seat_id: self._entry(write, shrunk, bump, mine) for write in writes}
+        affected = {
+            write.seat.seat_id: _affected(write, shrunk) + _incidents(self.context, rows, write, shrunk, bump)
+            for write in writes
+        }
+        entries = {
+            write.seat.seat_id: self._entry(write, affected[write.seat.seat_id], bump, mine) for write in writes
+        }
         rows.entries.insert(list(entries.values()))
         tell_shrunk(self.context, rows, shrunk, bump.clock_us, "WITHDRAWN")
         others = [write for write in writes if write is not mine]
@@ -192,7 +198,7 @@ class _Transaction:
             head=mine.event.head,
             recorded_at_us=bump.clock_us,
             counts=counts[mine.seat.seat_id],
-            affected=_affected(mine, shrunk) + _incidents(rows, mine, bump),
+            affected=affected[mine.seat.seat_id],
             entry_id=entry.entry_id,
             leaf_hash=entry.leaf_hash,
         )
@@ -200,7 +206,7 @@ class _Transaction:
         rows.units.answer(self.unit, self.request.call_id, request_hash, answer.to_bytes(), bump.clock_us)
         return answer
 
-    def _entry(self, write: _Write, shrunk: Sequence[Shrunk], bump: Bump, mine: _Write) -> SealedEntry:
+    def _entry(self, write: _Write, affected: tuple[AffectedDelivery, ...], bump: Bump, mine: _Write) -> SealedEntry:
         payload = Payload(
             seat_id=write.seat.seat_id,
             role=write.seat.role,
@@ -208,7 +214,7 @@ class _Transaction:
             decided_at_us=bump.clock_us,
             act=write.event.to_bytes(),
             act_signature=self.request.signature if write is mine else None,
-            affected=_affected(write, shrunk),
+            affected=affected,
             actor_ref=write.act.actor_ref if write is mine else None,
             assurance=write.act.assurance if write is mine else None,
             rules_hash=self.context.rules.hash32,
@@ -321,8 +327,7 @@ def _received(rows: Rows, writes: Sequence[_Write]) -> _Acked:
     return [
         (row, sections)
         for row, sections in rows.deliveries.acked_of_senders(withdrawn)
-        if withdrawn[row.sender_seat].act == "WITHDRAW_ALL"
-        or any(withdrawn[row.sender_seat].consent_id in _ids(section.grants) for section in sections)
+        if any(_withdrawn(withdrawn[row.sender_seat], section) for section in sections)
     ]
 
 
@@ -345,11 +350,18 @@ def _counts(seat_id: bytes, shrunk: Sequence[Shrunk], received: _Acked) -> tuple
     )
 
 
-def _incidents(rows: Rows, write: _Write, bump: Bump) -> tuple[AffectedDelivery, ...]:
-    """Releases between the time a withdrawal took effect and its recording: possible incidents, listed."""
-    since = write.act.effective_at_us
-    if since is None or since >= bump.clock_us:
+def _incidents(
+    context: Context, rows: Rows, write: _Write, shrunk: Sequence[Shrunk], bump: Bump
+) -> tuple[AffectedDelivery, ...]:
+    """Hand-overs between the time a withdrawal took effect and its recording: possible incidents, whatever came after.
+
+    INVARIANT: test_releases_between_effect_and_recording_are_listed. The last hand-over decides, and it is where the
+    lease began; what the act itself shrank is listed already.
+    """
+    since, act = write.act.effective_at_us, write.act
+    if since is None or since >= bump.clock_us or act.act not in {"WITHDRAW", "WITHDRAW_ALL"}:
         return ()
+    listed = {one.row.delivery_id for one in shrunk}
     return tuple(
         AffectedDelivery(
             delivery_id=row.delivery_id,
@@ -359,6 +371,14 @@ def _incidents(rows: Rows, write: _Write, bump: Bump) -> tuple[AffectedDelivery,
             removed=0,
             state_before=row.state,
         )
-        for row, _sections in _received(rows, [write])
-        if row.decided_at_us >= since
+        for row, sections in rows.deliveries.handed_since(write.seat.seat_id, since + context.lease_us)
+        if row.delivery_id not in listed and any(_withdrawn(act, section) for section in sections)
     )
+
+
+def _withdrawn(act: ConsentAct, section: SectionRow) -> bool:
+    """Whether a withdrawal takes back what a section was released on; in doubt about its scope, yes."""
+    if act.act == "WITHDRAW_ALL":
+        return True
+    partly = act.scope.categories if act.scope else ()
+    return act.consent_id in _ids(section.grants) and (not partly or section.category in partly)

@@ -36,7 +36,7 @@ _TITLES = {
     "record": "Words of explanations: records",
     "effect": "Words of explanations: effects",
 }
-_MADE = "Made by `python -m schemas.reference {name}`; change the table, not this page.\n"
+_MADE = "Made by `make reference`; change the table, not this page.\n"
 
 
 def errors_page() -> str:
@@ -55,10 +55,9 @@ def errors_page() -> str:
     return "\n".join((
         "# Errors",
         "",
-        _MADE.format(name="errors"),
+        _MADE,
         "Every failure has one code everywhere: in answers of the gateway, beside a refused file, on the command line,",
-        "in metrics. A text never repeats a value of the input; what is known stands in `context`, as names and",
-        "counts.",
+        "in metrics. A text never repeats a value of the input; what is known stands in `context`: names and counts.",
         "",
         *_table(("code", "HTTP", "who acts", "try again", "English", "Swedish"), rows),
         "",
@@ -70,7 +69,7 @@ def codes_page() -> str:
     lines = [
         "# Codes, event types and limits",
         "",
-        _MADE.format(name="codes"),
+        _MADE,
         "One table serves ledger, receipts, trail, metrics and errors: there is no second list.",
     ]
     for name, rows in codes.table().items():

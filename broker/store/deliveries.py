@@ -185,6 +185,25 @@ class DeliveryRows:
         sections = self.sections([row.delivery_id for row in acked])
         return [(row, tuple(sections[row.delivery_id])) for row in acked]
 
+    def handed_since(self, seat_id: bytes, lease_until_us: int) -> list[tuple[DeliveryRow, tuple[SectionRow, ...]]]:
+        """Deliveries of a discloser whose last lease ended at `lease_until_us` or later, whatever became of them.
+
+        With every section they ever held, also those that were removed: their consents are still there.
+        """
+        rows = self._c.execute(
+            select(delivery)
+            .where(
+                delivery.c.sender_seat == seat_id,
+                delivery.c.hand_number > 0,
+                delivery.c.lease_until_us >= lease_until_us,
+            )
+            .order_by(delivery.c.delivery_id)
+        )
+        handed = [DeliveryRow(*row) for row in rows]
+        of = delivery_section.c.delivery_id.in_([row.delivery_id for row in handed])
+        sections = [SectionRow(*row) for row in self._c.execute(select(delivery_section).where(of))]
+        return [(row, tuple(s for s in sections if s.delivery_id == row.delivery_id)) for row in handed]
+
     def _open(self, condition: ColumnElement[bool]) -> list[DeliveryRow]:
         rows = self._c.execute(
             select(delivery)
