@@ -166,6 +166,39 @@ def test_two_schemas_with_one_fingerprint_are_refused():
         assert refused.value.context["rule"] == "one fingerprint, one schema"
 
 
+def colliding_names():
+    """Two names of 65 letters whose schemas share a CRC: it is linear, so 65 choices of a letter depend on 64 bits."""
+
+    def header(letters):
+        return int.from_bytes(catalogue.entry_of({**EVENT, "name": "".join(letters)}).header[2:], "big")
+
+    plain = ["a"] * 65
+    none = header(plain)
+    basis = {}  # highest bit -> (difference of the CRC, which letters were changed)
+    for at in range(65):
+        changed = plain.copy()
+        changed[at] = "b"
+        difference, which = header(changed) ^ none, 1 << at
+        while difference and difference.bit_length() in basis:
+            other, others = basis[difference.bit_length()]
+            difference, which = difference ^ other, which ^ others
+        if not difference:
+            return "".join(plain), "".join("b" if which >> n & 1 else "a" for n in range(65))
+        basis[difference.bit_length()] = difference, which
+    raise AssertionError("65 vectors of 64 bits depend on each other")
+
+
+def test_two_names_with_one_fingerprint_are_refused():
+    """A header is forged with a little algebra, which is why it is a catalogue key and never what is signed."""
+    one, other = ({**EVENT, "name": name} for name in colliding_names())
+    assert one["name"] != other["name"]
+    assert catalogue.entry_of(one).header == catalogue.entry_of(other).header
+    assert catalogue.entry_of(one).project_hash != catalogue.entry_of(other).project_hash
+    with pytest.raises(HandslagError) as refused:
+        catalogue.build([one, other])
+    assert refused.value.context["rule"] == "one fingerprint, one schema"
+
+
 def test_moving_a_field_to_another_category_changes_what_is_signed():
     """The parsing canonical form stays the same, the project form does not."""
     moved, worded = broken(category="IC01"), broken(doc="told in other words")
