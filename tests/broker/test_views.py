@@ -13,7 +13,7 @@ ROWS = SimpleNamespace(ledger=SimpleNamespace(of_seats=lambda ids: {seat_id: [] 
 
 
 class Seat:
-    """A seat; when its head is read again, another thread asks for another seat and the cache of one forgets this."""
+    """A seat; when its head is read once more, another thread makes the cache of one forget it."""
 
     seat_id = b"1" * 16
 
