@@ -200,6 +200,7 @@ def _receipt(ctx: Context, item: InboxItem, told: Receipt) -> None:
         return  # an invitation's receipt came with its own answer
     if not ctx.spool.outgoing.keep_receipt(told.event_id, told.attempt, item.body):
         return
+    event = sending.arrived(ctx, event, told.attempt)
     ctx.spool.memory.want_proof(told.leaf_hash, "receipt", ctx.now())
     ctx.spool.incoming.put(item.item_id.hex(), "receipts", reports.receipt(seat, event.event, told))
     if told.refused_code is not None:
