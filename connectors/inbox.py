@@ -129,7 +129,7 @@ def _delivery(ctx: Context, delivery: Delivery) -> None:
         return
     seat = _seat(ctx, delivery.seat_id)
     opened = _opened(ctx, seat, delivery)
-    held = ctx.spool.incoming.held_digests(opened.core.event_id)
+    held = ctx.spool.incoming.held_digests(opened.core.event_id, delivery.delivery_id)
     fresh = {section.digest for section in opened.sections} - held
     ctx.spool.incoming.store_delivery(
         delivery.delivery_id,
@@ -200,6 +200,7 @@ def _receipt(ctx: Context, item: InboxItem, told: Receipt) -> None:
         return  # an invitation's receipt came with its own answer
     if not ctx.spool.outgoing.keep_receipt(told.event_id, told.attempt, item.body):
         return
+    event = sending.arrived(ctx, event, told.attempt)
     ctx.spool.memory.want_proof(told.leaf_hash, "receipt", ctx.now())
     ctx.spool.incoming.put(item.item_id.hex(), "receipts", reports.receipt(seat, event.event, told))
     if told.refused_code is not None:
@@ -297,7 +298,7 @@ def _recall(ctx: Context, item: InboxItem, told: Recall) -> None:
     seat = _seat(ctx, told.seat_id)
     waits = ctx.spool.incoming.waits_for_adapter(told.delivery_id)
     evidence = ctx.spool.incoming.evidence(told.delivery_id)
-    given = ctx.spool.incoming.recalled(told.event_id, told.digests)
+    given = ctx.spool.incoming.recalled(told.event_id, told.delivery_id, told.digests)
     if waits is not None and evidence is not None:
         _shrink(ctx, seat, told, waits, Delivery.from_bytes(evidence, _BODY))
     if given or waits is None:
