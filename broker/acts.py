@@ -12,7 +12,7 @@ from hashlib import sha256
 
 from audit.entry import SealedEntry
 from broker.acks import outcome_entries
-from broker.calls import answered, signed_by
+from broker.calls import answered, recorded, signed_by
 from broker.context import Context
 from broker.narrowing import Shrunk, shrink
 from broker.store.cases import SeatRow
@@ -21,7 +21,7 @@ from broker.store.gate import Bump, GateMoved
 from broker.store.inbox import Item
 from broker.store.port import Rows
 from broker.visibility import introduce_keys
-from consent.admission import check_act
+from consent.admission import WIDENING, check_act
 from consent.ledger import LedgerView
 from schemas import codec
 from schemas.acts import CaseWithdrawal, ConsentAct, HeadLink, Holder, LedgerEvent
@@ -49,7 +49,8 @@ async def consents(context: Context, unit: str, request: ConsentsRequest) -> Con
     """Answer `POST /v1/consents`: one act of the caller's seat, or the person's withdrawal of everything.
 
     Raises the codes of `check_act`, `HS-SEAT-UNKNOWN`, `HS-SIGNATURE-INVALID`, `HS-NO-HOLDER`,
-    `HS-RECIPIENT-CHANGED`, `HS-CALL-CHANGED`, `HS-NOT-RECORDED`.
+    `HS-RECIPIENT-CHANGED`, `HS-STATE-INVALID` (the lead has not vouched for the seat), `HS-CALL-CHANGED`,
+    `HS-NOT-RECORDED`.
     """
     started_us = context.now_us()
     if (before := await answered(context, unit, request)) is not None:
@@ -61,7 +62,8 @@ async def consents(context: Context, unit: str, request: ConsentsRequest) -> Con
         count = len(await context.store.read(lambda rows: rows.cases.of_cases([seat.case_id]))) if whole else 1
         try:
             work = _Transaction(context, unit, request, seat, count)
-            answer = await context.store.write(work.withdraw_case if whole else work.record_act)
+            write = work.withdraw_case if whole else work.record_act
+            answer = await recorded(context, unit, request, write, ConsentsAnswer)
         except GateMoved:
             continue
         context.metrics.withdrew((context.now_us() - started_us) / 1e6)
@@ -94,6 +96,8 @@ class _Transaction:
         act = ConsentAct.from_bytes(self.request.act)
         if act.case_tag != seat.case_tag or act.member != seat.member:
             raise HandslagError("HS-SIGNATURE-INVALID")
+        if act.act in WIDENING and not seat.active:  # a grant introduces keys: not to whom the lead has not vouched for
+            raise HandslagError("HS-STATE-INVALID", field="seat")
         check_act(act, seat.head, bump.clock_us)
         holders = _holders(rows, seat, act)
         write = self._append(rows, seat, act, self.request.act, self.request.signature, holders, bump, 0)
@@ -109,6 +113,8 @@ class _Transaction:
         withdrawal = CaseWithdrawal.from_bytes(self.request.act)
         if withdrawal.case_tag != own.case_tag or withdrawal.recorder != own.member:
             raise HandslagError("HS-SIGNATURE-INVALID")
+        if not own.active:
+            raise HandslagError("HS-STATE-INVALID", field="seat")
         if withdrawal.effective_at_us is not None and withdrawal.effective_at_us > bump.clock_us:
             raise HandslagError("HS-GRANT-INCOMPLETE", field="effective_at")
         seats = rows.cases.of_cases([own.case_id])

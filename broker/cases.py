@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from audit.entry import SealedEntry
 from broker.acts import own_seat, tell_shrunk
-from broker.calls import answered, request_hash, signed_by
+from broker.calls import answered, recorded, request_hash, signed_by
 from broker.context import Context
 from broker.narrowing import Shrunk
 from broker.recipient_seal import seal_unit
@@ -57,7 +57,7 @@ async def open_case(context: Context, unit: str, request: OpenRequest) -> SeatAn
         entry = key_entry(context, seat, request.statement, bump)
         return seat_answer(rows, unit, request, seat, SeatState.ACTIVE, entry, bump)
 
-    return await context.store.write(work)
+    return await recorded(context, unit, request, work, SeatAnswer)
 
 
 async def accept(context: Context, unit: str, request: AcceptRequest) -> SeatAnswer:
@@ -107,7 +107,7 @@ async def accept(context: Context, unit: str, request: AcceptRequest) -> SeatAns
         )
         return seat_answer(rows, unit, request, seat, SeatState.ACCEPTED, entry, bump)
 
-    return await context.store.write(work)
+    return await recorded(context, unit, request, work, SeatAnswer)
 
 
 async def state(context: Context, unit: str, request: StateRequest) -> SeatAnswer:
@@ -142,7 +142,7 @@ async def state(context: Context, unit: str, request: StateRequest) -> SeatAnswe
         rows.entries.insert([key_entry(context, seat, request.statement, bump)])
         return seat_answer(rows, unit, request, lead, SeatState.ACTIVE, entry, bump)
 
-    return await context.store.write(work)
+    return await recorded(context, unit, request, work, SeatAnswer)
 
 
 async def close(context: Context, unit: str, request: CloseRequest) -> SeatAnswer:
@@ -166,7 +166,7 @@ async def close(context: Context, unit: str, request: CloseRequest) -> SeatAnswe
         entry = context.recorder.about_seat(seat, context.directory.controller(unit), "ADMIN", payload, bump.clock_us)
         return seat_answer(rows, unit, request, seat, SeatState.CLOSED, entry, bump)
 
-    return await context.store.write(work)
+    return await recorded(context, unit, request, work, SeatAnswer)
 
 
 def _join(rows: Rows, lead: SeatRow, statement: MemberStatement, signed: SignedStatement) -> SeatRow:

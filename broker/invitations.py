@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 
 from broker.acts import own_seat
-from broker.calls import answered, request_hash, signed_by
+from broker.calls import answered, recorded, request_hash, signed_by
 from broker.context import Context
 from broker.effects import decision_entry, delivery_row, role_outcome, section_rows
 from broker.judge import Judged, own_party
@@ -53,6 +53,9 @@ async def invite(context: Context, unit: str, request: InviteRequest) -> InviteA
         sender = rows.cases.seat(seat.seat_id)
         if sender is None or sender.state != SeatState.ACTIVE:
             raise HandslagError("HS-SEAT-UNKNOWN")
+        event_id = waiting.core.event_id
+        if rows.cases.invitation(invitation.invitation_id) or rows.deliveries.fingerprints([event_id]):
+            raise HandslagError("HS-INVITATION-INVALID")  # one invitation, one event: neither is used twice
         view = context.views.of(rows, [sender])[sender.seat_id]
         resolved = Resolved(waiting, sender, {}, view, frozenset(), first_time=True)
         at_us = max(bump.clock_us, view.recorded_at_us)
@@ -75,7 +78,7 @@ async def invite(context: Context, unit: str, request: InviteRequest) -> InviteA
         rows.units.answer(unit, request.call_id, request_hash(request), answer.to_bytes(), at_us)
         return answer
 
-    return await context.store.write(work)
+    return await recorded(context, unit, request, work, InviteAnswer)
 
 
 def _waiting(context: Context, unit: str, request: InviteRequest) -> Waiting:

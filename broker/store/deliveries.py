@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, tup
 from broker.store.tables import attempt, delivery, delivery_section, event_memory
 from schemas.codes import DeliveryState
 
-LIVE = (DeliveryState.PENDING, DeliveryState.HANDED, DeliveryState.ACKED)
+GIVEN = (DeliveryState.ACKED, DeliveryState.REJECTED)  # ended, and not given again by a later attempt
 OPEN = (DeliveryState.PENDING, DeliveryState.HANDED)
 
 
@@ -202,13 +202,32 @@ class DeliveryRows:
             .values(live=False, item=None, wrapped_key=None)
         )
 
+    def rest_on(self, row: DeliveryRow, holds_until_us: int, sections: Sequence[SectionRow]) -> None:
+        """Note what the sections of a locked, open delivery rest on from now, and until when that holds.
+
+        A new row version: what was prepared from the old one names other consents.
+        """
+        for section in sections:
+            self._c.execute(
+                update(delivery_section)
+                .where(
+                    delivery_section.c.delivery_id == section.delivery_id, delivery_section.c.digest == section.digest
+                )
+                .values(grants=section.grants)
+            )
+        self._c.execute(
+            update(delivery)
+            .where(delivery.c.delivery_id == row.delivery_id)
+            .values(holds_until_us=holds_until_us, row_version=row.row_version + 1)
+        )
+
     def move(self, row: DeliveryRow, state: DeliveryState) -> None:
         """Move a locked delivery; PENDING and HANDED keep their content, every other state drops it."""
         values: dict[str, object] = {"state": state.value, "row_version": row.row_version + 1}
         if state not in OPEN:
             values["body"] = None
             gone: dict[str, object] = {"item": None, "wrapped_key": None}
-            if state is not DeliveryState.ACKED:
+            if state not in GIVEN:
                 gone["live"] = False
             self._c.execute(
                 update(delivery_section).where(delivery_section.c.delivery_id == row.delivery_id).values(**gone)
