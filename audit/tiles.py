@@ -12,7 +12,17 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from audit.merkle import HASH_BYTES, MAX_SIZE, Frontier, Span, consistency_spans, fold_peaks, inclusion_spans, node_hash, root
+from audit.merkle import (
+    HASH_BYTES,
+    MAX_SIZE,
+    Frontier,
+    Span,
+    consistency_spans,
+    fold_peaks,
+    inclusion_spans,
+    node_hash,
+    root,
+)
 from schemas.errors import HandslagError
 
 TILE_HEIGHT = 8
@@ -223,10 +233,10 @@ def inclusion_proofs(indices: Iterable[int], size: int, read: ReadTile) -> Itera
 
 
 def _span_root(span: Span, size: int, read: ReadTile, hashed: dict[Span, bytes]) -> bytes:
-    """Return the root over a span; within one tile it is put together from its halves, which are kept in `hashed`."""
+    """Return the root over a span; one inside a tile of leaves is made of its halves, which are kept in `hashed`."""
     start, end = span
     width = end - start
-    if not 1 < width <= TILE_WIDTH or width & (width - 1):
+    if not 1 < width < TILE_WIDTH or width & (width - 1):
         return fold_peaks(_span_peaks(span, size, read))
     middle = start + width // 2
     for half in ((start, middle), (middle, end)):

@@ -113,9 +113,16 @@ def holder_keys(ctx: Context, seat: Seat, role: str) -> PublicKeys | None:
 
 
 def seal_due(ctx: Context) -> int:
-    """Seal what was accepted, and what must be decided anew before it leaves; returns how many."""
+    """Seal what was accepted, and what must be decided anew before it leaves, durable together; returns how many."""
+    with ctx.spool.transaction():
+        return _seal_all(
+            ctx, ctx.spool.outgoing.in_state(OutgoingState.ACCEPTED, OutgoingState.SEALED, due_us=ctx.now())
+        )
+
+
+def _seal_all(ctx: Context, events: Iterable[OutgoingEvent]) -> int:
     done = 0
-    for event in ctx.spool.outgoing.in_state(OutgoingState.ACCEPTED, OutgoingState.SEALED, due_us=ctx.now()):
+    for event in events:
         seat = ctx.identities.by_handle(event.ref)
         if seat is None or not seat.active or ctx.spool.commands.stopped(event.ref):
             continue

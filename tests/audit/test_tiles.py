@@ -145,6 +145,14 @@ def test_many_proofs_are_the_single_ones(size):
     refused("range", lambda: list(tiles.inclusion_proofs([size], size, store.read)))
 
 
+@pytest.mark.parametrize("index", [0, 300, 511, 600, 699])
+def test_many_proofs_ask_for_the_tiles_of_the_single_ones(index):
+    one, many = (TileStore().add(tiles.tiles_of(LEAVES[:700])) for _ in range(2))
+    tiles.inclusion_proof(index, 700, one.read)
+    list(tiles.inclusion_proofs([index], 700, many.read))
+    assert set(many.asked) == set(one.asked)
+
+
 def test_any_complete_subtree_can_be_read(grown):
     store, _ = grown
     memo, size = {}, len(LEAVES)

@@ -40,6 +40,7 @@ EVENT: dict[str, Any] = {
 async def send(config: Path, ref: str, count: int) -> None:
     async with Connector(config) as connector:
         await connector.beat()
+        print("ready", flush=True)
         began = time.perf_counter()
         sent = {await connector.send(ref, **EVENT) for _ in range(count)}
         submitted = time.perf_counter()
@@ -61,6 +62,8 @@ async def take(config: Path) -> None:
     this = asyncio.current_task()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     async with Connector(config) as connector:
+        await connector.beat()
+        print("ready", flush=True)
         try:
             async for message in connector.receive():
                 connector.ack(message)

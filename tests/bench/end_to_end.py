@@ -88,16 +88,26 @@ def by_client(play: Bench, events: int) -> tuple[float, dict[str, float], dict[s
     for name in ("police", "social"):
         play.stop(name)
     play.agency("social", "take", play.config("social"))
-    before = {**play.cpu(), "police": 0.0}
-    log = play.folder / "logs" / "police.log"
+    _ready(play, "social")
     play.agency("police", "send", play.config("police"), _REF, str(events))
-    used = before
+    _ready(play, "police")
+    before = used = play.cpu()
     end = time.monotonic() + _PATIENCE_S
     while not play.ended("police") and time.monotonic() < end:
         used = {**used, **play.cpu()}
         time.sleep(0.02)
-    told = json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
+    log = play.folder / "logs" / "police.log"
+    lines = log.read_text(encoding="utf-8").splitlines()
+    if not lines or not lines[-1].startswith("{"):
+        sys.exit("the sending system failed:\n" + "\n".join(lines[-20:]))
+    told = json.loads(lines[-1])
     return told["seconds"], {name: used[name] - before[name] for name in used}, told
+
+
+def _ready(play: Bench, name: str) -> None:
+    """Starting an interpreter is no part of an event."""
+    log = play.folder / "logs" / f"{name}.log"
+    play._until(lambda: "ready" in log.read_text(encoding="utf-8").splitlines(), f"{name} ready")
 
 
 def by_folder(play: Bench, events: int) -> tuple[float, dict[str, float], dict[str, Any]]:
