@@ -42,7 +42,7 @@ _OWN_FAULTS = frozenset({"HS-SPOOL-FAILED", "HS-SPOOL-UNREADABLE", "HS-NOT-READY
 
 
 async def poll(ctx: Context) -> int:
-    """One beat: fetch, work off, compare heads; returns the number of items. Raises HandslagError of the call."""
+    """One fetch: take, work off, compare heads; returns the number of items. Raises HandslagError of the call."""
     ctx.witness.check_running()
     before = {seat.sid: ctx.spool.memory.head(seat.sid) for seat in ctx.identities.all() if seat.seat_id is not None}
     answer = await ctx.link.call("/v1/inbox:fetch", FetchRequest(limit=limits.INBOX_ITEMS), FetchAnswer)
@@ -348,7 +348,10 @@ def _shrink(ctx: Context, seat: Seat, told: Recall, waits: Any, delivery: Delive
 
 
 async def send_acks(ctx: Context) -> int:
-    """Acknowledge what the agency's system has been given; returns how many answers came."""
+    """Acknowledge what the agency's system has been given; returns how many answers came.
+
+    One call; when it was full there may be more.
+    """
     ctx.witness.check_running()
     acks = ctx.spool.incoming.acks(limits.INBOX_ITEMS)
     if not acks:

@@ -53,13 +53,18 @@ async def test_a_fault_of_this_machine_keeps_what_came_before_it(world, monkeypa
     assert world.ctx.spool.incoming.known(second.delivery_id) == "STORED"
 
 
+def failing(spool) -> None:
+    with spool.savepoint():
+        spool.memory.put("undone", b"2")
+        raise HandslagError("HS-SEAL-INVALID")
+
+
 async def test_a_part_is_undone_alone_and_the_rest_is_kept(world) -> None:
     spool = world.ctx.spool
     with spool.transaction():
         spool.memory.put("kept", b"1")
-        with pytest.raises(HandslagError), spool.savepoint():
-            spool.memory.put("undone", b"2")
-            raise HandslagError("HS-SEAL-INVALID")
+        with pytest.raises(HandslagError):
+            failing(spool)
         spool.memory.put("after", b"3")
     world.reopen()
     memory = world.ctx.spool.memory

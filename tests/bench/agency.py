@@ -45,13 +45,14 @@ async def send(config: Path, ref: str, count: int) -> None:
         sent = {await connector.send(ref, **EVENT) for _ in range(count)}
         submitted = time.perf_counter()
         first = None
-        async for message in connector.receive():
-            connector.ack(message)
-            if message.kind == "refused":
-                sys.exit(json.dumps(message.value))
-            if message.value.get("code") == "delivery_acknowledged":
-                first = first or time.perf_counter()
-                sent.discard(message.value["event_id"])
+        async for messages in connector.receive_many():
+            connector.ack(*messages)
+            for message in messages:
+                if message.kind == "refused":
+                    sys.exit(json.dumps(message.value))
+                if message.value.get("code") == "delivery_acknowledged":
+                    first = first or time.perf_counter()
+                    sent.discard(message.value["event_id"])
             if not sent:
                 break
         ended = time.perf_counter()
@@ -65,8 +66,8 @@ async def take(config: Path) -> None:
         await connector.beat()
         print("ready", flush=True)
         try:
-            async for message in connector.receive():
-                connector.ack(message)
+            async for messages in connector.receive_many():
+                connector.ack(*messages)
         except asyncio.CancelledError:
             return
 

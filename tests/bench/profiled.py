@@ -29,7 +29,7 @@ def main(folder: Path, arguments: list[str]) -> None:
             profile.dump_stats(folder / f"{self.name}.prof")
 
     threading.Thread.run = run  # type: ignore[method-assign]
-    profile = cProfile.Profile()
+    profile = cProfile.Profile(time.thread_time)
     sys.argv = arguments
     profile.enable()
     try:
