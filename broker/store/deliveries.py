@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, or_, select, tuple_, update
 
 from broker.store.tables import attempt, delivery, delivery_section, event_memory
 from schemas.codes import DeliveryState
@@ -253,11 +253,35 @@ class DeliveryRows:
             )
         self._c.execute(update(delivery).where(delivery.c.delivery_id == row.delivery_id).values(**values))
 
-    def note_ack(self, delivery_id: bytes, entry_id: bytes, leaf_hash: bytes) -> None:
-        """Remember the entry of an acknowledgement, so that repeating it gets the same answer."""
-        self._c.execute(
-            update(delivery).where(delivery.c.delivery_id == delivery_id).values(ack_entry=entry_id, ack_leaf=leaf_hash)
-        )
+    def end(self, ended: Sequence[tuple[DeliveryRow, DeliveryState, bytes, bytes]]) -> None:
+        """Move locked deliveries to ACKED or REJECTED and drop their content.
+
+        Each with the id and leaf hash of its entry, so that repeating the acknowledgement gets the same answer.
+        """
+        for state in {state for _row, state, _entry, _leaf in ended}:
+            own = [(row, entry, leaf) for row, to, entry, leaf in ended if to is state]
+            gone: dict[str, object] = {"item": None, "wrapped_key": None}
+            if state is not DeliveryState.ACKED:
+                gone["live"] = False
+            self._c.execute(
+                update(delivery_section).where(delivery_section.c.delivery_id == bindparam("id")).values(**gone),
+                [{"id": row.delivery_id} for row, _entry, _leaf in own],
+            )
+            self._c.execute(
+                update(delivery)
+                .where(delivery.c.delivery_id == bindparam("id"))
+                .values(
+                    state=state.value,
+                    body=None,
+                    row_version=bindparam("version"),
+                    ack_entry=bindparam("entry"),
+                    ack_leaf=bindparam("leaf"),
+                ),
+                [
+                    {"id": row.delivery_id, "version": row.row_version + 1, "entry": entry, "leaf": leaf}
+                    for row, entry, leaf in own
+                ],
+            )
 
     # --- time
 
