@@ -66,6 +66,22 @@ CHECKS: Mapping[str, tuple[str, str]] = {
         "something is missing, and no erasure or disposal explains it",
     ),
     "open": ("innehållet öppnas inte med sin nyckel", "the content does not open with its key"),
+    "unit-key": (
+        "enhetens nyckel är inte undertecknad av dess myndighet",
+        "the unit's key is not signed by its agency",
+    ),
+    "seat-key": (
+        "sätets nyckel är inte styrkt av det intyg som posten bär",
+        "the seat's key is not vouched for by the statement that the entry carries",
+    ),
+    "act-signature": (
+        "samtyckeshandlingen är inte undertecknad av sätet",
+        "the consent act is not signed by the seat",
+    ),
+    "evidence": (
+        "det visas inte att enheten skickade det som posten säger",
+        "it is not shown that the unit sent what the entry says",
+    ),
     "ledger": (
         "sätets samtyckesliggare har ett hopp eller går inte att läsa",
         "the seat's consent ledger has a gap or cannot be read",
@@ -118,6 +134,27 @@ NOT_SHOWN: Mapping[str, tuple[str, str]] = {
     "ledger-part": (
         "Beslut vilkas samtyckesliggare inte finns hel bland de öppnade posterna är inte omräknade.",
         "Decisions whose consent ledger is not whole among the opened entries were not computed again.",
+    ),
+    "units": (
+        "Enheternas nycklar angavs inte (--units): att enheten skickade det som beslutades är inte visat.",
+        "The units' keys were not given (--units): that the unit sent what was decided is not shown.",
+    ),
+    "lead": (
+        "Den huvudansvarigas nyckel är inte känd: dess intyg om andra säten är inte prövade.",
+        "The lead's key is not known: its statements about other seats were not checked.",
+    ),
+    "seat-key": (
+        "För säten som inte har skickat något vilar nyckeln på spåret självt.",
+        "For seats that have sent nothing the key rests on the trail itself.",
+    ),
+    "unsigned-withdrawal": (
+        "Ett återkallande av allt som ett annat säte antecknade skriver mäklaren utan underskrift: det kan bara minska "
+        "vad som lämnas ut.",
+        "A withdrawal of everything that another seat noted is written by the broker unsigned: it can only narrow.",
+    ),
+    "sender-signature": (
+        "Någon händelse bär inte sätets underskrift; mottagaren avvisar en sådan. Enhetens underskrift är prövad.",
+        "Some event does not bear the seat's signature; a recipient rejects such a one. The unit's was checked.",
     ),
     "recipient-unit": (
         "För vissa utlämningar avgör mottagarens enhet, som är förseglad; de är inte fullt omräknade.",
@@ -195,6 +232,8 @@ class Report:
     signed: int = 0
     opened: int = 0
     decided: int = 0
+    signatures: int = 0
+    evidence: int = 0
     findings: list[Finding] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     not_shown: list[str] = field(default_factory=list)
@@ -232,6 +271,8 @@ class Report:
             "checkpoints": self.checkpoints,
             "signed_size": self.signed,
             "opened": self.opened,
+            "acts_checked": self.signatures,
+            "evidence_checked": self.evidence,
             "decisions_recomputed": self.decided,
             "first": first.as_json() if first else None,
             "counts": dict(sorted(self.counts.items())),
@@ -265,10 +306,12 @@ class Report:
             return (
                 f"Granskat: {self.entries} poster i {self.leaves} löv och {self.beats} taktslag, {self.checkpoints} "
                 f"kontrollpunkter (den nyaste täcker {self.signed} löv); {self.opened} poster öppnade, "
-                f"{self.decided} beslut omräknade. Logg: {self.origin}."
+                f"{self.signatures} samtyckeshandlingar och {self.evidence} avsändarbevis prövade, {self.decided} beslut "
+                f"omräknade. Logg: {self.origin}."
             )
         return (
             f"Looked at: {self.entries} entries in {self.leaves} leaves and {self.beats} beats, {self.checkpoints} "
-            f"checkpoints (the newest covers {self.signed} leaves); {self.opened} entries opened, {self.decided} "
-            f"decisions computed again. Log: {self.origin}."
+            f"checkpoints (the newest covers {self.signed} leaves); {self.opened} entries opened, "
+            f"{self.signatures} consent acts and {self.evidence} senders' evidence checked, {self.decided} decisions "
+            f"computed again. Log: {self.origin}."
         )
