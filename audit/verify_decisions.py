@@ -1,15 +1,16 @@
 """Opened entries against each other: who spoke, decisions computed again, consent before release; no clock is trusted.
 
-Every act must bear the seat's signature (`verify_keys`), every decision the unit's (`verify_evidence`). Of each seat the CONSENT_EVENT entries give the whole consent ledger. A recorded decision is computed again on the
-ledger as far as it says it looked. A DISCLOSURE is computed again on the ledger as it stood where the entry lies, and
-must agree with what acts say about the delivery: an act that took sections from a delivery handed over n times leaves
-fewer sections to every hand-over after n.
+Every act must bear the seat's signature (`verify_keys`), every decision the unit's (`verify_evidence`). Of each seat
+the CONSENT_EVENT entries give the whole consent ledger. A recorded decision is computed again on the ledger as far as
+it says it looked. A DISCLOSURE is computed again on the ledger as it stood where the entry lies, and must agree with
+what acts say about the delivery: an act that took sections from a delivery handed over n times leaves fewer sections to
+every hand-over after n.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from audit.anchors import Anchors
@@ -49,33 +50,21 @@ def check_content(
     keys: Mapping[bytes, bytes],
     anchors: Anchors,
     report: Report,
+    *,
+    about: bytes | None = None,
 ) -> dict[bytes, Ledger]:
     """Open what the keys open and check it; return the ledgers that are whole, by seat id.
 
-    `keys` maps entry ids (16 bytes) to entry keys (32 bytes), `beats` the beats' rows by the id of their entry.
+    `keys` maps entry ids (16 bytes) to entry keys (32 bytes), `beats` the beats' rows by the id of their entry;
+    `about` is the one seat (16 bytes) that every entry must be about, None for any.
     """
     # INVARIANT: test_a_decision_that_comes_out_differently_is_named
     seats: dict[bytes, _Seat] = defaultdict(_Seat)
     closed: set[bytes] = set()
     units: list[Opened] = []
-    for row in rows:
-        entry = _decoded(row)
-        if entry is None or not isinstance(row.payload, bytes):
-            continue
-        key = keys.get(entry.entry_id)
-        if key is None:
-            closed.add(entry.handle)
-            continue
-        try:
-            if entry.operation == "BEAT":
-                _check_beat(row, entry, key, beats.get(entry.entry_id), report)
-                continue
-            one = Opened(row.number, entry, open_payload(entry, row.payload, key))
-        except HandslagError as error:
-            # Ciphertext of another entry was found already; what is left is a key or content that does not fit.
-            if error.code != "HS-PROOF-INVALID":
-                report.add(_finding("open", row.number, entry))
-            continue
+    for one in _opened(rows, beats, keys, closed, report):
+        if about is not None and one.payload.seat_id != about:
+            report.add(one.finding("schema", "seat_id"))
         _take(one, seats, units, report)
     if closed:
         report.leave_open(["other-keys"])
@@ -90,6 +79,35 @@ def check_content(
         if ledger is not None:
             ledgers[seat_id] = ledger
     return ledgers
+
+
+def _opened(
+    rows: Iterable[EntryRow],
+    beats: Mapping[object, BeatRow],
+    keys: Mapping[bytes, bytes],
+    closed: set[bytes],
+    report: Report,
+) -> Iterator[Opened]:
+    """Yield what the keys open; beats are compared with their rows, handles of what stays closed are collected."""
+    for row in rows:
+        entry = _decoded(row)
+        if entry is None or not isinstance(row.payload, bytes):
+            continue
+        key = keys.get(entry.entry_id)
+        if key is None:
+            closed.add(entry.handle)
+            continue
+        try:
+            if entry.operation == "BEAT":
+                _check_beat(row, entry, key, beats.get(entry.entry_id), report)
+                continue
+            payload = open_payload(entry, row.payload, key)
+        except HandslagError as error:
+            # Ciphertext of another entry was found already; what is left is a key or content that does not fit.
+            if error.code != "HS-PROOF-INVALID":
+                report.add(_finding("open", row.number, entry))
+            continue
+        yield Opened(row.number, entry, payload)
 
 
 def _take(one: Opened, seats: dict[bytes, _Seat], units: list[Opened], report: Report) -> None:

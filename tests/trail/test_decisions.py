@@ -64,7 +64,8 @@ class Case:
         )  # fmt: skip
         base = {
             "seat_id": SEAT, "role": asked.sender.role, "counter_role": asked.recipient.role,
-            "counter_member": asked.recipient.member, "counter_state": "ACTIVE", "event_id": named(event_id), "basis": "CONSENT",
+            "counter_member": asked.recipient.member, "counter_state": "ACTIVE", "event_id": named(event_id),
+            "basis": "CONSENT",
             "event_type": asked.event_type, "attempt": 1, "purpose": asked.purpose, "action": asked.action,
             "sections": listed, "rules_hash": RULES.hash32, "ledger_seq": self.view.ledger_seq,
             "decided_at_us": asked.at_us, "affected": (),

@@ -1,4 +1,4 @@
-"""With keys of seats and units: an operator cannot write a consent that nobody gave, nor a decision nobody asked for."""
+"""With keys of seats and units: an operator cannot write a consent nobody gave, nor a decision nobody asked for."""
 
 from dataclasses import replace
 
