@@ -215,6 +215,8 @@ class _Transaction:
             decided_at_us=bump.clock_us,
             act=write.event.to_bytes(),
             act_signature=self.request.signature if write is mine else None,
+            # What the recorder signed is kept with it alone: the others are not told who noted a withdrawal.
+            case_withdrawal=self.request.act if write is mine and write.event.signature is None else None,
             affected=affected,
             actor_ref=write.act.actor_ref if write is mine else None,
             assurance=write.act.assurance if write is mine else None,

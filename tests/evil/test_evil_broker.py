@@ -10,7 +10,7 @@ import pytest
 
 from audit import merkle
 from audit.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from audit.tiles import parse_tile_path, tiles_of
+from audit.tiles import tiles_of
 from connectors import membership
 from connectors.keys import SeatKeyPair, UnitKeyPair
 from connectors.trust import signed_unit
@@ -87,9 +87,7 @@ async def test_a_key_of_the_brokers_making_gets_no_ciphertext(home, claimed):
         entry = UnitEntry.from_bytes(each.entry)
         if entry.unit != UNITS["police"].unit:
             return each
-        entry = dataclasses.replace(
-            entry, agency=claimed, signing_key=keys.public.signing, hpke_key=keys.public.hpke
-        )
+        entry = dataclasses.replace(entry, agency=claimed, signing_key=keys.public.signing, hpke_key=keys.public.hpke)
         return signed_unit(entry, agency)
 
     async def lie(honest):
