@@ -164,6 +164,8 @@ def show(
         f" {', '.join(_category(code) for code in row['categories'])}"
         for row in rows
     ]
+    if not rows:
+        lines.append("  no consent was recorded")
     lines += [f"  block {row['block']}  {'in force' if row['in_force'] else 'lifted'}" for row in blocks]
     ctx.spool.close()
     told(as_json, {**data, "consents": rows, "blocks": blocks}, lines)
@@ -220,7 +222,10 @@ def history(
 @click.option("--category", "categories", multiple=True, required=True, help="Information category; repeatable.")
 @click.option("--for", "for_purpose", required=True, help="Purpose of the disclosure.")
 @click.option("--action", default="DISCLOSE", show_default=True)
-@click.option("--lang", type=click.Choice(["sv", "en"]), default="sv", show_default=True)
+@click.option(
+    "--public-interest", multiple=True, help="Category that a decision under chapter 18 OSL releases; repeatable."
+)
+@click.option("--lang", type=click.Choice(["sv", "en"]), help="Language of the sentences.  [default: as the command's]")
 @config_option
 @as_json
 def decide_command(
@@ -236,13 +241,14 @@ def decide_command(
     categories: tuple[str, ...],
     for_purpose: str,
     action: str,
-    lang: str,
+    public_interest: tuple[str, ...],
+    lang: str | None,
     config: Path,
     as_json: bool,
 ) -> None:
     """Whether SEAT may disclose to a role, section by section, with every reason."""
     codes.known("role", role, "to")
-    for category in categories:
+    for category in (*categories, *public_interest):
         codes.known("category", category, "category")
     look = Look(seat=seat, ref=ref, purpose=purpose, case_number=case_number, actor=actor)
     ctx, own, whole, entry = asyncio.run(_fetched(config, look, "consent decide"))
@@ -256,6 +262,7 @@ def decide_command(
         purpose=codes.known("purpose", for_purpose, "for"),
         action=codes.known("action", action, "action"),
         at_us=at,
+        public_interest=frozenset(public_interest),
     )
     decision = decide(request, view, ctx.rules)
     told_sections = [
@@ -263,6 +270,7 @@ def decide_command(
         for each in decision.sections
     ]
     data = {"as_of": shown_moment(at), "entry_id": entry, "outcome": decision.outcome, "sections": told_sections}
-    lines = list(sentences(decision, request, view, lang, ctx.rules))
+    language = lang or click.get_current_context().find_root().params.get("lang") or "sv"
+    lines = list(sentences(decision, request, view, language, ctx.rules))
     ctx.spool.close()
     told(as_json, {**data, "sentences": lines}, lines)
