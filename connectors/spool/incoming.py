@@ -47,9 +47,15 @@ class Incoming:
         known = {category: bytes.fromhex(digest) for category, digest in sections.items()}
         return {event_id: Remembered(bytes.fromhex(core_hash), bytes.fromhex(digests_hash), known)}
 
-    def held_digests(self, event_id: bytes) -> set[bytes]:
-        """Digests of the event's sections that the agency's system was or will be given."""
-        return {row[0] for row in self._store.all("SELECT digest FROM incoming_section WHERE event_id=?", event_id)}
+    def held_digests(self, event_id: bytes, delivery_id: bytes) -> set[bytes]:
+        """Digests of the event's sections that this delivery does not bring: given, about to be, or recalled from it.
+
+        What was recalled from an earlier delivery before anybody was given it comes with a later one: a new consent
+        released it again.
+        """
+        # INVARIANT: test_a_section_recalled_unread_comes_with_a_later_delivery
+        sql = "SELECT digest FROM incoming_section WHERE event_id=? AND (state<>'DROPPED' OR delivery_id=?)"
+        return {row[0] for row in self._store.all(sql, event_id, delivery_id)}
 
     def store_delivery(
         self,
@@ -73,7 +79,9 @@ class Incoming:
             sealed = self._store.seal_json("event_hash.value", value)
             self._store.run("INSERT OR REPLACE INTO event_hash VALUES(?,?)", event_id, sealed)
             self._store.many(
-                "INSERT INTO incoming_section VALUES(?,?,?,'STORED')", ((event_id, d, delivery_id) for d in fresh)
+                "INSERT INTO incoming_section VALUES(?,?,?,'STORED')"
+                " ON CONFLICT(event_id, digest) DO UPDATE SET delivery_id=excluded.delivery_id, state='STORED'",
+                ((event_id, d, delivery_id) for d in fresh),
             )
 
     def reject(self, delivery_id: bytes, seat_id: bytes, event_id: bytes, at_us: int) -> None:
@@ -138,8 +146,12 @@ class Incoming:
             sealed = self._store.seal_json("outbox.value", value)
             self._store.run("UPDATE outbox SET value=? WHERE number=?", sealed, item.number)
 
-    def recalled(self, event_id: bytes, digests: Iterable[bytes]) -> set[bytes]:
-        """Mark sections as recalled; returns the digests that the agency's system had been given."""
+    def recalled(self, event_id: bytes, delivery_id: bytes, digests: Iterable[bytes]) -> set[bytes]:
+        """Mark a delivery's sections as recalled; returns the digests that the agency's system had been given.
+
+        RECALLED: given before. DROPPED: never given, also one never seen, so that a late copy of this delivery is not
+        given either. What a later delivery brought and the adapter still waits for is not this recall's to stop.
+        """
         given: set[bytes] = set()
         with self._store.transaction():
             for digest in digests:
@@ -148,10 +160,11 @@ class Incoming:
                 )
                 if row is not None and row[0] == "GIVEN":
                     given.add(digest)
-                # A row is made even for a section never seen, so that a late copy of it is not given either.
                 self._store.run(
-                    "INSERT INTO incoming_section VALUES(?,?,zeroblob(16),'RECALLED')"
-                    " ON CONFLICT(event_id, digest) DO UPDATE SET state='RECALLED'", event_id, digest,
+                    "INSERT INTO incoming_section VALUES(?,?,?,'DROPPED') ON CONFLICT(event_id, digest) DO UPDATE SET"
+                    " state=CASE state WHEN 'GIVEN' THEN 'RECALLED' ELSE 'DROPPED' END"
+                    " WHERE state='GIVEN' OR (state='STORED' AND delivery_id=excluded.delivery_id)",
+                    event_id, digest, delivery_id,
                 )  # fmt: skip
         return given
 

@@ -63,6 +63,11 @@ class Memory:
             "INSERT OR IGNORE INTO statement(case_handle, hash, value) VALUES(?,?,?)", case_handle, digest, sealed
         )
 
+    def statement_hashes(self, case_handle: bytes) -> tuple[bytes, ...]:
+        """Hashes of a case's statements, in the order in which they were kept."""
+        rows = self._store.all("SELECT hash FROM statement WHERE case_handle=? ORDER BY number", case_handle)
+        return tuple(row[0] for row in rows)
+
     def statements(self, case_handle: bytes) -> list[bytes]:
         """Encoded SignedStatements of a case, in the order in which they were kept."""
         rows = self._store.all("SELECT value FROM statement WHERE case_handle=? ORDER BY number", case_handle)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -71,9 +73,9 @@ def read(url):
 
 @contextlib.contextmanager
 def process(words, log, **more):
-    """A process that ends with the block, its output in the file `log`."""
+    """A process that ends with the block, and with it what it started; its output in the file `log`."""
     with log.open("wb") as out:
-        started = subprocess.Popen(words, stdout=out, stderr=subprocess.STDOUT, **more)
+        started = subprocess.Popen(words, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, **more)
         try:
             yield started
         finally:
@@ -83,6 +85,8 @@ def process(words, log, **more):
             except subprocess.TimeoutExpired:
                 started.kill()
                 started.wait()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGTERM)  # children of a demo that ended before its time
 
 
 def command(*words):

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import handslag
 from broker.metrics import Metrics
+from schemas.event_types import table
 from tests.ops.servers import PROMETHEUS, ROOT, binary, metric_names, panels, promtool
 
 RUNBOOK = ROOT / "docs/runbooks/hand-over-late.md"
@@ -78,6 +79,12 @@ def test_the_alert_tests_notice_a_broken_alert(tmp_path, shipped, broken):
     cases = (PROMETHEUS / "alerts_test.yml").read_text(encoding="utf-8")
     (tmp_path / "alerts_test.yml").write_text(cases, encoding="utf-8")
     assert promtool("test", "rules", str(tmp_path / "alerts_test.yml"))[0] != 0
+
+
+def test_the_alert_comes_before_the_shortest_deadline():
+    shortest_s = min(kind.deadline_us for kind in table().values() if kind.deadline_us) / 1_000_000
+    assert shortest_s > 1800 + 60  # half an hour, and a minute to be noticed
+    assert "> 1800" in (PROMETHEUS / "alerts.yml").read_text(encoding="utf-8")
 
 
 def test_promtool_passes_the_metrics():
