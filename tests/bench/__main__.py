@@ -20,9 +20,9 @@ from typing import Any
 from tests.bench.figures import machine
 
 BENCHES = {
-    "end_to_end": ["tests.bench.end_to_end", "--events", "1500"],
-    "end_to_end_folder": ["tests.bench.end_to_end", "--via", "folder", "--events", "500"],
-    "withdrawal": ["tests.bench.withdrawal"],
+    "end_to_end": ["tests.bench.end_to_end", "--events", "1000"],
+    "end_to_end_folder": ["tests.bench.end_to_end", "--via", "folder", "--events", "300"],
+    "withdrawal": ["tests.bench.withdrawal", "--samples", "60"],
     "broker_step": ["tests.bench.broker_step"],
     "decide": ["tests.bench.decide"],
     "seal": ["tests.bench.seal"],
