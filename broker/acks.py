@@ -66,7 +66,7 @@ async def _once(context: Context, unit: str, acks: Sequence[Ack]) -> AckAnswer:
     found, sections, seats = await context.store.read(look)
     plans = {
         one.item_id: _plan(context, one, found[one.item_id], sections[one.item_id], seats, at_us)
-        async for one in paced(acks)
+        async for one in paced(reversed(acks))  # of two words about one delivery the first counts
         if one.item_id in found and _may(found[one.item_id], _VERDICTS[one.verdict])
     }
 
@@ -93,9 +93,9 @@ def _may(row: DeliveryRow, to: DeliveryState) -> bool:
 
 def _result(one: Ack, plans: dict[bytes, _Plan], found: dict[bytes, DeliveryRow], removed: set[bytes]) -> AckResult:
     plan, row = plans.get(one.item_id), found.get(one.item_id)
-    if plan is not None:
+    if plan is not None and plan.state is _VERDICTS[one.verdict]:
         return AckResult(item_id=one.item_id, entry_id=plan.theirs.entry_id, leaf_hash=plan.theirs.leaf_hash)
-    if row is not None and _VERDICTS[one.verdict] == row.state:
+    if plan is None and row is not None and _VERDICTS[one.verdict] == row.state:
         return AckResult(item_id=one.item_id, entry_id=row.ack_entry, leaf_hash=row.ack_leaf)
     if row is not None:
         return AckResult(item_id=one.item_id, code="HS-STATE-INVALID")

@@ -15,7 +15,8 @@ from typing import Any
 import click
 
 from audit.note import Verifier
-from broker import admissions, control, doctor, initialise, keyfiles, logs, pki, settings
+from broker import admissions, control, doctor, initialise, keyfiles, pki, settings
+from broker.gateway.server import Serving
 from broker.settings import BrokerSettings
 from broker.store import rootkey
 from schemas.errors import HandslagError
@@ -96,10 +97,13 @@ def serve(config: Path, as_json: bool) -> None:
     """Run the broker until it is told to stop (SIGTERM, SIGINT)."""
     loaded = settings.load(config)
     node = importlib.import_module("broker.node")  # only here: it brings the store and the engines with it
-    told(as_json, {"listen": loaded.listen, "operations": loaded.operations.listen}, [f"Serving on {loaded.listen}"])
-    sys.stdout.flush()
-    logs.configure()
-    node.run(loaded)
+
+    def started(serving: Serving) -> None:
+        where = {"listen": str(serving.gateway), "operations": str(serving.operations)}
+        told(as_json, where, [f"Serving on {serving.gateway}"])
+        sys.stdout.flush()
+
+    node.run(loaded, started)
 
 
 @click.group()

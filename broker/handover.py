@@ -55,7 +55,8 @@ async def fetch(context: Context, unit: str, request: FetchRequest) -> FetchAnsw
 
     def work(rows: Rows) -> tuple[list[Item], set[bytes]]:
         items = rows.inbox.lease(unit, limit, now_us, lease_until)
-        clock = context.now_us()
+        # the ledger clock never runs back: a node whose own clock does hands over nothing that has ended by it
+        clock = max(context.now_us(), rows.gate.clock({p.row.bucket for p in prepared}))
         handed = rows.deliveries.hand([(p.row.delivery_id, p.row.row_version) for p in prepared], clock, lease_until)
         # INVARIANT: test_record_with_release, the entries of exactly what was handed over, in the same transaction
         rows.entries.insert([entry for p in prepared if p.row.delivery_id in handed for entry in p.entries])

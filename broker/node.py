@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
@@ -30,6 +30,7 @@ from broker.trail import Trail, Witnessed
 from broker.views import Views
 from broker.worker import watch_time, work
 from consent.rules import shipped
+from schemas.errors import HandslagError
 
 _log = logging.getLogger("handslag.node")
 SEGMENT = 1  # the log's first segment; yearly segments do not exist yet
@@ -150,10 +151,13 @@ def _commands(core: BrokerCore) -> Mapping[str, control.Handler]:
     return {"admit": admit, "revoke": revoke}
 
 
-def run(settings: BrokerSettings) -> None:
-    """Serve until SIGTERM or SIGINT; raises what `running` raises, the first of them when several tasks fail."""
+def run(settings: BrokerSettings, started: Callable[[Serving], None] = lambda _serving: None) -> None:
+    """Serve until SIGTERM or SIGINT; `started` is called once the node listens. SIGHUP reads the certificate anew.
+
+    Raises what `running` raises, the first of them when several tasks fail.
+    """
     try:
-        asyncio.run(_serve(settings))
+        asyncio.run(_serve(settings, started))
     except BaseExceptionGroup as group:
         raise _first(group) from None
 
@@ -164,11 +168,21 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
-async def _serve(settings: BrokerSettings) -> None:
+async def _serve(settings: BrokerSettings, started: Callable[[Serving], None]) -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(logs.quiet_loop_handler)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(settings):
+    async with running(settings) as serving:
+        loop.add_signal_handler(signal.SIGHUP, _renew, serving)
+        started(serving)
         await stop.wait()
+
+
+def _renew(serving: Serving) -> None:
+    """Take the certificate file's new content; a file that cannot be used is told and the old one stays."""
+    try:
+        serving.renew_certificate()
+    except HandslagError as error:
+        logs.event(_log, logging.ERROR, error.code, task="certificate")

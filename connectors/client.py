@@ -9,6 +9,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,7 @@ from typing import Any, Self
 
 from connectors import commands, executor, inbox, ledgers, retry, sending, settings, upkeep
 from connectors.context import Context
+from connectors.spool.alone import sole_runner
 from connectors.spool.commands import Waiting
 from connectors.spool.incoming import OutboxItem
 from consent.terms import Decision
@@ -39,16 +41,23 @@ class Connector:
     def __init__(self, config: Path | str) -> None:
         """Read `connector.toml` and open its spool; raises HandslagError naming what is missing."""
         self.context = Context.load(settings.load(Path(config)))
+        self._held = ExitStack()
 
     async def __aenter__(self) -> Self:
-        await self.context.link.__aenter__()
+        self._held.callback(self.context.spool.close)
+        try:
+            self._held.enter_context(sole_runner(self.context.settings.data_dir))
+            await self.context.link.__aenter__()
+        except HandslagError:
+            self._held.close()
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.context.link.__aexit__(kind, error, trace)
-        self.context.spool.close()
+        self._held.close()
 
     async def do(self, **command: Any) -> dict[str, Any]:
         """Carry out one command of docs/folder-adapter.md and return its result; `do` is its name.

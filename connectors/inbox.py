@@ -146,7 +146,7 @@ def _delivery(ctx: Context, delivery: Delivery) -> None:
         return
     seat = _seat(ctx, delivery.seat_id)
     opened = _opened(ctx, seat, delivery)
-    held = ctx.spool.incoming.held_digests(opened.core.event_id)
+    held = ctx.spool.incoming.held_digests(opened.core.event_id, delivery.delivery_id)
     fresh = {section.digest for section in opened.sections} - held
     ctx.spool.incoming.store_delivery(
         delivery.delivery_id,
@@ -165,7 +165,7 @@ def _delivery(ctx: Context, delivery: Delivery) -> None:
         assert item is not None
         ctx.spool.incoming.written(item)
     ctx.spool.incoming.want_ack(delivery.delivery_id, delivery.hand_number, "ACK")
-    ctx.spool.memory.want_proof(delivery.leaf_hash, "delivery", ctx.now())
+    ctx.spool.memory.want_proof(delivery.leaf_hash, "delivery", ctx.now(), seat.sid)
     if opened.core.event_type == "seat_introduced":
         ctx.identities.introduced(seat, opened.sender.role)
 
@@ -217,7 +217,9 @@ def _receipt(ctx: Context, item: InboxItem, told: Receipt) -> None:
         return  # an invitation's receipt came with its own answer
     if not ctx.spool.outgoing.keep_receipt(told.event_id, told.attempt, item.body):
         return
-    ctx.spool.memory.want_proof(told.leaf_hash, "receipt", ctx.now())
+    event = sending.arrived(ctx, event, told.attempt)
+    for leaf_hash in {told.leaf_hash, *(role.leaf_hash for role in told.roles)}:
+        ctx.spool.memory.want_proof(leaf_hash, "receipt", ctx.now(), seat.sid)
     ctx.spool.incoming.put(item.item_id.hex(), "receipts", reports.receipt(seat, event.event, told))
     if told.refused_code is not None:
         fatal = told.refused_code in registry() and not registry()[told.refused_code].retriable
@@ -252,7 +254,7 @@ def _notice(ctx: Context, item: InboxItem, told: Notice) -> None:
         except HandslagError as error:
             if error.code != "HS-EVENT-UNKNOWN":
                 raise
-    ctx.spool.memory.want_proof(told.leaf_hash, "notice", ctx.now())
+    ctx.spool.memory.want_proof(told.leaf_hash, "notice", ctx.now(), seat.sid)
     ctx.spool.incoming.put(item.item_id.hex(), "receipts", reports.notice(seat, told, event_type, correlation))
     ctx.spool.incoming.want_ack(item.item_id, 0, "ACK")
 
@@ -314,7 +316,7 @@ def _recall(ctx: Context, item: InboxItem, told: Recall) -> None:
     seat = _seat(ctx, told.seat_id)
     waits = ctx.spool.incoming.waits_for_adapter(told.delivery_id)
     evidence = ctx.spool.incoming.evidence(told.delivery_id)
-    given = ctx.spool.incoming.recalled(told.event_id, told.digests)
+    given = ctx.spool.incoming.recalled(told.event_id, told.delivery_id, told.digests)
     if waits is not None and evidence is not None:
         _shrink(ctx, seat, told, waits, Delivery.from_bytes(evidence, _BODY))
     if given or waits is None:
@@ -327,7 +329,7 @@ def _recall(ctx: Context, item: InboxItem, told: Recall) -> None:
             "reason": reports.words("reason", told.code),
         }
         ctx.spool.incoming.put(f"recall-{item.item_id.hex()}", "out", value)
-    ctx.spool.memory.want_proof(told.leaf_hash, "recall", ctx.now())
+    ctx.spool.memory.want_proof(told.leaf_hash, "recall", ctx.now(), seat.sid)
     ctx.spool.incoming.want_ack(item.item_id, 0, "ACK")
 
 
@@ -365,5 +367,6 @@ async def send_acks(ctx: Context) -> int:
                 continue
             # A refused acknowledgement is over as well: the item was recalled or taken back, and comes again if not.
             ctx.spool.incoming.acked(ack)
-            ctx.spool.memory.want_proof(result.leaf_hash, "ack", ctx.now())
+            seat_id = ctx.spool.incoming.seat_of(ack.item_id)
+            ctx.spool.memory.want_proof(result.leaf_hash, "ack", ctx.now(), seat_id)
     return len(results)

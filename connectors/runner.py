@@ -100,7 +100,7 @@ async def _every(name: str, seconds: float, step: Step, ended: asyncio.Event) ->
             failures, told = 0, ""
         except HandslagError as error:
             failures += 1
-            pause = max(seconds, retry.delay_s(failures, random.random()))  # noqa: S311 - spreads load, no secret
+            pause = retry.pause_s(seconds, failures, random.random())  # noqa: S311 - spreads load, no secret
             if error.code != told:
                 # Once per kind of trouble: a broker that is away for a night is one line.
                 _log.warning("%s: %s", name, error.code)

@@ -144,15 +144,19 @@ def _seal_all(ctx: Context, events: Iterable[OutgoingEvent]) -> int:
 
 
 def _seal(ctx: Context, seat: Seat, event: OutgoingEvent, number: int) -> None:
+    open_now = _open(ctx, event.event_id)
+    if not open_now:
+        # An earlier attempt, whose receipt came late, released every section.
+        with ctx.spool.transaction():
+            if event.state is OutgoingState.SEALED:
+                ctx.spool.outgoing.move(event.event_id, OutgoingState.SENT)
+            settle(ctx, event.event_id)
+        return
     try:
         sealed = (
             SealedEvent.from_bytes(event.sealed, sealing.SEALED_BYTES) if event.sealed else _first(ctx, seat, event)
         )
-        open_now = _open(ctx, event.event_id)
-        given = {
-            role: _given(ctx, seat, event.event, role, categories)
-            for role, categories in open_now.items()
-        }  # fmt: skip
+        given = {role: _given(ctx, seat, event.event, role, categories) for role, categories in open_now.items()}
         until = event.event["deadline_at"]
         deadline = fields.moment(until, "deadline_at") if until else None
         submission = sealing.attempt(sealed, number, ctx.rules.hash32, deadline, given)
@@ -175,9 +179,7 @@ def _open(ctx: Context, event_id: bytes) -> dict[str, set[str]]:
 def _given(ctx: Context, seat: Seat, event: Mapping[str, Any], role: str, categories: set[str]) -> Given:
     """Keys and categories this sender itself releases to a role; of the rest neither ciphertext nor key leaves."""
     keys = holder_keys(ctx, seat, role)
-    if keys is None:
-        return Given(None, frozenset())
-    return Given(keys, released(ctx, seat, event, role) & categories)
+    return Given(keys, released(ctx, seat, event, role) & categories if keys else frozenset())
 
 
 def released(ctx: Context, seat: Seat, event: Mapping[str, Any], role: str) -> frozenset[str]:
@@ -335,6 +337,14 @@ def _noted(ctx: Context, chosen: list[OutgoingEvent], answer: SubmitAnswer) -> N
                 settle(ctx, event.event_id)
             else:
                 _refused(ctx, event, error)
+
+
+def arrived(ctx: Context, event: OutgoingEvent, attempt: int) -> OutgoingEvent:
+    """The event after a receipt: an attempt whose own answer was lost counts as sent, and is not sealed anew."""
+    # INVARIANT: test_a_receipt_stands_for_a_lost_answer
+    if event.state is OutgoingState.SEALED and event.posted and event.attempt == attempt:
+        ctx.spool.outgoing.move(event.event_id, OutgoingState.SENT)
+    return ctx.spool.outgoing.get(event.event_id)
 
 
 def settle(ctx: Context, event_id: bytes) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, or_, 
 from broker.store.tables import attempt, delivery, delivery_section, event_memory
 from schemas.codes import DeliveryState
 
-LIVE = (DeliveryState.PENDING, DeliveryState.HANDED, DeliveryState.ACKED)
+GIVEN = (DeliveryState.ACKED, DeliveryState.REJECTED)  # ended, and not given again by a later attempt
 OPEN = (DeliveryState.PENDING, DeliveryState.HANDED)
 
 
@@ -185,6 +185,25 @@ class DeliveryRows:
         sections = self.sections([row.delivery_id for row in acked])
         return [(row, tuple(sections[row.delivery_id])) for row in acked]
 
+    def handed_since(self, seat_id: bytes, lease_until_us: int) -> list[tuple[DeliveryRow, tuple[SectionRow, ...]]]:
+        """Deliveries of a discloser whose last lease ended at `lease_until_us` or later, whatever became of them.
+
+        With every section they ever held, also those that were removed: their consents are still there.
+        """
+        rows = self._c.execute(
+            select(delivery)
+            .where(
+                delivery.c.sender_seat == seat_id,
+                delivery.c.hand_number > 0,
+                delivery.c.lease_until_us >= lease_until_us,
+            )
+            .order_by(delivery.c.delivery_id)
+        )
+        handed = [DeliveryRow(*row) for row in rows]
+        of = delivery_section.c.delivery_id.in_([row.delivery_id for row in handed])
+        sections = [SectionRow(*row) for row in self._c.execute(select(delivery_section).where(of))]
+        return [(row, tuple(s for s in sections if s.delivery_id == row.delivery_id)) for row in handed]
+
     def _open(self, condition: ColumnElement[bool]) -> list[DeliveryRow]:
         rows = self._c.execute(
             select(delivery)
@@ -202,13 +221,32 @@ class DeliveryRows:
             .values(live=False, item=None, wrapped_key=None)
         )
 
+    def rest_on(self, row: DeliveryRow, holds_until_us: int, sections: Sequence[SectionRow]) -> None:
+        """Note what the sections of a locked, open delivery rest on from now, and until when that holds.
+
+        A new row version: what was prepared from the old one names other consents.
+        """
+        for section in sections:
+            self._c.execute(
+                update(delivery_section)
+                .where(
+                    delivery_section.c.delivery_id == section.delivery_id, delivery_section.c.digest == section.digest
+                )
+                .values(grants=section.grants)
+            )
+        self._c.execute(
+            update(delivery)
+            .where(delivery.c.delivery_id == row.delivery_id)
+            .values(holds_until_us=holds_until_us, row_version=row.row_version + 1)
+        )
+
     def move(self, row: DeliveryRow, state: DeliveryState) -> None:
         """Move a locked delivery; PENDING and HANDED keep their content, every other state drops it."""
         values: dict[str, object] = {"state": state.value, "row_version": row.row_version + 1}
         if state not in OPEN:
             values["body"] = None
             gone: dict[str, object] = {"item": None, "wrapped_key": None}
-            if state is not DeliveryState.ACKED:
+            if state not in GIVEN:
                 gone["live"] = False
             self._c.execute(
                 update(delivery_section).where(delivery_section.c.delivery_id == row.delivery_id).values(**gone)
