@@ -165,7 +165,7 @@ class Play:
         unit = name.split("-", 1)[0]
         source = self.scenario.inputs / f"{name}.json"
         text = filled(
-            source.read_text(encoding="utf-8"), datetime.now(UTC), lambda kind, key: self.known(unit, kind, key)
+            source.read_text(encoding="utf-8"), datetime.now(UTC), lambda kind, key: self._got(unit, kind, key)
         )
         text = json.dumps({**json.loads(text), "id": name}, ensure_ascii=False, indent=2) + "\n"
         (self.folder / "inputs" / f"{name}.json").write_text(text, encoding="utf-8")
@@ -174,13 +174,25 @@ class Play:
         (into / f".{name}.draft").write_text(text, encoding="utf-8")
         (into / f".{name}.draft").rename(into / f"{name}.json")
 
+    def _got(self, unit: str, kind: str, name: str) -> str:
+        """As `known`, once it is: an answer may reach one unit before the receipt of it reaches another."""
+
+        def there() -> bool:
+            try:
+                return bool(self.known(unit, kind, name))
+            except LookupError:
+                return False
+
+        self._until(there, f"the {kind} of {name or unit}")
+        return self.known(unit, kind, name)
+
     def known(self, unit: str, kind: str, name: str) -> str:
-        """What an earlier command got: its consent, its event, or the unit's newest invitation."""
+        """What an earlier command got: its consent, its event, or the unit's newest invitation; else LookupError."""
         if kind == "invitation":
             return str([f for f in self.files(unit) if f["kind"] == "invitation"][-1]["invitation"])
         mine = [f for f in self.files(name.split("-", 1)[0]) if f.get("id") == name]
         key = {"consent": "consent", "event": "event_id"}[kind]
-        return str(next(f[key] for f in mine if key in f))
+        return str([f[key] for f in mine if key in f][-1])
 
     def _seen(self, step: Step) -> dict[str, Any]:
         wanted = dict(step.awaited or {})
