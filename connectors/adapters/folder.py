@@ -10,6 +10,8 @@ Nothing is lost and nothing given twice, also when the process dies between any 
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 
 from connectors import commands, executor, files, reports
@@ -39,27 +41,31 @@ class Folder:
         """Work off what lies in `in/`, in order of name; returns how many files were taken."""
         taken = 0
         for path in sorted(self._in.glob("*.json")):
-            if path.name.startswith(".") or path.name.endswith(_ERROR) or path.is_symlink():
+            if path.name.startswith(".") or path.name.endswith(_ERROR):
                 continue
             try:
-                taken += self._take(path)
+                # A link is not followed, and a pipe would keep the whole connector waiting for its writer.
+                if stat.S_ISREG(path.lstat().st_mode):
+                    taken += self._take(path)
             except OSError:
                 continue  # moved away under our hands
         return taken
 
     def _take(self, path: Path) -> bool:
-        stat = path.stat()
-        look = (stat.st_size, stat.st_mtime_ns)
+        found = path.stat()
+        look = (found.st_size, found.st_mtime_ns)
         steady = self._looked.get(path.name) == look
         error_file = path.with_name(path.name + _ERROR)
-        if error_file.exists() and error_file.stat().st_mtime_ns >= stat.st_mtime_ns:
+        if error_file.exists() and error_file.stat().st_mtime_ns >= found.st_mtime_ns:
             return False  # refused already; a corrected file is newer
         self._looked[path.name] = look
-        if stat.st_size > INPUT_BYTES:
+        if found.st_size > INPUT_BYTES:
             self._refuse(path, HandslagError("HS-TOO-LARGE", limit=INPUT_BYTES))
             return False
         data = path.read_bytes()
-        mark = self._ctx.spool.store.key.handle("intake", f"{path.name}\x00{look[1]}\x00".encode() + data)
+        # A file's name is bytes that need not be text.
+        named = os.fsencode(path.name) + f"\x00{look[1]}\x00".encode()
+        mark = self._ctx.spool.store.key.handle("intake", named + data)
         if not self._ctx.spool.commands.taken(mark) and not self._submit(path, data, mark, steady=steady):
             return False
         path.unlink()
