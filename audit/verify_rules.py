@@ -75,6 +75,7 @@ _PAYLOADS: Mapping[str, _Rule] = {
     "DISCLOSURE": _Rule((*_RELEASE, "counter_role", "ledger_seq"), "released"),
     "HAND_OVER": _Rule(("event_id", "event_type", "delivery_id", "hand_number"), "released"),
     "CONSENT_EVENT": _Rule(("seat_id", "act", "ledger_seq")),
+    "KEY_STATEMENT": _Rule(("seat_id", "act", "act_signature")),
     "ACK": _Rule(("delivery_id",)),
     "AUDIT_QUERY": _Rule(("query_purpose",)),
 }  # fmt: skip
@@ -87,6 +88,9 @@ _ONLY_IN = {
     "hand_number": frozenset({"DISCLOSURE", "HAND_OVER", "ACK"}),
     "query_purpose": frozenset({"AUDIT_QUERY"}),
     "affected": frozenset({"CONSENT_EVENT"}),
+    "case_withdrawal": frozenset({"CONSENT_EVENT"}),
+    "act": frozenset({"CONSENT_EVENT", "KEY_STATEMENT", "ADMIN"}),
+    "act_signature": frozenset({"CONSENT_EVENT", "KEY_STATEMENT", "ADMIN"}),
 }
 
 
@@ -95,6 +99,9 @@ def broken_in_payload(operation: str, payload: Payload) -> str | None:
     for name, allowed in _ONLY_IN.items():
         if operation not in allowed and getattr(payload, name) not in (None, ()):
             return name
+    # A submission that was taken and then refused has a sender, and that is proven like a decision's.
+    if operation == "REFUSAL" and payload.event_id is not None and payload.evidence is None:
+        return "evidence"
     rule = _PAYLOADS.get(operation)
     if rule is None:
         return None

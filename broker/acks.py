@@ -71,11 +71,11 @@ async def _once(context: Context, unit: str, acks: Sequence[Ack]) -> AckAnswer:
 
     def work(rows: Rows) -> set[bytes]:
         now = rows.deliveries.get(plans)
-        for delivery_id, plan in sorted(plans.items()):
-            if now[delivery_id].row_version != plan.row.row_version:
-                raise RowMoved
-            rows.deliveries.move(plan.row, plan.state)
-            rows.deliveries.note_ack(delivery_id, plan.theirs.entry_id, plan.theirs.leaf_hash)
+        if any(now[delivery_id].row_version != plan.row.row_version for delivery_id, plan in plans.items()):
+            raise RowMoved
+        rows.deliveries.end(
+            [(p.row, p.state, p.theirs.entry_id, p.theirs.leaf_hash) for _id, p in sorted(plans.items())]
+        )
         rows.entries.insert([entry for plan in plans.values() for entry in (plan.ours, plan.theirs)])
         rows.inbox.put([plan.notice for plan in plans.values()])
         return rows.inbox.remove(unit, [i for i in ids if i not in found])

@@ -316,6 +316,9 @@ def _evidence(waiting: Waiting) -> Evidence:
         unit_signature=record.unit_signature,
         index=record.index,
         path=record.path,
+        core=record.submission.core,
+        digests=record.submission.digests,
+        routing_item=record.submission.routing_item,
     )
 
 

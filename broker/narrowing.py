@@ -44,12 +44,17 @@ def shrink(
     for row in open_rows:
         live = sections[row.delivery_id]
         decision = _decision(row, live, seats, views[row.sender_seat], rules, at_us)
-        pairs = list(zip(live, decision.sections, strict=True))
-        removed = tuple(section for section, answer in pairs if not answer.released)
+        pairs = list(zip(live, decision.sections, strict=True)) if decision is not None else []
         remaining = tuple(
             replace(section, grants=b"".join(answer.grants)) for section, answer in pairs if answer.released
         )
-        if remaining and (row.holds_until_us != decision.holds_until_us or not set(remaining) <= set(live)):
+        left = {section.digest for section in remaining}
+        removed = tuple(section for section in live if section.digest not in left)
+        if (
+            decision is not None
+            and remaining
+            and (row.holds_until_us != decision.holds_until_us or not set(remaining) <= set(live))
+        ):
             assert decision.holds_until_us is not None
             rows.deliveries.rest_on(row, decision.holds_until_us, remaining)
         if removed:
@@ -73,7 +78,8 @@ def _decision(
     view: LedgerView,
     rules: Rules,
     at_us: int,
-) -> Decision:
+) -> Decision | None:
+    """The decision as of now; None when deciding fails: a withdrawal must not fail with it, and nothing is covered."""
     request = DecisionRequest(
         event_type=row.event_type,
         sender=own_party(seats[row.sender_seat]),
@@ -91,7 +97,10 @@ def _decision(
         action=row.action,
         at_us=max(at_us, view.recorded_at_us),
     )
-    return decide(request, view, rules)
+    try:
+        return decide(request, view, rules)
+    except Exception:  # noqa: BLE001 - whatever is wrong, the answer is no
+        return None
 
 
 def _recipient(row: DeliveryRow, seats: Mapping[bytes, SeatRow], view: LedgerView) -> Party:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from audit.entry import SealedEntry
-from audit.merkle import inclusion_proof, leaf_hash, root
+from audit.merkle import inclusion_proofs, leaf_hash, root
 from broker.calls import signed_by
 from broker.context import Context
 from schemas.calls import ItemRefusal, SubmitAnswer, SubmitRequest
@@ -26,7 +26,7 @@ async def submit(context: Context, unit: str, request: SubmitRequest) -> SubmitA
     _statement, leaves = check_bundle(
         request, origin=context.origin, unit=unit, root=lambda raw: root([leaf_hash(one) for one in raw])
     )
-    hashes = [leaf_hash(leaf) for leaf in leaves]
+    paths = inclusion_proofs([leaf_hash(leaf) for leaf in leaves])
     checked, refusals = _checked(request)
     seat_ids = {one.routing.seat_id for one in checked.values()}
     seats = await context.store.read(lambda rows: rows.cases.seats(seat_ids))
@@ -37,8 +37,7 @@ async def submit(context: Context, unit: str, request: SubmitRequest) -> SubmitA
         if seat is None or seat.unit != unit or seat.state == SeatState.CLOSED:
             refusals.append(ItemRefusal(index=index, code="HS-SEAT-UNKNOWN"))
             continue
-        path = tuple(inclusion_proof(hashes, index))
-        records[seat.bucket].append(_record(unit, request, index, path, one.submission, now_us))
+        records[seat.bucket].append(_record(unit, request, index, tuple(paths[index]), one.submission, now_us))
     if refusals:
         await _record_refusals(context, unit, refusals, now_us)
     if records:

@@ -48,7 +48,7 @@ async def record(ctx: Context, command: Waiting) -> dict[str, Any]:
         raise
     # The copy is fetched before the local stop is lifted: from here on our own decision knows of the act.
     await ledgers.sync(ctx, seat)
-    ctx.spool.memory.want_proof(answer.leaf_hash, "consent", ctx.now())
+    ctx.spool.memory.want_proof(answer.leaf_hash, "consent", ctx.now(), seat.sid)
     return _told(command.kind, made["consent"], answer)
 
 

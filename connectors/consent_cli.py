@@ -100,7 +100,7 @@ async def _fetched(config: Path, look: Look, what: str) -> tuple[Context, Seat, 
         request = LedgerFetchRequest(seat_id=seat.sid, after_seq=after, query=look.query())
         page = await ctx.link.call("/v1/ledger:fetch", request, LedgerPage, tries=3)
         ledgers.take(ctx, seat, page.events)
-        ctx.spool.memory.want_proof(page.leaf_hash, "query", ctx.now())
+        ctx.spool.memory.want_proof(page.leaf_hash, "query", ctx.now(), seat.sid)
     return ctx, seat, ledgers.view(ctx, seat), shown(page.entry_id) if page.entry_id else None
 
 

@@ -18,6 +18,7 @@ from connectors import executor, inbox, retry, sending, upkeep
 from connectors.adapters.folder import Folder
 from connectors.client import Connector
 from connectors.context import Context
+from schemas import limits
 from schemas.errors import HandslagError
 
 LOCAL_BEAT_S = 0.2  # how long a dropped file waits to be looked at
@@ -56,14 +57,16 @@ def _steps(ctx: Context, folder: Folder) -> list[tuple[str, float, Step]]:
 
     async def out() -> None:
         sending.review_waiting(ctx)
-        sending.seal_due(ctx)
-        while await sending.send_due(ctx):
-            pass
+        await sending.out(ctx)
 
     async def poll() -> None:
-        await inbox.poll(ctx)
-        folder.give_out()
-        await inbox.send_acks(ctx)
+        # A full answer means that more waits: the pause is for an empty inbox.
+        full = True
+        while full:
+            full = await inbox.poll(ctx) == limits.INBOX_ITEMS
+            folder.give_out()
+            while await inbox.send_acks(ctx) == limits.INBOX_ITEMS:
+                pass
 
     async def prove() -> None:
         upkeep.alarm_late(ctx)
@@ -96,7 +99,7 @@ async def _every(name: str, seconds: float, step: Step, ended: asyncio.Event) ->
             failures, told = 0, ""
         except HandslagError as error:
             failures += 1
-            pause = max(seconds, retry.delay_s(failures, random.random()))  # noqa: S311 - spreads load, no secret
+            pause = retry.pause_s(seconds, failures, random.random())  # noqa: S311 - spreads load, no secret
             if error.code != told:
                 # Once per kind of trouble: a broker that is away for a night is one line.
                 _log.warning("%s: %s", name, error.code)

@@ -25,6 +25,7 @@ from schemas.errors import HandslagError, registry
 from schemas.identifiers import parsed, shown, uuid7
 
 SUBMISSIONS = "/v1/submissions"
+SEALED_TOGETHER = 100  # a bundle this large leaves, and is decided, while the next is being sealed
 RECEIPT_WAIT_US = 30_000_000  # a decision takes a second; after this the same bytes are sent again
 _ROOM = limits.BUNDLE_BYTES - 128 * 1024  # beside the submissions a bundle carries its statement and lengths
 _HELD = {OutgoingState.ACCEPTED, OutgoingState.SEALED, OutgoingState.WAITING, OutgoingState.EXPIRED}
@@ -113,9 +114,20 @@ def holder_keys(ctx: Context, seat: Seat, role: str) -> PublicKeys | None:
 
 
 def seal_due(ctx: Context) -> int:
-    """Seal what was accepted, and what must be decided anew before it leaves; returns how many."""
+    """Seal what was accepted, and what must be decided anew before it leaves, durable together; returns how many.
+
+    At most `SEALED_TOGETHER`: call again until it is 0.
+    """
+    with ctx.spool.transaction():
+        due = ctx.spool.outgoing.in_state(OutgoingState.ACCEPTED, OutgoingState.SEALED, due_us=ctx.now())
+        return _seal_all(ctx, due)
+
+
+def _seal_all(ctx: Context, events: Iterable[OutgoingEvent]) -> int:
     done = 0
-    for event in ctx.spool.outgoing.in_state(OutgoingState.ACCEPTED, OutgoingState.SEALED, due_us=ctx.now()):
+    for event in events:
+        if done == SEALED_TOGETHER:
+            break
         seat = ctx.identities.by_handle(event.ref)
         if seat is None or not seat.active or ctx.spool.commands.stopped(event.ref):
             continue
@@ -132,15 +144,19 @@ def seal_due(ctx: Context) -> int:
 
 
 def _seal(ctx: Context, seat: Seat, event: OutgoingEvent, number: int) -> None:
+    open_now = _open(ctx, event.event_id)
+    if not open_now:
+        # An earlier attempt, whose receipt came late, released every section.
+        with ctx.spool.transaction():
+            if event.state is OutgoingState.SEALED:
+                ctx.spool.outgoing.move(event.event_id, OutgoingState.SENT)
+            settle(ctx, event.event_id)
+        return
     try:
         sealed = (
             SealedEvent.from_bytes(event.sealed, sealing.SEALED_BYTES) if event.sealed else _first(ctx, seat, event)
         )
-        open_now = _open(ctx, event.event_id)
-        given = {
-            role: _given(ctx, seat, event.event, role, categories)
-            for role, categories in open_now.items()
-        }  # fmt: skip
+        given = {role: _given(ctx, seat, event.event, role, categories) for role, categories in open_now.items()}
         until = event.event["deadline_at"]
         deadline = fields.moment(until, "deadline_at") if until else None
         submission = sealing.attempt(sealed, number, ctx.rules.hash32, deadline, given)
@@ -163,9 +179,7 @@ def _open(ctx: Context, event_id: bytes) -> dict[str, set[str]]:
 def _given(ctx: Context, seat: Seat, event: Mapping[str, Any], role: str, categories: set[str]) -> Given:
     """Keys and categories this sender itself releases to a role; of the rest neither ciphertext nor key leaves."""
     keys = holder_keys(ctx, seat, role)
-    if keys is None:
-        return Given(None, frozenset())
-    return Given(keys, released(ctx, seat, event, role) & categories)
+    return Given(keys, released(ctx, seat, event, role) & categories if keys else frozenset())
 
 
 def released(ctx: Context, seat: Seat, event: Mapping[str, Any], role: str) -> frozenset[str]:
@@ -231,6 +245,12 @@ def _to_person(ctx: Context, event: OutgoingEvent) -> None:
         if alarm is not None and silent:
             what["warning"] = alarm
         reports.event_notice(ctx, event.event_id, event.event_type, event.event.get("id", ""), what)
+
+
+async def out(ctx: Context) -> None:
+    """Seal and send everything that may leave now."""
+    while seal_due(ctx) + await send_due(ctx):
+        pass
 
 
 async def send_due(ctx: Context) -> int:
@@ -300,14 +320,15 @@ def _noted(ctx: Context, chosen: list[OutgoingEvent], answer: SubmitAnswer) -> N
     refusals = {refusal.index: refusal.code for refusal in answer.refusals}
     with ctx.spool.transaction():
         for index, sent in enumerate(chosen):
-            event = ctx.spool.outgoing.get(sent.event_id)
-            if event.attempt != sent.attempt or event.state not in {OutgoingState.SEALED, OutgoingState.SENT}:
+            state, attempt = ctx.spool.outgoing.standing(sent.event_id)
+            if attempt != sent.attempt or state not in {OutgoingState.SEALED, OutgoingState.SENT}:
                 continue  # the receipt overtook the answer
             code = refusals.get(index)
             if code is None:
-                ctx.spool.outgoing.move(event.event_id, OutgoingState.SENT)
-                ctx.spool.outgoing.later(event.event_id, ctx.now() + RECEIPT_WAIT_US)
+                ctx.spool.outgoing.move(sent.event_id, OutgoingState.SENT)
+                ctx.spool.outgoing.later(sent.event_id, ctx.now() + RECEIPT_WAIT_US)
                 continue
+            event = ctx.spool.outgoing.get(sent.event_id)
             error = HandslagError(code if code in registry() else "HS-ANSWER-INVALID")
             if retry.again(error):
                 _put_off(ctx, [event], error)
@@ -319,15 +340,24 @@ def _noted(ctx: Context, chosen: list[OutgoingEvent], answer: SubmitAnswer) -> N
                 _refused(ctx, event, error)
 
 
+def arrived(ctx: Context, event: OutgoingEvent, attempt: int) -> OutgoingEvent:
+    """The event after a receipt: an attempt whose own answer was lost counts as sent, and is not sealed anew."""
+    # INVARIANT: test_a_receipt_stands_for_a_lost_answer
+    if event.state is OutgoingState.SEALED and event.posted and event.attempt == attempt:
+        ctx.spool.outgoing.move(event.event_id, OutgoingState.SENT)
+    return ctx.spool.outgoing.get(event.event_id)
+
+
 def settle(ctx: Context, event_id: bytes) -> None:
     """Move a decided event to where its sections say it is; an event sealed anew stays where it is."""
-    event = ctx.spool.outgoing.get(event_id)
-    if event.state not in {OutgoingState.SENT, OutgoingState.DECIDED, OutgoingState.WAITING}:
+    state, _attempt = ctx.spool.outgoing.standing(event_id)
+    if state not in {OutgoingState.SENT, OutgoingState.DECIDED, OutgoingState.WAITING}:
         return
     target = waiting.settled(row.state for row in ctx.spool.outgoing.sections(event_id))
-    if event.state is OutgoingState.SENT:
-        ctx.spool.outgoing.move(event_id, OutgoingState.DECIDED)
-    if target is not ctx.spool.outgoing.get(event_id).state:
+    if state is OutgoingState.SENT:
+        state = OutgoingState.DECIDED
+        ctx.spool.outgoing.move(event_id, state)
+    if target is not state:
         ctx.spool.outgoing.move(event_id, target)
 
 

@@ -62,6 +62,15 @@ class Gateway:
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         unit = await tls.authenticated_unit(self._core, request.transport)
+        try:
+            return await self._answer_to(unit, request)
+        except HandslagError as error:
+            # INVARIANT: test_every_refusal_after_authentication_is_an_entry
+            if not error.entry.retriable:
+                await self._core.refused(unit, error.code)
+            raise
+
+    async def _answer_to(self, unit: str, request: web.BaseRequest) -> web.Response:
         instance, note = bounds.identity_headers(request)
         await self._core.seen(unit, instance, note)
         if request.method == hdrs.METH_GET:

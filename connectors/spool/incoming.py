@@ -33,6 +33,11 @@ class Incoming:
         row = self._store.one("SELECT state FROM incoming WHERE delivery_id=?", delivery_id)
         return str(row[0]) if row else None
 
+    def seat_of(self, delivery_id: bytes) -> bytes | None:
+        """The seat a delivery was for; None for what is no delivery to a seat."""
+        row = self._store.one("SELECT seat_id FROM incoming WHERE delivery_id=?", delivery_id)
+        return row[0] if row else None
+
     def remembered(self, event_id: bytes) -> dict[bytes, Remembered]:
         """What was kept of an event seen before, under its id; empty for a new one."""
         row = self._store.one("SELECT value FROM event_hash WHERE event_id=?", event_id)
@@ -42,9 +47,15 @@ class Incoming:
         known = {category: bytes.fromhex(digest) for category, digest in sections.items()}
         return {event_id: Remembered(bytes.fromhex(core_hash), bytes.fromhex(digests_hash), known)}
 
-    def held_digests(self, event_id: bytes) -> set[bytes]:
-        """Digests of the event's sections that the agency's system was or will be given."""
-        return {row[0] for row in self._store.all("SELECT digest FROM incoming_section WHERE event_id=?", event_id)}
+    def held_digests(self, event_id: bytes, delivery_id: bytes) -> set[bytes]:
+        """Digests of the event's sections that this delivery does not bring: given, about to be, or recalled from it.
+
+        What was recalled from an earlier delivery before anybody was given it comes with a later one: a new consent
+        released it again.
+        """
+        # INVARIANT: test_a_section_recalled_unread_comes_with_a_later_delivery
+        sql = "SELECT digest FROM incoming_section WHERE event_id=? AND (state<>'DROPPED' OR delivery_id=?)"
+        return {row[0] for row in self._store.all(sql, event_id, delivery_id)}
 
     def store_delivery(
         self,
@@ -68,7 +79,9 @@ class Incoming:
             sealed = self._store.seal_json("event_hash.value", value)
             self._store.run("INSERT OR REPLACE INTO event_hash VALUES(?,?)", event_id, sealed)
             self._store.many(
-                "INSERT INTO incoming_section VALUES(?,?,?,'STORED')", ((event_id, d, delivery_id) for d in fresh)
+                "INSERT INTO incoming_section VALUES(?,?,?,'STORED')"
+                " ON CONFLICT(event_id, digest) DO UPDATE SET delivery_id=excluded.delivery_id, state='STORED'",
+                ((event_id, d, delivery_id) for d in fresh),
             )
 
     def reject(self, delivery_id: bytes, seat_id: bytes, event_id: bytes, at_us: int) -> None:
@@ -133,8 +146,12 @@ class Incoming:
             sealed = self._store.seal_json("outbox.value", value)
             self._store.run("UPDATE outbox SET value=? WHERE number=?", sealed, item.number)
 
-    def recalled(self, event_id: bytes, digests: Iterable[bytes]) -> set[bytes]:
-        """Mark sections as recalled; returns the digests that the agency's system had been given."""
+    def recalled(self, event_id: bytes, delivery_id: bytes, digests: Iterable[bytes]) -> set[bytes]:
+        """Mark a delivery's sections as recalled; returns the digests that the agency's system had been given.
+
+        RECALLED: given before. DROPPED: never given, also one never seen, so that a late copy of this delivery is not
+        given either. What a later delivery brought and the adapter still waits for is not this recall's to stop.
+        """
         given: set[bytes] = set()
         with self._store.transaction():
             for digest in digests:
@@ -143,10 +160,11 @@ class Incoming:
                 )
                 if row is not None and row[0] == "GIVEN":
                     given.add(digest)
-                # A row is made even for a section never seen, so that a late copy of it is not given either.
                 self._store.run(
-                    "INSERT INTO incoming_section VALUES(?,?,zeroblob(16),'RECALLED')"
-                    " ON CONFLICT(event_id, digest) DO UPDATE SET state='RECALLED'", event_id, digest,
+                    "INSERT INTO incoming_section VALUES(?,?,?,'DROPPED') ON CONFLICT(event_id, digest) DO UPDATE SET"
+                    " state=CASE state WHEN 'GIVEN' THEN 'RECALLED' ELSE 'DROPPED' END"
+                    " WHERE state='GIVEN' OR (state='STORED' AND delivery_id=excluded.delivery_id)",
+                    event_id, digest, delivery_id,
                 )  # fmt: skip
         return given
 

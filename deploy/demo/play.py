@@ -175,12 +175,19 @@ class Play:
         (into / f".{name}.draft").rename(into / f"{name}.json")
 
     def known(self, unit: str, kind: str, name: str) -> str:
-        """What an earlier command got: its consent, its event, or the unit's newest invitation."""
-        if kind == "invitation":
-            return str([f for f in self.files(unit) if f["kind"] == "invitation"][-1]["invitation"])
-        mine = [f for f in self.files(name.split("-", 1)[0]) if f.get("id") == name]
-        key = {"consent": "consent", "event": "event_id"}[kind]
-        return str(next(f[key] for f in mine if key in f))
+        """What an earlier command got: its consent, its event, or the unit's newest invitation.
+
+        Waits for it: a recipient may have an event before its sender has the receipt.
+        """
+
+        def found() -> list[Any]:
+            if kind == "invitation":
+                return [f["invitation"] for f in self.files(unit) if f["kind"] == "invitation"][::-1]
+            key = {"consent": "consent", "event": "event_id"}[kind]
+            return [f[key] for f in self.files(name.split("-", 1)[0]) if f.get("id") == name and key in f]
+
+        self._until(lambda: bool(found()), f"the {kind} of {name or unit}")
+        return str(found()[0])
 
     def _seen(self, step: Step) -> dict[str, Any]:
         wanted = dict(step.awaited or {})

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 
+import pytest
+
 from connectors import inbox
 from connectors.adapters.folder import Folder
 from schemas.checks import sha256
@@ -83,8 +85,26 @@ async def test_a_recalled_section_not_yet_given_is_dropped(world) -> None:
     assert given(world) == []
     assert verdicts(world)[delivery.delivery_id] == (1, "REJECT", "HS-RECALLED-UNREAD")
     handed(world, dataclasses.replace(delivery, hand_number=2))
-    handed(world, dataclasses.replace(delivery, delivery_id=b"D" * 16))
     assert given(world) == []
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+async def test_a_section_recalled_unread_comes_with_a_later_delivery(world, arrived: bool) -> None:
+    # Kills, seed 3: the hand-over's bytes were lost, its recall came, a new consent released the event again; the
+    # connector acknowledged that delivery and gave its agency's system nothing.
+    delivery = world.delivery("threat_assessment_completed", ASSESSMENT)
+    if arrived:
+        handed(world, delivery)
+    recalled(world, delivery, delivery.sections)
+    handed(world, delivery)
+    assert [each for each in given(world) if each["kind"] == "delivery"] == []
+    again = dataclasses.replace(delivery, delivery_id=b"D" * 16)
+    handed(world, again)
+    [told] = [each for each in given(world) if each["kind"] == "delivery"]
+    assert told["categories"] == ["IC04", "IC06"]
+    assert verdicts(world)[again.delivery_id] == (1, "ACK", None)
+    handed(world, dataclasses.replace(delivery, delivery_id=b"E" * 16))
+    assert len([each for each in given(world) if each["kind"] == "delivery"]) == 1
 
 
 async def test_the_rest_of_a_recalled_delivery_is_given(world) -> None:

@@ -156,3 +156,10 @@ def test_deep_input_is_refused() -> None:
         deep = [deep]
     with pytest.raises(HandslagError):
         fields.from_json("threat_assessment_requested", {"known_facts": [deep]})
+
+
+@pytest.mark.parametrize("failures", [1, 2, 3])
+def test_a_rare_task_that_failed_is_tried_again_soon(failures):
+    assert retry.pause_s(60.0, failures, 0.999) <= retry.FLOOR_S
+    assert retry.pause_s(0.2, failures, 0.0) == 0.2
+    assert retry.pause_s(2.0, 40, 0.999) > 50

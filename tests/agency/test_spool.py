@@ -172,7 +172,7 @@ def test_a_section_is_given_once(spool: Spool) -> None:
     spool.incoming.put("dd", "out", {"kind": "another"}, b"d" * 16)
     [item] = spool.incoming.to_write()
     assert item.value == {"kind": "delivery"}
-    assert spool.incoming.held_digests(b"e" * 16) == {b"1" * 32}
+    assert spool.incoming.held_digests(b"e" * 16, b"x" * 16) == {b"1" * 32}
     assert spool.incoming.remembered(b"e" * 16) == {b"e" * 16: memory}
     spool.incoming.written(item)
     assert spool.incoming.to_write() == []
@@ -198,14 +198,23 @@ def test_an_acknowledgement_waits_for_the_adapter(spool: Spool) -> None:
     assert [ack.item_id for ack in spool.incoming.acks()] == [b"n" * 16]
 
 
-def test_a_recalled_section_is_never_given_later(spool: Spool) -> None:
+def test_a_recalled_section_is_never_given_by_its_delivery_again(spool: Spool) -> None:
     memory = Remembered(b"h" * 32, b"d" * 32, {})
+    event, first, later = b"e" * 16, b"d" * 16, b"D" * 16
     digests = [b"1" * 32, b"2" * 32]
-    spool.incoming.store_delivery(b"d" * 16, b"s" * 16, b"e" * 16, memory, {digests[0]}, b"raw", 1)
-    spool.incoming.put("dd", "out", {}, b"d" * 16)
+    spool.incoming.store_delivery(first, b"s" * 16, event, memory, {digests[0]}, b"raw", 1)
+    spool.incoming.put("dd", "out", {}, first)
     spool.incoming.written(spool.incoming.to_write()[0])
-    assert spool.incoming.recalled(b"e" * 16, digests) == {digests[0]}
-    assert spool.incoming.held_digests(b"e" * 16) == set(digests)
+    assert spool.incoming.recalled(event, first, digests) == {digests[0]}
+    assert spool.incoming.held_digests(event, first) == set(digests)
+    # The second was never given: a later delivery brings it, and an old recall does not stop that.
+    assert spool.incoming.held_digests(event, later) == {digests[0]}
+    spool.incoming.store_delivery(later, b"s" * 16, event, memory, {digests[1]}, b"raw", 1)
+    assert spool.incoming.recalled(event, first, digests) == set()
+    assert spool.incoming.held_digests(event, b"x" * 16) == set(digests)
+    spool.incoming.put("DD", "out", {}, later)
+    spool.incoming.written(spool.incoming.to_write()[0])
+    assert spool.incoming.recalled(event, later, digests) == {digests[1]}
 
 
 def test_acknowledged_sections_stay_acknowledged(spool: Spool) -> None:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.site import LEAD, Site, assessment, to_role
+from broker import cases
+from connectors import membership
+from schemas.calls import StateRequest
+from schemas.errors import HandslagError
+from schemas.inbox import StatementNotice
+from tests.site import LEAD, POLICE, Site, assessment, to_role, to_unit
 
 
 @pytest.fixture
@@ -57,3 +62,33 @@ async def test_a_withdrawal_noted_by_probation_stops_what_waits_of_the_police(si
     kinds = [item.kind for item in await site.fetch(site.police)]
     assert "LEDGER" in kinds
     assert "NOTICE" in kinds
+
+
+async def test_an_invitation_is_worth_no_more_than_its_consent(tmp_path):
+    site = Site(tmp_path / "broker")
+    await site.admit()
+    await site.open_case()
+    consent = await site.grant(site.lead, [to_unit(site.police.code)], ["IC01", "IC12"], ["INTAKE"])
+    await site.invite(site.police)
+    item = next(i for i in await site.fetch(site.police) if i.kind == "INVITATION")
+    await site.ack(site.police, item.item_id)
+    await site.act(site.lead, "WITHDRAW", consent)
+    with pytest.raises(HandslagError, match="HS-INVITATION-INVALID"):
+        await site.join_with(site.police, item)
+    await site.grant(site.lead, [to_unit(site.police.code)], ["IC01", "IC12"], ["INTAKE"])
+    await site.join_with(site.police, item)
+    site.close()
+
+
+async def test_who_had_a_member_s_keys_learns_of_its_removal(site):
+    await site.grant(site.probation, [to_role(POLICE)], ["IC05"], ["REENTRY"])
+    await site.take_statements(site.police)
+    removed = membership.remove_statement(
+        members=site.lead.members, lead=site.lead.seat, member=site.probation.member, at_us=site.clock()
+    )
+    await cases.state(
+        site.context, site.lead.code, StateRequest(call_id=bytes(16), seat_id=site.lead.seat_id, statement=removed)
+    )
+    told = [StatementNotice.from_bytes(i.body) for i in await site.fetch(site.police) if i.kind == "STATEMENT"]
+    assert [s.statement for notice in told for s in notice.statements] == [removed.statement]
+    assert not [i for i in await site.fetch(site.lead) if i.kind == "STATEMENT"]

@@ -87,9 +87,7 @@ async def test_a_key_of_the_brokers_making_gets_no_ciphertext(home, claimed):
         entry = UnitEntry.from_bytes(each.entry)
         if entry.unit != UNITS["police"].unit:
             return each
-        entry = dataclasses.replace(
-            entry, agency=claimed, signing_key=keys.public.signing, hpke_key=keys.public.hpke
-        )
+        entry = dataclasses.replace(entry, agency=claimed, signing_key=keys.public.signing, hpke_key=keys.public.hpke)
         return signed_unit(entry, agency)
 
     async def lie(honest, *_asked):

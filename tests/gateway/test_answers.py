@@ -150,3 +150,9 @@ def test_no_path_has_a_place_for_an_identifier():
 def test_equal_errors_give_equal_bytes():
     first, second = (problem(HandslagError("HS-TOO-LARGE", limit=1, field="a"), "c") for _ in range(2))
     assert first.body == second.body
+
+
+async def test_every_refusal_after_authentication_is_an_entry(line):
+    await line.post("/v1/nothing", b"")
+    await line.post("/v1/inbox:fetch", b"not a record")
+    assert [code for _unit, code in line.core.refusals] == ["HS-CALL-UNKNOWN", "HS-PAYLOAD-REJECTED"]

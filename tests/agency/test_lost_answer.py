@@ -1,0 +1,52 @@
+"""The broker took a bundle and its answer was lost: the receipt is the answer. Found by kills, seed 3."""
+
+import pytest
+
+from connectors import commands, executor, inbox, ledgers, sending
+from connectors.waiting import OutgoingState, SectionState
+from schemas.inbox import InboxItem, Receipt, RoleOutcome, SectionOutcome
+
+SEND = (
+    b'{"do": "send", "ref": "EX-1", "event_type": "threat_assessment_requested", "to": ["police_coordination"],'
+    b' "purpose": "THREAT_ASSESSMENT", "confirmed": true,'
+    b' "data": {"person_name": "EXEMPEL", "reason_code": "EXIT_WISH", "urgency": "ACUTE", "known_facts": []}}'
+)
+
+
+def posted(world) -> bytes:
+    """An event that was sealed and posted, as it lies in the spool when the answer never came."""
+    ledgers.take(world.ctx, world.seat, [world.act("GRANT", ("IC01", "IC04"))])
+    event_id = executor.submit(world.ctx, commands.read(SEND))
+    assert sending.seal_due(world.ctx) == 1
+    world.ctx.spool.outgoing.posting([event_id])
+    return event_id
+
+
+def receipt(world, event_id: bytes, *, released: bool) -> None:
+    """The broker's receipt of the first attempt."""
+    sections = tuple(SectionOutcome(category=c, released=released, reasons=()) for c in ("IC01", "IC04"))
+    outcome = RoleOutcome(role="police_coordination", outcome="RELEASED" if released else "WITHHELD",
+                          sections=sections, obligations=(), entry_id=b"e" * 16, leaf_hash=b"l" * 32)  # fmt: skip
+    told = Receipt(seat_id=world.seat.sid, event_id=event_id, attempt=1, decided_at_us=world.ctx.now(),
+                   roles=(outcome,), ledger_seq=1, entry_id=b"e" * 16, leaf_hash=b"l" * 32)  # fmt: skip
+    inbox.take(world.ctx, InboxItem(item_id=b"r" * 16, kind="RECEIPT", body=told.to_bytes()))
+
+
+@pytest.mark.parametrize(("released", "state"), [(True, OutgoingState.DECIDED), (False, OutgoingState.WAITING)])
+async def test_a_receipt_stands_for_a_lost_answer(world, released: bool, state: OutgoingState) -> None:
+    event_id = posted(world)
+    receipt(world, event_id, released=released)
+    assert world.ctx.spool.outgoing.get(event_id).state is state
+
+
+async def test_what_an_earlier_attempt_released_is_not_sealed_again(world) -> None:
+    event_id = posted(world)
+    ledgers.take(world.ctx, world.seat, [world.act("GRANT", ("IC12",))])
+    assert sending.seal_due(world.ctx) == 1  # the ground moved: a second attempt waits to be sent
+    receipt(world, event_id, released=True)
+    ledgers.take(world.ctx, world.seat, [world.act("GRANT", ("IC13",))])
+    sending.seal_due(world.ctx)
+    event = world.ctx.spool.outgoing.get(event_id)
+    assert event.state is OutgoingState.DECIDED
+    assert event.event["data"]["person_name"] == "EXEMPEL"  # kept until it is acknowledged
+    assert {row.state for row in world.ctx.spool.outgoing.sections(event_id)} == {SectionState.LIVE}
