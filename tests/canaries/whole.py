@@ -34,7 +34,7 @@ CANARIES: dict[str, tuple[str, frozenset[str]]] = {
     for name, text, whose in (
         ("person", "Ulvhild Kanariefors", "social police probation"),
         ("number", "198112189876", "social police probation"),
-        ("number with dash", "811218-9876", "social police"),
+        ("number with dash", "811218-9876", "social police probation"),
         ("reference in the invitation", "Dnr Sparvhök 4711-A", "social police"),
         ("contact", "Gråsparv Enhetschef, Domherrestad", "social police probation"),
         ("facts", "Gömmer sig på Stigfinnargränd i Rödhakeby", "social police"),
@@ -97,7 +97,7 @@ class Whole(Play):
         self._until(lambda: len(found()) >= count, f"{wanted} at {unit}")
         return found()[-1]
 
-    def done(self, unit: str, **command: Any) -> dict[str, Any]:
+    def done(self, unit: str, /, **command: Any) -> dict[str, Any]:
         """Drop a command and wait for its result."""
         count = len([f for f in self.files(unit) if f["kind"] == "result" and f["do"] == command["do"]])
         self.drop(unit, command)
@@ -166,8 +166,10 @@ def play(whole: Whole, ended: Callable[[], None]) -> None:
     _refused(whole, ours)
     _malformed(whole)
     _killed(whole, ours, theirs)
-    whole.handslag("audit", "search", "--ref", ours, "--purpose", "SELF_MONITORING", "--case-number",
-                   TEXT["case number"], "--actor", TEXT["auditor"], "--config", whole.config("social"), "--json")  # fmt: skip
+    whole.handslag(
+        "audit", "search", "--ref", ours, "--purpose", "SELF_MONITORING", "--case-number", TEXT["case number"],
+        "--actor", TEXT["auditor"], "--config", whole.config("social"), "--json",
+    )  # fmt: skip
     whole.drop("police", {"do": "withdraw_case", "ref": theirs, "method": "WRITTEN"})
     whole.see("police", kind="result", do="withdraw_case")
     time.sleep(1.5)  # a beat, so that the withdrawal is in the log too

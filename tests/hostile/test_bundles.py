@@ -192,7 +192,11 @@ async def test_huge_counts_in_few_bytes_are_refused(door):
     """An Avro array that announces more items than there are bytes, and blocks of negative and of enormous size."""
     header = SubmitRequest(bundle=b"", unit_signature=bytes(64), submissions=()).to_bytes()[:10]
     body = b"\x00" + bytes(64)  # empty bundle, signature
-    for count in (b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\x80" * 12):
+    for count in (
+        b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+        b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+        b"\x80" * 12,
+    ):
         for tail in (b"", b"\x00", b"\x02\x00"):
             status, code = await post(door, header + body + count + tail)
             assert (status, code) in {(400, "HS-PAYLOAD-REJECTED"), (400, "HS-BUNDLE-INVALID")}

@@ -161,12 +161,12 @@ async def test_what_is_no_file_is_left_alone(desk):
     assert (desk.root / "folder.json").is_dir()
 
 
-@pytest.mark.parametrize("name", [b"\xff\xfe.json", b"a\nb.json", b"-rf.json", "å😀\u202e.json".encode(), b"x" * 240 + b".json"])
+@pytest.mark.parametrize(
+    "name", [b"\xff\xfe.json", b"a\nb.json", b"-rf.json", "å😀\u202e.json".encode(), b"x" * 240 + b".json"]
+)
 async def test_odd_file_names_are_no_danger(desk, name):
     """Taken like any other, or refused beside; never a reason to stop, and never repeated."""
-    path = os.fsencode(desk.root) + b"/" + name
-    with open(path, "wb") as file:
-        file.write(json.dumps(SEND).encode())
+    (desk.root / os.fsdecode(name)).write_bytes(json.dumps(SEND).encode())
     desk.drop(json.dumps({**SEND, "id": "s2"}).encode(), "zz.json")
     desk.look()
     ids = {event.event["id"] for event in desk.world.ctx.spool.outgoing.in_state(OutgoingState.ACCEPTED)}
