@@ -40,6 +40,7 @@ async def open_case(context: Context, unit: str, request: OpenRequest) -> SeatAn
     statement = MemberStatement.from_bytes(request.statement.statement)
     if request.unit_role != LEAD or statement.role != LEAD or statement.kind != "OPEN":
         raise HandslagError("HS-STATE-INVALID", field="role")
+    context.directory.require_role(unit, LEAD)
     if statement.signer != statement.member or statement.seq != 0:
         raise HandslagError("HS-KEY-UNTRUSTED")
     signed_by(statement.signing_key, request.statement.signature, request.statement.statement)
@@ -72,6 +73,7 @@ async def accept(context: Context, unit: str, request: AcceptRequest) -> SeatAns
     signed_by(context.directory.get(unit).signing_key, request.unit_signature, request.acceptance)
     if sha256(request.hpke_key).digest() != acceptance.hpke_key_hash or acceptance.unit != unit:
         raise HandslagError("HS-KEY-UNTRUSTED")
+    context.directory.require_role(unit, acceptance.role)
     invited = await context.store.read(lambda rows: rows.cases.invitation(request.invitation_id))
     if invited is None or invited.unit != unit:
         raise HandslagError("HS-INVITATION-INVALID")

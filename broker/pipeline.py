@@ -14,6 +14,7 @@ from broker.resolve import Resolved, Waiting, decoded, one_per_event, resolve
 from broker.store.gate import Gate, GateMoved
 from broker.store.port import Rows
 from schemas.errors import HandslagError
+from schemas.trail import Payload
 
 ENGINE = frozenset({"HS-NOT-RECORDED", "HS-NOT-READY"})  # the store failed, not the submission: it is decided again
 BATCH = 200  # bounds one transaction; a withdrawal waits for at most one of them
@@ -67,10 +68,16 @@ async def _refuse_first(context: Context, bucket: int) -> int:
         return 0
     at_us = max(context.now_us(), gate.clock_us)
     effects = Effects()
-    waiting: Waiting = decoded(*raw[0])
-    sender = await context.store.read(lambda rows: rows.cases.seat(waiting.routing.seat_id))
-    refuse(context, effects, waiting, sender, "HS-DECISION-FAILED", at_us)
-    end = waiting.position + 1
+    position, record = raw[0]
+    try:
+        waiting: Waiting = decoded(position, record)
+    except HandslagError as error:
+        # Only a damaged or newer stream holds such a record: nobody can be told, so the operator's trail is.
+        effects.entries.append(context.recorder.about_operator("REFUSAL", Payload(code=error.code), at_us))
+    else:
+        sender = await context.store.read(lambda rows: rows.cases.seat(waiting.routing.seat_id))
+        refuse(context, effects, waiting, sender, "HS-DECISION-FAILED", at_us)
+    end = position + 1
     await context.store.write(lambda rows: _commit(rows, gate, end, at_us, effects))
     await context.stream.trim(bucket, end)
     return 1

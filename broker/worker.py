@@ -59,8 +59,12 @@ async def _step(context: Context, bucket: int) -> int:
 async def watch_time(context: Context) -> None:
     """Deadlines, expiry and lapsed invitations."""
     while True:
-        await sweep(context)
-        await lapse(context)
-        pending, oldest_us = await context.store.read(lambda rows: rows.deliveries.pending_summary())
-        context.metrics.pending(pending, 0.0 if oldest_us is None else (context.now_us() - oldest_us) / 1e6)
+        try:
+            await sweep(context)
+            await lapse(context)
+            pending, oldest_us = await context.store.read(lambda rows: rows.deliveries.pending_summary())
+        except HandslagError as error:
+            context.faults(error)  # the engine failed; what is late now is told at the next look
+        else:
+            context.metrics.pending(pending, 0.0 if oldest_us is None else (context.now_us() - oldest_us) / 1e6)
         await asyncio.sleep(_SWEEP_S)

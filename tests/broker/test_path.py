@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from broker import cases
+from broker.worker import drain
 from connectors import membership
 from schemas.calls import StateRequest
 from schemas.errors import HandslagError
@@ -92,3 +93,28 @@ async def test_who_had_a_member_s_keys_learns_of_its_removal(site):
     told = [StatementNotice.from_bytes(i.body) for i in await site.fetch(site.police) if i.kind == "STATEMENT"]
     assert [s.statement for notice in told for s in notice.statements] == [removed.statement]
     assert not [i for i in await site.fetch(site.lead) if i.kind == "STATEMENT"]
+
+
+async def test_a_record_that_does_not_decode_blocks_nobody(site):
+    await site.grant(site.police, [to_role(LEAD)], ["IC04"], ["THREAT_ASSESSMENT"])
+    await site.take_statements(site.lead)
+    bucket = (await site.store.read(lambda rows: rows.cases.seat(site.police.seat_id))).bucket
+    await site.context.stream.append({bucket: [b"\xc3\x01 of another version"]})
+    sealed = site.sealed(
+        site.police, "threat_assessment_completed", assessment(), (LEAD,), "THREAT_ASSESSMENT",
+        released=frozenset({"IC04", "IC06"}),
+    )  # fmt: skip
+    await site.submit(site.police, sealed)
+    await drain(site.context, bucket)
+    assert [item.kind for item in await site.fetch(site.lead)] == ["DELIVERY"]
+    assert [error.code for error in site.faults] == ["HS-SCHEMA-UNKNOWN"] * 2
+
+
+async def test_a_unit_takes_only_roles_that_its_agency_listed(tmp_path):
+    site = Site(tmp_path / "broker")
+    await site.admit()
+    site.lead.keys, site.police.keys = site.police.keys, site.lead.keys
+    site.lead.code, site.police.code = site.police.code, site.lead.code
+    with pytest.raises(HandslagError, match="HS-STATE-INVALID"):
+        await site.open_case()
+    site.close()
