@@ -69,7 +69,7 @@ class Witness:
     async def follow(self, note: bytes, fetch: ReadPath, now_us: int) -> Checkpoint:
         """Check a note against the remembered one and remember it when it is newer.
 
-        Raises `HS-CHECKPOINT-INVALID`, `HS-PROOF-INVALID`, and `HS-TRAIL-ROLLBACK` after stopping the connector.
+        Raises `HS-CHECKPOINT-INVALID`, and `HS-TRAIL-ROLLBACK` after stopping the connector.
         """
         before = self.newest()
         newer = self._opened(note)
@@ -78,8 +78,10 @@ class Witness:
             try:
                 supersedes(newer=newer, older=older, proof=await self._proof(older, newer, fetch))
             except HandslagError as error:
-                if error.code == "HS-TRAIL-ROLLBACK":
-                    self.halt(error.code, before + b"\n--\n" + note, now_us)
+                # A larger tree whose own tiles do not show that it contains ours is a fork too.
+                if error.code in {"HS-TRAIL-ROLLBACK", "HS-PROOF-INVALID"}:
+                    self.halt("HS-TRAIL-ROLLBACK", before + b"\n--\n" + note, now_us)
+                    raise HandslagError("HS-TRAIL-ROLLBACK", check=error.context.get("check", "fork")) from None
                 raise
         self._remember(note, newer)
         return newer

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import stat
 from pathlib import Path
 
 from connectors import commands, executor, files, reports
@@ -42,12 +44,13 @@ class Folder:
         marks: dict[Path, bytes] = {}
         with self._ctx.spool.transaction():
             for path in sorted(self._in.glob("*.json")):
-                if path.name.startswith(".") or path.name.endswith(_ERROR) or path.is_symlink():
+                if path.name.startswith(".") or path.name.endswith(_ERROR):
                     continue
                 if len(marks) == _TOGETHER:
                     break
                 with contextlib.suppress(OSError):  # moved away under our hands
-                    mark = self._take(path)
+                    # A link is not followed, and a pipe would keep the whole connector waiting for its writer.
+                    mark = self._take(path) if stat.S_ISREG(path.lstat().st_mode) else None
                     if mark is not None:
                         marks[path] = mark
         self._remove(marks)
@@ -55,18 +58,20 @@ class Folder:
 
     def _take(self, path: Path) -> bytes | None:
         """Accept one file; returns its mark when it may be removed."""
-        stat = path.stat()
-        look = (stat.st_size, stat.st_mtime_ns)
+        found = path.stat()
+        look = (found.st_size, found.st_mtime_ns)
         steady = self._looked.get(path.name) == look
         error_file = path.with_name(path.name + _ERROR)
-        if error_file.exists() and error_file.stat().st_mtime_ns >= stat.st_mtime_ns:
+        if error_file.exists() and error_file.stat().st_mtime_ns >= found.st_mtime_ns:
             return None  # refused already; a corrected file is newer
         self._looked[path.name] = look
-        if stat.st_size > INPUT_BYTES:
+        if found.st_size > INPUT_BYTES:
             self._refuse(path, HandslagError("HS-TOO-LARGE", limit=INPUT_BYTES))
             return None
         data = path.read_bytes()
-        mark = self._ctx.spool.store.key.handle("intake", f"{path.name}\x00{look[1]}\x00".encode() + data)
+        # A file's name is bytes that need not be text.
+        named = os.fsencode(path.name) + f"\x00{look[1]}\x00".encode()
+        mark = self._ctx.spool.store.key.handle("intake", named + data)
         if not self._ctx.spool.commands.taken(mark) and not self._submit(path, data, mark, steady=steady):
             return None
         return mark

@@ -40,7 +40,8 @@ UNITS = {
     "police": Unit(unit="POL/EXEMPEL/SYD", agency="POL-EXEMPEL", controller="POL-EXEMPEL", roles=(POLICE,)),
 }
 PERSON = {"name": "Tolvan Tolvansson", "personal_identity_number": "191212121212"}
-Lie = Callable[[Any], Awaitable[Any]]
+Lie = Callable[..., Awaitable[Any]]
+"""Given the honest answer as a call, and what was asked."""
 
 
 class Liar:
@@ -58,7 +59,7 @@ class Liar:
 
         async def call(*arguments: Any) -> Any:
             if name in self.lies:
-                return await self.lies[name](lambda: honest(*arguments))
+                return await self.lies[name](lambda: honest(*arguments), *arguments)
             return await honest(*arguments)
 
         return call

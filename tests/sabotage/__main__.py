@@ -57,6 +57,8 @@ def _told(outcomes: list[Outcome], seconds: float) -> int:
     print()
     for one in outcomes:
         print(f"{one.patch.name:{width}}  {'caught' if one.caught else 'NOT CAUGHT':10}  {one.patch.test}")
+        if one.caught:
+            print(f"{'':{width}}  {one.how[:120]}")
     bad = [one for one in outcomes if not one.caught]
     for one in bad:
         print(f"\n{one.patch.name}: {one.why}")

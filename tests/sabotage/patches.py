@@ -1,4 +1,7 @@
-"""The patches beside this file: a header in words (`Defence:`, `Test:`), then a unified diff with paths `a/` and `b/`."""
+"""The patches beside this file: a header in words (`Defence:`, `Test:`), then a unified diff (`a/`, `b/`).
+
+To make one anew: switch the defence off in the tree, `git diff`, put the header above it, `git checkout` the file.
+"""
 
 from __future__ import annotations
 

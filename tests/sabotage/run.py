@@ -14,16 +14,18 @@ from pathlib import Path
 from tests.sabotage.patches import ROOT, Patch
 
 PATIENCE_S = 150
+_STUMBLES = ("NameError", "ImportError", "SyntaxError", "AttributeError", "TypeError", "UnboundLocalError")
 _FAILED = re.compile(r"\b(\d+) failed\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one patch; `why` says in a sentence why it was not caught."""
+    """What became of one patch; `why` says in a sentence why it was not caught, `how` in a line how the test failed."""
 
     patch: Patch
     seconds: float
     why: str | None
+    how: str = ""
 
     @property
     def caught(self) -> bool:
@@ -64,21 +66,28 @@ def tried(root: Path, tree: Path, patch: Patch) -> Outcome:
     """Copy the honest tree, switch the defence off, run the named test."""
     started = time.monotonic()
     shutil.copytree(root, tree, symlinks=True)
-    why = apply(patch, tree) or _survived(tree, patch)
+    why, how = apply(patch, tree), ""
+    if why is None:
+        why, how = _judged(tree, patch)
     shutil.rmtree(tree, ignore_errors=True)
-    return Outcome(patch, time.monotonic() - started, why)
+    return Outcome(patch, time.monotonic() - started, why, how)
 
 
-def _survived(tree: Path, patch: Patch) -> str | None:
+def _judged(tree: Path, patch: Patch) -> tuple[str | None, str]:
+    """Why the patch was not caught, or None and how the test failed."""
     try:
         done = _pytest(tree, [patch.test], PATIENCE_S, "-x")
     except subprocess.TimeoutExpired:
-        return f"the test did not end within {PATIENCE_S} s"
+        return f"the test did not end within {PATIENCE_S} s", ""
     if done.returncode == 0:
-        return "the defence is off and the test passes all the same: it proves nothing"
+        return "the defence is off and the test passes all the same: it proves nothing", ""
     if done.returncode != 1 or not _FAILED.search(done.stdout):
-        return f"the test did not fail, it could not run (exit code {done.returncode}):\n{done.stdout[-2000:]}"
-    return None
+        return f"the test did not fail, it could not run (exit code {done.returncode}):\n{done.stdout[-2000:]}", ""
+    how = next((line[1:].strip() for line in done.stdout.splitlines() if line.startswith("E  ")), "")
+    # A defence is switched off so that the program goes on without it: one that stumbles proves nothing.
+    if how.startswith(_STUMBLES):
+        return f"the patch broke the program instead of the defence: {how}", how
+    return None, how
 
 
 def _pytest(tree: Path, tests: Sequence[str], patience_s: int, *options: str) -> subprocess.CompletedProcess[str]:

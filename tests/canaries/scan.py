@@ -1,0 +1,71 @@
+"""Looking for words in files as they lie on the disk, in every spelling in which a program might have left them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One canary found: its name (never its value), where, and in which spelling."""
+
+    canary: str
+    where: str
+    spelling: str
+
+
+def spellings(text: str) -> Iterator[tuple[str, bytes]]:
+    """The word itself and what is derived from it: encodings, escapes, and digests of it."""
+    raw = text.encode()
+    yield "utf-8", raw
+    yield "utf-16", text.encode("utf-16-le")
+    yield "latin-1", text.encode("latin-1")
+    yield "upper", text.upper().encode()
+    yield "lower", text.lower().encode()
+    yield "hex", raw.hex().encode()
+    yield "percent", quote(text).encode()
+    yield "json", json.dumps(text)[1:-1].encode()
+    yield "letters", "".join(letter for letter in text if letter.isalnum()).encode()
+    for shift in range(3):  # a word inside a longer text that was encoded as a whole
+        encoded = base64.b64encode(bytes(shift) + raw)
+        yield f"base64/{shift}", encoded[4 if shift else 0 : len(encoded) // 4 * 4 - 4]
+    for name in ("sha256", "sha1", "md5"):
+        digest = hashlib.new(name, raw).digest()
+        yield name, digest
+        yield f"{name} hex", digest.hex().encode()
+
+
+def in_bytes(data: bytes, canaries: dict[str, str], where: str) -> list[Hit]:
+    """Every canary and spelling that stands in `data`."""
+    return [
+        Hit(name, where, spelling)
+        for name, text in canaries.items()
+        for spelling, wanted in dict(spellings(text)).items()
+        if wanted in data
+    ]
+
+
+def in_files(paths: Iterable[Path], canaries: dict[str, str], root: Path) -> list[Hit]:
+    """Every hit in the contents of files."""
+    hits = []
+    for path in paths:
+        hits += in_bytes(path.read_bytes(), canaries, str(path.relative_to(root)))
+    return hits
+
+
+def in_names(paths: Iterable[Path], canaries: dict[str, str], root: Path) -> list[Hit]:
+    """Every hit in the names of files and folders below `root`."""
+    return [
+        hit for path in paths for hit in in_bytes(str(path.relative_to(root)).encode(), canaries, f"name of {path}")
+    ]
+
+
+def everything(root: Path) -> list[Path]:
+    """All files below a folder."""
+    return sorted(path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
