@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json
 import sys
-import tomllib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from audit import entrykeys, search
+from audit import entrykeys, exportfile, search, trustfile
+from audit.anchors import Anchors, units_read
 from audit.note import Verifier
+from audit.report import Report
 from audit.trailfile import TrailFile
 from audit.verify import verify
+from audit.verify_export import verify_export
 from schemas.calls import AuditPage
 from schemas.errors import HandslagError
 from schemas.identifiers import parsed
@@ -25,7 +27,12 @@ from schemas.identifiers import parsed
 PAGE_LIMIT = 64 * 1024 * 1024
 """Bytes of one saved page; what a connector saves is far smaller."""
 
-_LANGUAGE = click.option("--lang", type=click.Choice(["sv", "en"]), default="sv", show_default=True)
+_LANGUAGE = click.option(
+    "--lang",
+    type=click.Choice(["sv", "en"]),
+    default=lambda: click.get_current_context().find_root().params.get("lang") or "sv",
+    help="Language of the answer.  [default: as `handslag --lang`]",
+)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -41,6 +48,7 @@ def group() -> None:
 @click.option("--origin", help="The log's origin; the key's name when left out.")
 @click.option("--remember", type=_FILE, help="A signed checkpoint that you kept from earlier.")
 @click.option("--keys", type=_FILE, help="Entry keys: read the content and compute the decisions again.")
+@click.option("--units", type=_FILE, help="Signed units (units.json of an export): check who sent what.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of sentences.")
 @_LANGUAGE
 def verify_command(
@@ -50,31 +58,46 @@ def verify_command(
     origin: str | None,
     remember: Path | None,
     keys: Path | None,
+    units: Path | None,
     as_json: bool,
     lang: str,
 ) -> None:
-    """Check a COPY of a trail: a SQLite file, or the directory it lies in. Nothing is written, nothing is sent.
+    """Check a COPY of a trail, or an export of one seat (`audit export`). Nothing is written, nothing is sent.
 
-    Take the log's key from your own trust list, never from the copy. Exit codes: 0 whole, 1 broken (the first broken
-    entry is named), 2 wrong usage or unreadable.
+    A copy is the trail's SQLite file, or the directory it lies in. Take the log's key from your own trust list, never
+    from the copy; an export without --trust is checked against the list inside it, whose fingerprint is shown. Exit
+    codes: 0 whole, 1 broken (the first broken entry is named), 2 wrong usage or unreadable.
 
     \b
     Examples:
       handslag audit verify copy/ --trust trust.toml
       handslag audit verify trail.db --trust trust.toml --remember kept.note --lang en
       handslag audit verify trail.db --log-key 'broker.exempel.se/audit+…' --keys mine.keys --json
+      handslag audit verify export/ --trust trust.toml
+      handslag audit verify trail.db --trust trust.toml --keys export/keys.txt --units export/units.json
     """  # noqa: D301 - click needs the character itself before lines that it must not join
 
     def work() -> int:
-        name, verifier = _log(trust, log_key, origin)
-        with TrailFile(path) as trail:
-            report = verify(
-                trail,
-                origin=name,
-                log_keys=[verifier],
-                remembered=None if remember is None else remember.read_bytes(),
-                keys=None if keys is None else entrykeys.read(keys.read_text(encoding="utf-8")),
-            )
+        kept = None if remember is None else remember.read_bytes()
+        if exportfile.is_export(path):
+            if log_key or origin or keys or units:
+                raise click.UsageError("an export brings its own keys and units; give --trust at most")
+            report = _exported(path, trust, kept)
+        else:
+            name, verifier, anchors = _log(trust, log_key, origin)
+            if units is not None:
+                if anchors.agencies is None:
+                    raise click.UsageError("--units needs --trust: the agencies' keys stand there")
+                anchors = anchors.with_units(units_read(units.read_text(encoding="utf-8")))
+            with TrailFile(path) as trail:
+                report = verify(
+                    trail,
+                    origin=name,
+                    log_keys=[verifier],
+                    remembered=kept,
+                    keys=None if keys is None else entrykeys.read(keys.read_text(encoding="utf-8")),
+                    anchors=anchors,
+                )
         click.echo(json.dumps(report.as_json(), ensure_ascii=False) if as_json else report.text(lang))
         return 0 if report.whole else 1
 
@@ -125,18 +148,29 @@ def read_command(
     _run(work, lang)
 
 
-def _log(trust: Path | None, log_key: str | None, origin: str | None) -> tuple[str, Verifier]:
-    """Return the origin and the log's key from the trust list or from the options."""
+def _exported(path: Path, trust: Path | None, remembered: bytes | None) -> Report:
+    """Check an export against the reader's own trust list, or against its own list, and then say so."""
+    export = exportfile.read(path)
+    listed = trustfile.read(export.trust if trust is None else trust.read_text(encoding="utf-8"))
+    if trust is None and listed.signers < trustfile.SIGNERS:
+        raise HandslagError("HS-TRUST-INVALID", check="signers")
+    anchors = Anchors(agencies=listed.agencies)
+    report = verify_export(export, origin=listed.origin, log=listed.log, anchors=anchors, remembered=remembered)
+    if trust is None:
+        report.leave_open(["own-trust"])
+        report.fingerprint = listed.fingerprint
+    return report
+
+
+def _log(trust: Path | None, log_key: str | None, origin: str | None) -> tuple[str, Verifier, Anchors]:
+    """Return the origin, the log's key and the agencies' keys from the trust list or from the options."""
     if (trust is None) == (log_key is None):
         raise click.UsageError("give the log's key by --trust or by --log-key")
     if trust is None:
         verifier = Verifier.from_vkey(log_key or "")
-        return origin or verifier.name, verifier
-    try:
-        listed = tomllib.loads(trust.read_text(encoding="utf-8"))
-        return origin or str(listed["origin"]), Verifier.from_vkey(str(listed["log_key"]))
-    except (KeyError, ValueError):
-        raise HandslagError("HS-TRAIL-UNREADABLE", part="trust") from None
+        return origin or verifier.name, verifier, Anchors()
+    listed = trustfile.read(trust.read_text(encoding="utf-8"))
+    return origin or listed.origin, listed.log, Anchors(agencies=listed.agencies)
 
 
 def _run(work: Callable[[], int], language: str) -> None:

@@ -164,6 +164,23 @@ def inclusion_proof(hashes: Sequence[bytes], index: int) -> list[bytes]:
     return [root(hashes[start:end]) for start, end in inclusion_spans(index, len(hashes))]
 
 
+def inclusion_proofs(hashes: Sequence[bytes]) -> list[list[bytes]]:
+    """Return the inclusion proof of every leaf in order; each subtree is hashed once."""
+    # INVARIANT: test_the_proofs_of_all_leaves_are_the_single_ones
+    made: dict[Span, bytes] = {}
+
+    def subtree(start: int, end: int) -> bytes:
+        if end - start == 1:
+            return hashes[start]
+        if (start, end) not in made:
+            middle = start + _split(end - start)
+            made[start, end] = node_hash(subtree(start, middle), subtree(middle, end))
+        return made[start, end]
+
+    size = len(hashes)
+    return [[subtree(*span) for span in inclusion_spans(index, size)] for index in range(size)]
+
+
 def consistency_proof(hashes: Sequence[bytes], first: int) -> list[bytes]:
     """Return the proof that the tree over the `first` leading leaf hashes is a prefix of the tree over all of them."""
     return [root(hashes[start:end]) for start, end in consistency_spans(first, len(hashes))]

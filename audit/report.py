@@ -6,128 +6,15 @@ A check is named by one word; the words are part of the format, and the tests sa
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from audit.report_words import CHECKS, NOT_SHOWN
 from schemas.identifiers import shown
 
 KEPT = 200
 """Findings kept in full; the rest are counted."""
-
-CHECKS: Mapping[str, tuple[str, str]] = {
-    "note": (
-        "en kontrollpunkt är inte äkta: dess form, namn eller signatur håller inte",
-        "a checkpoint is not genuine: its form, name or signature does not hold",
-    ),
-    "consistency": (
-        "loggen stämmer inte med vad dess egen signerade kontrollpunkt säger",
-        "the log is not what its own signed checkpoint says",
-    ),
-    "truncated": ("loggen är kortare än en signerad kontrollpunkt", "the log is shorter than a signed checkpoint"),
-    "remembered": (
-        "loggen stämmer inte med den kontrollpunkt som ni har sparat",
-        "the log does not agree with the checkpoint that you kept",
-    ),
-    "unsigned": (
-        "flera taktslag i slutet av loggen saknar signerad kontrollpunkt",
-        "several beats at the end of the log have no signed checkpoint",
-    ),
-    "leaf-hash": ("posten har ändrats: dess hash är en annan", "the entry was changed: its hash is another"),
-    "leaf-map": (
-        "löv och poster svarar inte mot varandra ett till ett",
-        "leaves and entries do not answer to each other one to one",
-    ),
-    "unsealed": (
-        "posten saknar löv fast senare taktslag finns",
-        "the entry has no leaf although later beats exist",
-    ),
-    "beat": (
-        "löven följer inte av taktslagets frö: ett löv är bytt, flyttat eller ändrat",
-        "the leaves do not follow from the beat's seed: one was replaced, moved or changed",
-    ),
-    "beat-record": (
-        "ett taktslag och posten om det stämmer inte överens",
-        "a beat and the entry about it do not agree",
-    ),
-    "tile": ("en hashplatta har ändrats eller saknas", "a tile of hashes was changed or is missing"),
-    "root": ("det lagrade huvudets rot eller storlek är fel", "root or size of the stored head is wrong"),
-    "columns": (
-        "kolumnerna bredvid posten säger något annat än posten",
-        "the columns beside the entry say something else than the entry",
-    ),
-    "schema": ("posten bryter mot sitt formats regler", "the entry breaks the rules of its format"),
-    "payload": (
-        "det krypterade innehållet är inte det som posten band sig till",
-        "the encrypted content is not what the entry committed to",
-    ),
-    "hole": (
-        "något saknas, och ingen radering eller gallring förklarar det",
-        "something is missing, and no erasure or disposal explains it",
-    ),
-    "open": ("innehållet öppnas inte med sin nyckel", "the content does not open with its key"),
-    "ledger": (
-        "sätets samtyckesliggare har ett hopp eller går inte att läsa",
-        "the seat's consent ledger has a gap or cannot be read",
-    ),
-    "decision": (
-        "beslutet blir ett annat när det räknas om",
-        "the decision comes out differently when it is computed again",
-    ),
-    "release": (
-        "något lämnades ut som ett återkallande redan hade stoppat",
-        "something was released that a withdrawal had already stopped",
-    ),
-}
-
-NOT_SHOWN: Mapping[str, tuple[str, str]] = {
-    "cosignatures": (
-        "Inga andra myndigheters medsignaturer finns ännu: en operatör med loggens nyckel kan visa olika loggar "
-        "för olika läsare, och posternas tid är operatörens egen uppgift.",
-        "No other agencies' cosignatures exist yet: an operator with the log's key can show different readers "
-        "different logs, and the time of an entry is the operator's own word.",
-    ),
-    "segments": (
-        "Årsdelar, radering och gallring finns inte ännu; varje lucka räknas därför som fel.",
-        "Yearly segments, erasure and disposal do not exist yet; every hole therefore counts as broken.",
-    ),
-    "remembered": (
-        "Ingen sparad kontrollpunkt angavs: en äldre men i sig hel kopia skulle inte ha märkts.",
-        "No remembered checkpoint was given: an older copy, whole in itself, would not have been noticed.",
-    ),
-    "keys": (
-        "Inga nycklar angavs: innehållet är inte läst och besluten är inte omräknade.",
-        "No keys were given: the content was not read and no decision was computed again.",
-    ),
-    "newest-beat": (
-        "Det nyaste taktslaget är kontrollerat mot sin lagrade rad; posten om det ligger först i nästa.",
-        "The newest beat was checked against its stored row; the entry about it lies in the next one.",
-    ),
-    "uncovered": (
-        "De nyaste löven täcks ännu inte av någon signerad kontrollpunkt.",
-        "The newest leaves are not covered by a signed checkpoint yet.",
-    ),
-    "waiting": (
-        "De nyaste posterna väntar på nästa taktslag och är inte i loggen ännu.",
-        "The newest entries wait for the next beat and are not in the log yet.",
-    ),
-    "other-keys": (
-        "Poster vars nycklar inte angavs är inte lästa.",
-        "Entries whose keys were not given were not read.",
-    ),
-    "ledger-part": (
-        "Beslut vilkas samtyckesliggare inte finns hel bland de öppnade posterna är inte omräknade.",
-        "Decisions whose consent ledger is not whole among the opened entries were not computed again.",
-    ),
-    "recipient-unit": (
-        "För vissa utlämningar avgör mottagarens enhet, som är förseglad; de är inte fullt omräknade.",
-        "For some disclosures the recipient's unit decides, and that is sealed; they were not fully computed again.",
-    ),
-    "rules": (
-        "Beslut under en annan regelversion än de medföljande är inte omräknade.",
-        "Decisions under other rules than those at hand were not computed again.",
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +82,11 @@ class Report:
     signed: int = 0
     opened: int = 0
     decided: int = 0
+    signatures: int = 0
+    evidence: int = 0
+    export: bool = False
+    held: int = 0
+    fingerprint: str | None = None
     findings: list[Finding] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     not_shown: list[str] = field(default_factory=list)
@@ -232,7 +124,11 @@ class Report:
             "checkpoints": self.checkpoints,
             "signed_size": self.signed,
             "opened": self.opened,
+            "acts_checked": self.signatures,
+            "evidence_checked": self.evidence,
             "decisions_recomputed": self.decided,
+            **({"held_looked_for": self.held} if self.export else {}),
+            **({"trust_fingerprint": self.fingerprint} if self.fingerprint else {}),
             "first": first.as_json() if first else None,
             "counts": dict(sorted(self.counts.items())),
             "findings": [finding.as_json() for finding in sorted(self.findings, key=Finding.rank)],
@@ -242,7 +138,10 @@ class Report:
     def text(self, language: str = "sv") -> str:
         """Return sentences for a person: the result first, then what was looked at, then what was not shown."""
         swedish = language == "sv"
-        lines = [self._verdict(swedish), self._looked_at(swedish)]
+        lines = [self._verdict(swedish), self._exported(swedish) if self.export else self._looked_at(swedish)]
+        if self.fingerprint:
+            groups = " ".join(self.fingerprint[at : at + 4] for at in range(0, 64, 4))
+            lines.append(f"{'Tillitslistans fingeravtryck' if swedish else 'Fingerprint of the trust list'}: {groups}")
         ordered = sorted(self.findings, key=Finding.rank)
         lines += [f"  - {finding.sentence(language)}" for finding in ordered[1:11]]
         if (rest := sum(self.counts.values()) - 11) > 0:
@@ -254,21 +153,44 @@ class Report:
 
     def _verdict(self, swedish: bool) -> str:
         first = self.first()
+        if first is None and self.export:
+            return (
+                "HEL: varje post i utdraget finns i loggen, och det den säger håller."
+                if swedish
+                else "WHOLE: every entry of the export is in the log, and what it says holds."
+            )
         if first is None:
             return "HEL: inget i spåret har ändrats." if swedish else "WHOLE: nothing in the trail was changed."
         if swedish:
             return f"BRUTEN. Först: {first.sentence('sv')}."
         return f"BROKEN. First: {first.sentence('en')}."
 
+    def _exported(self, swedish: bool) -> str:
+        if swedish:
+            return (
+                f"Granskat: {self.entries} poster, {self.leaves} visade i loggen under en kontrollpunkt som täcker "
+                f"{self.signed} löv; {self.opened} öppnade, {self.signatures} samtyckeshandlingar och {self.evidence} "
+                f"avsändarbevis prövade, {self.decided} beslut omräknade; {self.held} poster som anslutningen fått "
+                f"besked om eftersökta. Logg: {self.origin}."
+            )
+        return (
+            f"Looked at: {self.entries} entries, {self.leaves} shown in the log under a checkpoint that covers "
+            f"{self.signed} leaves; {self.opened} opened, {self.signatures} consent acts and {self.evidence} senders' "
+            f"evidence checked, {self.decided} decisions computed again; {self.held} entries that the connector was "
+            f"told of looked for. Log: {self.origin}."
+        )
+
     def _looked_at(self, swedish: bool) -> str:
         if swedish:
             return (
                 f"Granskat: {self.entries} poster i {self.leaves} löv och {self.beats} taktslag, {self.checkpoints} "
                 f"kontrollpunkter (den nyaste täcker {self.signed} löv); {self.opened} poster öppnade, "
+                f"{self.signatures} samtyckeshandlingar och {self.evidence} avsändarbevis prövade, "
                 f"{self.decided} beslut omräknade. Logg: {self.origin}."
             )
         return (
             f"Looked at: {self.entries} entries in {self.leaves} leaves and {self.beats} beats, {self.checkpoints} "
-            f"checkpoints (the newest covers {self.signed} leaves); {self.opened} entries opened, {self.decided} "
-            f"decisions computed again. Log: {self.origin}."
+            f"checkpoints (the newest covers {self.signed} leaves); {self.opened} entries opened, "
+            f"{self.signatures} consent acts and {self.evidence} senders' evidence checked, {self.decided} decisions "
+            f"computed again. Log: {self.origin}."
         )

@@ -7,7 +7,7 @@ and hands them in here. No I/O.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -15,27 +15,51 @@ from typing import Any
 
 from audit.entry import open_payload
 from schemas import codes
+from schemas.acts import ConsentAct, LedgerEvent
 from schemas.calls import KeyedEntry
 from schemas.errors import HandslagError
-from schemas.identifiers import shown
+from schemas.identifiers import ZERO16, shown
 from schemas.trail import AuditEntry, Payload
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One entry with its content; `payload` is None when it does not open, and `problem` then is the error's code."""
+    """One entry with its content; `payload` is None when it does not open, and `problem` then is the error's code.
+
+    `proof` says whether whoever asks holds the entry's proof that it is in the log; None where nobody looked.
+    """
 
     number: int
     entry: AuditEntry
     payload: Payload | None
     problem: str | None
+    proof: bool | None = None
+
+    @property
+    def act(self) -> ConsentAct | None:
+        """The consent act of a CONSENT_EVENT entry; None for any other, and for one that cannot be read."""
+        if self.entry.operation != "CONSENT_EVENT" or self.payload is None or self.payload.act is None:
+            return None
+        try:
+            return ConsentAct.from_bytes(LedgerEvent.from_bytes(self.payload.act).act)
+        except HandslagError:
+            return None
+
+    @property
+    def consents(self) -> tuple[bytes, ...]:
+        """Ids (16 bytes) of the consents that the entry rests on, or that its act is about; sorted."""
+        if self.act is not None:
+            return () if self.act.consent_id == ZERO16 else (self.act.consent_id,)
+        sections = () if self.payload is None else self.payload.sections
+        return tuple(sorted({grant for section in sections for grant in section.grants}))
 
 
-def opened(entries: Iterable[KeyedEntry]) -> list[Found]:
+def opened(entries: Iterable[KeyedEntry], held: Callable[[bytes], bool] | None = None) -> list[Found]:
     """Open fetched entries, each under its own key, in the order given.
 
-    Raises HS-PROOF-INVALID (`check` = leaf-hash) for an entry whose bytes are not those of its leaf: such an answer is
-    evidence and not a search result. Raises PayloadRejected for bytes that are no entry.
+    `held` tells of a leaf hash whether its proof is at hand. Raises HS-PROOF-INVALID (`check` = leaf-hash) for an entry
+    whose bytes are not those of its leaf: such an answer is evidence and not a search result. Raises PayloadRejected
+    for bytes that are no entry.
     """
     # INVARIANT: test_an_entry_that_is_not_its_leaf_is_never_shown
     found = []
@@ -43,10 +67,11 @@ def opened(entries: Iterable[KeyedEntry]) -> list[Found]:
         if sha256(b"\x00" + one.entry).digest() != one.leaf_hash:
             raise HandslagError("HS-PROOF-INVALID", check="leaf-hash")
         entry = AuditEntry.from_bytes(one.entry)
+        proof = None if held is None else held(one.leaf_hash)
         try:
-            found.append(Found(one.number, entry, open_payload(entry, one.payload, one.key), None))
+            found.append(Found(one.number, entry, open_payload(entry, one.payload, one.key), None, proof))
         except HandslagError as error:
-            found.append(Found(one.number, entry, None, error.code))
+            found.append(Found(one.number, entry, None, error.code, proof))
     return found
 
 
@@ -79,10 +104,13 @@ def render(found: Sequence[Found], *, as_json: bool = False, language: str = "sv
     if as_json:
         return json.dumps([as_data(one) for one in found], ensure_ascii=False, indent=1)
     swedish = language == "sv"
-    head = ("nr", "tid (UTC)", "operation", "utfall", "händelse", "motpart", "kategorier")
+    head = ("nr", "tid (UTC)", "operation", "utfall", "händelse", "motpart", "bevis")
     if not swedish:
-        head = ("no", "time (UTC)", "operation", "outcome", "event", "counterpart", "categories")
-    return "\n".join(_lines([head, *(_row(one, language) for one in found)]))
+        head = ("no", "time (UTC)", "operation", "outcome", "event", "counterpart", "proof")
+    title, *rows = _lines([head, *(_row(one, language) for one in found)])
+    return "\n".join(
+        [title, *(line for row, one in zip(rows, found, strict=True) for line in (row, *_told(one, language)))]
+    )
 
 
 def as_data(one: Found) -> dict[str, Any]:
@@ -95,6 +123,7 @@ def as_data(one: Found) -> dict[str, Any]:
         "operation": entry.operation,
         "outcome": entry.outcome,
         "owner": entry.owner,
+        "proof": one.proof,
         "problem": one.problem,
     }
     if payload is None:
@@ -105,8 +134,15 @@ def as_data(one: Found) -> dict[str, Any]:
     for name in ("role", "counter_role", "event_type", "attempt", "hand_number", "purpose", "action", "basis",
                  "ledger_seq", "actor_ref", "assurance", "query_purpose", "case_number", "code"):  # fmt: skip
         data[name] = getattr(payload, name)
+    data["act"] = None if one.act is None else one.act.act
+    data["consents"] = [shown(consent) for consent in one.consents]
     data["sections"] = [
-        {"category": section.category, "released": section.released, "reasons": list(section.reasons)}
+        {
+            "category": section.category,
+            "released": section.released,
+            "reasons": list(section.reasons),
+            "consents": [shown(grant) for grant in section.grants],
+        }
         for section in payload.sections
     ]
     return data
@@ -117,11 +153,44 @@ def _row(one: Found, language: str) -> tuple[str, ...]:
     outcome = codes.words("outcome", entry.outcome, language) if entry.outcome else ""
     start = (str(one.number), _time(entry.at_us)[:19].replace("T", " "),
              codes.words("operation", entry.operation, language), outcome)  # fmt: skip
+    held = _PROOF[one.proof][0 if language == "sv" else 1]
     if payload is None:
-        return (*start, one.problem or "", "", "")
+        return (*start, one.problem or "", "", held)
     counter = codes.words("role", payload.counter_role, language) if payload.counter_role else ""
-    sections = " ".join(f"{'+' if section.released else '-'}{section.category}" for section in payload.sections)
-    return (*start, payload.event_type or payload.code or "", counter, sections)
+    return (*start, payload.event_type or payload.code or "", counter, held)
+
+
+_PROOF = {True: ("ja", "yes"), False: ("väntar", "waits"), None: ("-", "-")}
+_WORDS = {
+    "basis": ("grund", "ground"),
+    "purpose": ("ändamål", "purpose"),
+    "consents": ("samtycke", "consent"),
+    "ledger_seq": ("liggarens nummer", "ledger number"),
+    "query_purpose": ("granskningens ändamål", "purpose of the control"),
+    "case_number": ("kontrollärende", "control"),
+    "actor_ref": ("handläggare", "officer"),
+}
+
+
+def _told(one: Found, language: str) -> list[str]:
+    """The lines under an entry: ground and consents, then every section with what was decided and why."""
+    payload = one.payload
+    if payload is None:
+        return []
+    place = 0 if language == "sv" else 1
+    values = {name: getattr(payload, name, None) for name in _WORDS} | {
+        "purpose": None if payload.purpose is None else codes.words("purpose", payload.purpose, language),
+        "consents": ", ".join(map(shown, one.consents)),
+    }
+    facts = [f"{words[place]} {values[name]}" for name, words in _WORDS.items() if values[name] not in (None, "")]
+    if one.act is not None:
+        facts.insert(0, one.act.act)
+    lines = [f"      {'; '.join(facts)}"] if facts else []
+    for section in payload.sections:
+        why = "; ".join(f"{codes.words('reason', code, language)} ({code})" for code in section.reasons)
+        what = f"{section.category} {codes.words('category', section.category, language)}"
+        lines.append(f"      {'+' if section.released else '-'} {what}{f': {why}' if why else ''}")
+    return lines
 
 
 def _lines(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -9,10 +9,20 @@ built from a wrong tile fails when it is verified.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from audit.merkle import HASH_BYTES, MAX_SIZE, Frontier, Span, consistency_spans, fold_peaks, inclusion_spans, root
+from audit.merkle import (
+    HASH_BYTES,
+    MAX_SIZE,
+    Frontier,
+    Span,
+    consistency_spans,
+    fold_peaks,
+    inclusion_spans,
+    node_hash,
+    root,
+)
 from schemas.errors import HandslagError
 
 TILE_HEIGHT = 8
@@ -204,6 +214,35 @@ def inclusion_proof(index: int, size: int, read: ReadTile) -> list[bytes]:
     """
     cached = _checked(read)
     return [fold_peaks(_span_peaks(span, size, cached)) for span in inclusion_spans(index, size)]
+
+
+def inclusion_proofs(indices: Iterable[int], size: int, read: ReadTile) -> Iterator[list[bytes]]:
+    """Yield what `inclusion_proof` returns for each index; every subtree that several paths share is hashed once.
+
+    Raises HS-PROOF-INVALID (`check` = range or tile-length).
+    """
+    # INVARIANT: test_many_proofs_are_the_single_ones
+    cached = _checked(read)
+    hashed: dict[Span, bytes] = {}
+    for index in indices:
+        spans = inclusion_spans(index, size)
+        for span in spans:
+            if span not in hashed:
+                hashed[span] = _span_root(span, size, cached, hashed)
+        yield [hashed[span] for span in spans]
+
+
+def _span_root(span: Span, size: int, read: ReadTile, hashed: dict[Span, bytes]) -> bytes:
+    """Return the root over a span; one inside a tile of leaves is made of its halves, which are kept in `hashed`."""
+    start, end = span
+    width = end - start
+    if not 1 < width < TILE_WIDTH or width & (width - 1):
+        return fold_peaks(_span_peaks(span, size, read))
+    middle = start + width // 2
+    for half in ((start, middle), (middle, end)):
+        if half not in hashed:
+            hashed[half] = _span_root(half, size, read, hashed)
+    return node_hash(hashed[start, middle], hashed[middle, end])
 
 
 def consistency_proof(first: int, second: int, read: ReadTile) -> list[bytes]:

@@ -36,6 +36,7 @@ class SeatKeys:
     """
 
     sk: bytes = field(repr=False)
+    _handles: dict[int, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.sk) != SK_BYTES:
@@ -53,8 +54,11 @@ class SeatKeys:
         # INVARIANT: test_handles_of_one_seat_differ_between_segments
         if not 0 <= segment < 2**32:
             raise HandslagError("HS-IDENTIFIER-INVALID", field="segment")
-        key = _derive(self.sk, _HANDLE_KEY + segment.to_bytes(4, "big"))
-        return hmac.digest(key, _HANDLE, "sha256")[:HANDLE_BYTES]
+        handle = self._handles.get(segment)
+        if handle is None:
+            key = _derive(self.sk, _HANDLE_KEY + segment.to_bytes(4, "big"))
+            handle = self._handles[segment] = hmac.digest(key, _HANDLE, "sha256")[:HANDLE_BYTES]
+        return handle
 
 
 def _derive(secret: bytes, info: bytes) -> bytes:

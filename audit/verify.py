@@ -7,8 +7,9 @@
     5  tiles and the stored head                                                  tile, root
     6  what an entry of each operation must and must not say                      columns, schema
     8  nothing is missing without an explanation                                  hole, payload
-   10  with keys: content opens, decisions come out the same, nothing was
-       released after a withdrawal                                                open, ledger, decision, release
+   10  with keys: content opens; every act bears its seat's signature and every
+       decision its unit's; decisions come out the same; nothing was released
+       after a withdrawal          open, unit-key, seat-key, act-signature, evidence, ledger, decision, release
 
 Step 2 (a quorum of other agencies' cosignatures), 7 (time bounds from them) and 9 (yearly segments) need what does not
 exist yet; the report says so. Numbers are those of the audit trail's design, section 6.
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from audit.anchors import Anchors
 from audit.checkpoint import open_checkpoint
 from audit.note import Verifier
 from audit.report import Finding, Report
@@ -35,11 +37,13 @@ def verify(
     log_keys: Sequence[Verifier],
     remembered: bytes | None = None,
     keys: Mapping[bytes, bytes] | None = None,
+    anchors: Anchors | None = None,
 ) -> Report:
     """Check a copied trail and return what was found.
 
     `log_keys` are the keys trusted for `origin`, from outside the copy. `remembered` is a signed note kept from
-    earlier; `keys` maps entry ids to the entries' keys. Whatever is wrong with the trail is a finding; raises
+    earlier; `keys` maps entry ids to the entries' keys; `anchors` are keys of agencies, units and seats, also from
+    outside the copy. Whatever is wrong with the trail is a finding; raises
     HS-TRAIL-UNREADABLE when SQLite cannot read the file, HS-CHECKPOINT-INVALID when the *remembered* note is not
     genuine.
     """
@@ -60,7 +64,8 @@ def verify(
         if keys is None:
             report.leave_open(["keys"])
         else:
-            check_content(trail, keys, report)
+            beats = {row.entry_id: row for row in trail.beats()}
+            check_content(trail.entries(), beats, keys, anchors or Anchors(), report)
     except HandslagError as error:
         # Rows that no check foresaw are still evidence; only an unreadable file is not.
         if error.code == "HS-TRAIL-UNREADABLE":

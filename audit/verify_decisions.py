@@ -1,21 +1,24 @@
-"""Opened entries against each other: decisions computed again, and consent before release, without trusting any clock.
+"""Opened entries against each other: who spoke, decisions computed again, consent before release; no clock is trusted.
 
-Of each seat the CONSENT_EVENT entries give the whole consent ledger. A recorded decision is computed again on the
-ledger as far as it says it looked. A DISCLOSURE is computed again on the ledger as it stood where the entry lies, and
-must agree with what acts say about the delivery: an act that took sections from a delivery handed over n times leaves
-fewer sections to every hand-over after n.
+Every act must bear the seat's signature (`verify_keys`), every decision the unit's (`verify_evidence`). Of each seat
+the CONSENT_EVENT entries give the whole consent ledger. A recorded decision is computed again on the ledger as far as
+it says it looked. A DISCLOSURE is computed again on the ledger as it stood where the entry lies, and must agree with
+what acts say about the delivery: an act that took sections from a delivery handed over n times leaves fewer sections to
+every hand-over after n.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
+from audit.anchors import Anchors
 from audit.entry import open_beat, open_payload
 from audit.report import Finding, Report
-from audit.trailfile import EntryRow, TrailFile
+from audit.trailfile import BeatRow, EntryRow
+from audit.verify_evidence import check_evidence
+from audit.verify_keys import Leads, Opened, check_acts, lead_keys, speaker_of
 from audit.verify_release import Disclosed, check_release
 from audit.verify_replay import Decided, Ledger, check_decision
 from audit.verify_rules import broken_in_payload
@@ -25,13 +28,8 @@ from schemas import limits
 from schemas.acts import LedgerEvent
 from schemas.errors import HandslagError
 from schemas.inbox import AffectedDelivery
-from schemas.trail import AuditEntry, Payload
-
-
-class _Opened(NamedTuple):
-    number: int
-    entry: AuditEntry
-    payload: Payload
+from schemas.statements import SignedUnit
+from schemas.trail import AuditEntry
 
 
 @dataclass(slots=True)
@@ -39,18 +37,59 @@ class _Seat:
     """What the opened entries about one seat say, in the order of their numbers."""
 
     handles: set[bytes] = field(default_factory=set)
-    acts: list[_Opened] = field(default_factory=list)
-    decisions: list[_Opened] = field(default_factory=list)
-    disclosures: list[_Opened] = field(default_factory=list)
+    statements: list[Opened] = field(default_factory=list)
+    acts: list[Opened] = field(default_factory=list)
+    decisions: list[Opened] = field(default_factory=list)
+    refusals: list[Opened] = field(default_factory=list)
+    disclosures: list[Opened] = field(default_factory=list)
 
 
-def check_content(trail: TrailFile, keys: Mapping[bytes, bytes], report: Report) -> None:
-    """Open what the keys open and check it; `keys` maps entry ids (16 bytes) to entry keys (32 bytes)."""
+def check_content(
+    rows: Iterable[EntryRow],
+    beats: Mapping[object, BeatRow],
+    keys: Mapping[bytes, bytes],
+    anchors: Anchors,
+    report: Report,
+    *,
+    about: bytes | None = None,
+) -> dict[bytes, Ledger]:
+    """Open what the keys open and check it; return the ledgers that are whole, by seat id.
+
+    `keys` maps entry ids (16 bytes) to entry keys (32 bytes), `beats` the beats' rows by the id of their entry;
+    `about` is the one seat (16 bytes) that every entry must be about, None for any.
+    """
     # INVARIANT: test_a_decision_that_comes_out_differently_is_named
     seats: dict[bytes, _Seat] = defaultdict(_Seat)
     closed: set[bytes] = set()
-    beats = {row.entry_id: row for row in trail.beats()}
-    for row in trail.entries():
+    units: list[Opened] = []
+    for one in _opened(rows, beats, keys, closed, report):
+        if about is not None and one.payload.seat_id != about:
+            report.add(one.finding("schema", "seat_id"))
+        _take(one, seats, units, report)
+    if closed:
+        report.leave_open(["other-keys"])
+    anchors = _admitted(units, anchors, report)
+    check_evidence([one for one in units if one.entry.operation == "REFUSAL"], None, anchors, report)
+    leads = lead_keys((one for seat in seats.values() for one in seat.statements), anchors)
+    ledgers = {}
+    for seat_id, seat in seats.items():
+        partial = bool(seat.handles & closed)
+        _check_signed(seat_id, seat, anchors, leads, report, partial=partial)
+        ledger = _check_seat(seat, report, partial=partial)
+        if ledger is not None:
+            ledgers[seat_id] = ledger
+    return ledgers
+
+
+def _opened(
+    rows: Iterable[EntryRow],
+    beats: Mapping[object, BeatRow],
+    keys: Mapping[bytes, bytes],
+    closed: set[bytes],
+    report: Report,
+) -> Iterator[Opened]:
+    """Yield what the keys open; beats are compared with their rows, handles of what stays closed are collected."""
+    for row in rows:
         entry = _decoded(row)
         if entry is None or not isinstance(row.payload, bytes):
             continue
@@ -62,34 +101,62 @@ def check_content(trail: TrailFile, keys: Mapping[bytes, bytes], report: Report)
             if entry.operation == "BEAT":
                 _check_beat(row, entry, key, beats.get(entry.entry_id), report)
                 continue
-            one = _Opened(row.number, entry, open_payload(entry, row.payload, key))
+            payload = open_payload(entry, row.payload, key)
         except HandslagError as error:
             # Ciphertext of another entry was found already; what is left is a key or content that does not fit.
             if error.code != "HS-PROOF-INVALID":
                 report.add(_finding("open", row.number, entry))
             continue
-        _take(one, seats, report)
-    if closed:
-        report.leave_open(["other-keys"])
-    for seat in seats.values():
-        _check_seat(seat, report, partial=bool(seat.handles & closed))
+        yield Opened(row.number, entry, payload)
 
 
-def _take(one: _Opened, seats: dict[bytes, _Seat], report: Report) -> None:
+def _take(one: Opened, seats: dict[bytes, _Seat], units: list[Opened], report: Report) -> None:
     report.opened += 1
     broken = broken_in_payload(one.entry.operation, one.payload)
     if broken is not None:
         report.add(_finding("schema", one.number, one.entry, broken))
     elif one.payload.seat_id is not None:
         _sort(seats[one.payload.seat_id], one)
+    else:
+        units.append(one)
 
 
-def _check_seat(seat: _Seat, report: Report, *, partial: bool) -> None:
+def _admitted(units: Iterable[Opened], anchors: Anchors, report: Report) -> Anchors:
+    """The anchors with the units whose admission the trail records, where a listed agency signed them."""
+    if anchors.agencies is None:
+        return anchors
+    for one in units:
+        act, signature = one.payload.act, one.payload.act_signature
+        if one.entry.operation != "ADMIN" or act is None:
+            continue
+        try:
+            anchors = anchors.with_units([SignedUnit(entry=act, signature=signature or b"")])
+        except HandslagError:
+            report.add(one.finding("unit-key"))
+    return anchors
+
+
+def _check_signed(
+    seat_id: bytes, seat: _Seat, anchors: Anchors, leads: Leads, report: Report, *, partial: bool
+) -> None:
+    """Who spoke: the seat's key, every act under it, and the unit's evidence of what was decided."""
+    speaker = speaker_of(seat_id, seat.statements, anchors, leads, report)
+    if speaker is None and (seat.acts or seat.decisions):
+        if partial:
+            report.leave_open(["ledger-part"])
+        else:
+            report.add((seat.acts or seat.decisions)[0].finding("seat-key", "none"))
+    if speaker is not None:
+        check_acts(seat.acts, speaker, report)
+    check_evidence([*seat.decisions, *seat.refusals], speaker, anchors, report)
+
+
+def _check_seat(seat: _Seat, report: Report, *, partial: bool) -> Ledger | None:
     ledger = _ledger(seat.acts, report, partial=partial)
     if ledger is None:
         if seat.decisions or seat.disclosures:
             report.leave_open(["ledger-part"])
-        return
+        return None
     _, shipped = consent_rules.shipped()
     recipients = {}
     for one in seat.decisions:
@@ -107,9 +174,10 @@ def _check_seat(seat: _Seat, report: Report, *, partial: bool) -> None:
         wrong = check_release(Disclosed(one.number, one.entry, one.payload), decision, ledger, shipped, report)
         if wrong is not None:
             report.add(_finding("release", one.number, one.entry, wrong))
+    return ledger
 
 
-def _ledger(acts: list[_Opened], report: Report, *, partial: bool) -> Ledger | None:
+def _ledger(acts: list[Opened], report: Report, *, partial: bool) -> Ledger | None:
     """Return the seat's ledger, or None when it is not whole; a gap is a finding only if every entry was opened."""
     numbered: dict[int, tuple[int, LedgerEvent, tuple[AffectedDelivery, ...]]] = {}
     view = LedgerView.empty()
@@ -132,9 +200,13 @@ def _ledger(acts: list[_Opened], report: Report, *, partial: bool) -> Ledger | N
     return None if partial and not numbered else Ledger(numbered)
 
 
-def _sort(seat: _Seat, one: _Opened) -> None:
+def _sort(seat: _Seat, one: Opened) -> None:
     seat.handles.add(one.entry.handle)
     match one.entry.operation:
+        case "KEY_STATEMENT":
+            seat.statements.append(one)
+        case "REFUSAL":
+            seat.refusals.append(one)
         case "CONSENT_EVENT":
             seat.acts.append(one)
         case "DECISION":

@@ -75,8 +75,10 @@ _PAYLOADS: Mapping[str, _Rule] = {
     "DISCLOSURE": _Rule((*_RELEASE, "counter_role", "ledger_seq"), "released"),
     "HAND_OVER": _Rule(("event_id", "event_type", "delivery_id", "hand_number"), "released"),
     "CONSENT_EVENT": _Rule(("seat_id", "act", "ledger_seq")),
+    "KEY_STATEMENT": _Rule(("seat_id", "act", "act_signature")),
     "ACK": _Rule(("delivery_id",)),
     "AUDIT_QUERY": _Rule(("query_purpose",)),
+    "CONSULTATION": _Rule(("seat_id", "query_purpose", "actor_ref")),
 }  # fmt: skip
 
 # Evidence belongs to the discloser alone: with the recipient it would tie two parties together.
@@ -85,8 +87,11 @@ _ONLY_IN = {
     "recipient_own": frozenset({"DISCLOSURE"}),
     "evidence": frozenset({"DECISION", "REFUSAL"}),
     "hand_number": frozenset({"DISCLOSURE", "HAND_OVER", "ACK"}),
-    "query_purpose": frozenset({"AUDIT_QUERY"}),
+    "query_purpose": frozenset({"AUDIT_QUERY", "CONSULTATION"}),
     "affected": frozenset({"CONSENT_EVENT"}),
+    "case_withdrawal": frozenset({"CONSENT_EVENT"}),
+    "act": frozenset({"CONSENT_EVENT", "KEY_STATEMENT", "ADMIN"}),
+    "act_signature": frozenset({"CONSENT_EVENT", "KEY_STATEMENT", "ADMIN"}),
 }
 
 
@@ -95,6 +100,9 @@ def broken_in_payload(operation: str, payload: Payload) -> str | None:
     for name, allowed in _ONLY_IN.items():
         if operation not in allowed and getattr(payload, name) not in (None, ()):
             return name
+    # A submission that was taken and then refused has a sender, and that is proven like a decision's.
+    if operation == "REFUSAL" and payload.event_id is not None and payload.evidence is None:
+        return "evidence"
     rule = _PAYLOADS.get(operation)
     if rule is None:
         return None

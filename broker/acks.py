@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from audit.entry import SealedEntry
 from broker.context import Context
+from broker.pace import paced
 from broker.store.cases import SeatRow
 from broker.store.deliveries import DeliveryRow, SectionRow
 from broker.store.inbox import Item
@@ -65,17 +66,17 @@ async def _once(context: Context, unit: str, acks: Sequence[Ack]) -> AckAnswer:
     found, sections, seats = await context.store.read(look)
     plans = {
         one.item_id: _plan(context, one, found[one.item_id], sections[one.item_id], seats, at_us)
-        for one in acks
+        async for one in paced(reversed(acks))  # of two words about one delivery the first counts
         if one.item_id in found and _may(found[one.item_id], _VERDICTS[one.verdict])
     }
 
     def work(rows: Rows) -> set[bytes]:
         now = rows.deliveries.get(plans)
-        for delivery_id, plan in sorted(plans.items()):
-            if now[delivery_id].row_version != plan.row.row_version:
-                raise RowMoved
-            rows.deliveries.move(plan.row, plan.state)
-            rows.deliveries.note_ack(delivery_id, plan.theirs.entry_id, plan.theirs.leaf_hash)
+        if any(now[delivery_id].row_version != plan.row.row_version for delivery_id, plan in plans.items()):
+            raise RowMoved
+        rows.deliveries.end(
+            [(p.row, p.state, p.theirs.entry_id, p.theirs.leaf_hash) for _id, p in sorted(plans.items())]
+        )
         rows.entries.insert([entry for plan in plans.values() for entry in (plan.ours, plan.theirs)])
         rows.inbox.put([plan.notice for plan in plans.values()])
         return rows.inbox.remove(unit, [i for i in ids if i not in found])
@@ -92,9 +93,9 @@ def _may(row: DeliveryRow, to: DeliveryState) -> bool:
 
 def _result(one: Ack, plans: dict[bytes, _Plan], found: dict[bytes, DeliveryRow], removed: set[bytes]) -> AckResult:
     plan, row = plans.get(one.item_id), found.get(one.item_id)
-    if plan is not None:
+    if plan is not None and plan.state is _VERDICTS[one.verdict]:
         return AckResult(item_id=one.item_id, entry_id=plan.theirs.entry_id, leaf_hash=plan.theirs.leaf_hash)
-    if row is not None and _VERDICTS[one.verdict] == row.state:
+    if plan is None and row is not None and _VERDICTS[one.verdict] == row.state:
         return AckResult(item_id=one.item_id, entry_id=row.ack_entry, leaf_hash=row.ack_leaf)
     if row is not None:
         return AckResult(item_id=one.item_id, code="HS-STATE-INVALID")

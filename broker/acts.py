@@ -12,7 +12,7 @@ from hashlib import sha256
 
 from audit.entry import SealedEntry
 from broker.acks import outcome_entries
-from broker.calls import answered, signed_by
+from broker.calls import answered, recorded, signed_by
 from broker.context import Context
 from broker.narrowing import Shrunk, shrink
 from broker.store.cases import SeatRow
@@ -21,7 +21,7 @@ from broker.store.gate import Bump, GateMoved
 from broker.store.inbox import Item
 from broker.store.port import Rows
 from broker.visibility import introduce_keys
-from consent.admission import check_act
+from consent.admission import WIDENING, check_act
 from consent.ledger import LedgerView
 from schemas import codec
 from schemas.acts import CaseWithdrawal, ConsentAct, HeadLink, Holder, LedgerEvent
@@ -49,7 +49,8 @@ async def consents(context: Context, unit: str, request: ConsentsRequest) -> Con
     """Answer `POST /v1/consents`: one act of the caller's seat, or the person's withdrawal of everything.
 
     Raises the codes of `check_act`, `HS-SEAT-UNKNOWN`, `HS-SIGNATURE-INVALID`, `HS-NO-HOLDER`,
-    `HS-RECIPIENT-CHANGED`, `HS-CALL-CHANGED`, `HS-NOT-RECORDED`.
+    `HS-RECIPIENT-CHANGED`, `HS-STATE-INVALID` (the lead has not vouched for the seat), `HS-CALL-CHANGED`,
+    `HS-NOT-RECORDED`.
     """
     started_us = context.now_us()
     if (before := await answered(context, unit, request)) is not None:
@@ -61,12 +62,21 @@ async def consents(context: Context, unit: str, request: ConsentsRequest) -> Con
         count = len(await context.store.read(lambda rows: rows.cases.of_cases([seat.case_id]))) if whole else 1
         try:
             work = _Transaction(context, unit, request, seat, count)
-            answer = await context.store.write(work.withdraw_case if whole else work.record_act)
+            write = work.withdraw_case if whole else work.record_act
+            answer = await recorded(context, unit, request, write, ConsentsAnswer)
         except GateMoved:
             continue
-        context.metrics.withdrew((context.now_us() - started_us) / 1e6)
+        if whole or ConsentAct.from_bytes(request.act).act == "WITHDRAW":  # a grant has no hurry and would flatter it
+            context.metrics.withdrew((context.now_us() - started_us) / 1e6)
         return answer
     raise HandslagError("HS-NOT-RECORDED")
+
+
+def widens(request: ConsentsRequest) -> bool:
+    """Whether the act would permit something; raises PayloadRejected and its kin for what is no act."""
+    if codec.name_of(request.act) == CaseWithdrawal.SCHEMA:
+        return False
+    return ConsentAct.from_bytes(request.act).act in WIDENING
 
 
 async def own_seat(context: Context, unit: str, seat_id: bytes) -> SeatRow:
@@ -75,6 +85,9 @@ async def own_seat(context: Context, unit: str, seat_id: bytes) -> SeatRow:
     if seat is None or seat.unit != unit or seat.state == SeatState.CLOSED:
         raise HandslagError("HS-SEAT-UNKNOWN")
     return seat
+
+
+_WHY = {"WITHDRAW": "WITHDRAWN", "WITHDRAW_ALL": "WITHDRAWN", "BLOCK": "BLOCK_IN_FORCE"}
 
 
 class _Transaction:
@@ -94,6 +107,8 @@ class _Transaction:
         act = ConsentAct.from_bytes(self.request.act)
         if act.case_tag != seat.case_tag or act.member != seat.member:
             raise HandslagError("HS-SIGNATURE-INVALID")
+        if act.act in WIDENING and not seat.active:  # a grant introduces keys: not to whom the lead has not vouched for
+            raise HandslagError("HS-STATE-INVALID", field="seat")
         check_act(act, seat.head, bump.clock_us)
         holders = _holders(rows, seat, act)
         write = self._append(rows, seat, act, self.request.act, self.request.signature, holders, bump, 0)
@@ -109,6 +124,8 @@ class _Transaction:
         withdrawal = CaseWithdrawal.from_bytes(self.request.act)
         if withdrawal.case_tag != own.case_tag or withdrawal.recorder != own.member:
             raise HandslagError("HS-SIGNATURE-INVALID")
+        if not own.active:
+            raise HandslagError("HS-STATE-INVALID", field="seat")
         if withdrawal.effective_at_us is not None and withdrawal.effective_at_us > bump.clock_us:
             raise HandslagError("HS-GRANT-INCOMPLETE", field="effective_at")
         seats = rows.cases.of_cases([own.case_id])
@@ -173,9 +190,13 @@ class _Transaction:
         bump: Bump,
     ) -> ConsentsAnswer:
         """Entries, recalls and notices, then the answer, all in this transaction."""
-        entries = {write.seat.seat_id: self._entry(write, shrunk, bump, mine) for write in writes}
+        affected = {
+            write.seat.seat_id: _affected(write, shrunk) + _incidents(self.context, rows, write, shrunk, bump)
+            for write in writes
+        }
+        entries = {write.seat.seat_id: self._entry(write, affected[write.seat.seat_id], bump, mine) for write in writes}
         rows.entries.insert(list(entries.values()))
-        tell_shrunk(self.context, rows, shrunk, bump.clock_us, "WITHDRAWN")
+        tell_shrunk(self.context, rows, shrunk, bump.clock_us, _WHY.get(mine.act.act, "EXPIRED"))
         others = [write for write in writes if write is not mine]
         rows.inbox.put([self._ledger_item(write, counts[write.seat.seat_id]) for write in others])
         entry = entries[mine.seat.seat_id]
@@ -185,7 +206,7 @@ class _Transaction:
             head=mine.event.head,
             recorded_at_us=bump.clock_us,
             counts=counts[mine.seat.seat_id],
-            affected=_affected(mine, shrunk) + _incidents(rows, mine, bump),
+            affected=affected[mine.seat.seat_id],
             entry_id=entry.entry_id,
             leaf_hash=entry.leaf_hash,
         )
@@ -193,7 +214,7 @@ class _Transaction:
         rows.units.answer(self.unit, self.request.call_id, request_hash, answer.to_bytes(), bump.clock_us)
         return answer
 
-    def _entry(self, write: _Write, shrunk: Sequence[Shrunk], bump: Bump, mine: _Write) -> SealedEntry:
+    def _entry(self, write: _Write, affected: tuple[AffectedDelivery, ...], bump: Bump, mine: _Write) -> SealedEntry:
         payload = Payload(
             seat_id=write.seat.seat_id,
             role=write.seat.role,
@@ -201,7 +222,9 @@ class _Transaction:
             decided_at_us=bump.clock_us,
             act=write.event.to_bytes(),
             act_signature=self.request.signature if write is mine else None,
-            affected=_affected(write, shrunk),
+            # What the recorder signed is kept with it alone: the others are not told who noted a withdrawal.
+            case_withdrawal=self.request.act if write is mine and write.event.signature is None else None,
+            affected=affected,
             actor_ref=write.act.actor_ref if write is mine else None,
             assurance=write.act.assurance if write is mine else None,
             rules_hash=self.context.rules.hash32,
@@ -314,8 +337,7 @@ def _received(rows: Rows, writes: Sequence[_Write]) -> _Acked:
     return [
         (row, sections)
         for row, sections in rows.deliveries.acked_of_senders(withdrawn)
-        if withdrawn[row.sender_seat].act == "WITHDRAW_ALL"
-        or any(withdrawn[row.sender_seat].consent_id in _ids(section.grants) for section in sections)
+        if any(_withdrawn(withdrawn[row.sender_seat], section) for section in sections)
     ]
 
 
@@ -338,11 +360,18 @@ def _counts(seat_id: bytes, shrunk: Sequence[Shrunk], received: _Acked) -> tuple
     )
 
 
-def _incidents(rows: Rows, write: _Write, bump: Bump) -> tuple[AffectedDelivery, ...]:
-    """Releases between the time a withdrawal took effect and its recording: possible incidents, listed."""
-    since = write.act.effective_at_us
-    if since is None or since >= bump.clock_us:
+def _incidents(
+    context: Context, rows: Rows, write: _Write, shrunk: Sequence[Shrunk], bump: Bump
+) -> tuple[AffectedDelivery, ...]:
+    """Hand-overs between the time a withdrawal took effect and its recording: possible incidents, whatever came after.
+
+    INVARIANT: test_releases_between_effect_and_recording_are_listed. The last hand-over decides, and it is where the
+    lease began; what the act itself shrank is listed already.
+    """
+    since, act = write.act.effective_at_us, write.act
+    if since is None or since >= bump.clock_us or act.act not in {"WITHDRAW", "WITHDRAW_ALL"}:
         return ()
+    listed = {one.row.delivery_id for one in shrunk}
     return tuple(
         AffectedDelivery(
             delivery_id=row.delivery_id,
@@ -352,6 +381,14 @@ def _incidents(rows: Rows, write: _Write, bump: Bump) -> tuple[AffectedDelivery,
             removed=0,
             state_before=row.state,
         )
-        for row, _sections in _received(rows, [write])
-        if row.decided_at_us >= since
+        for row, sections in rows.deliveries.handed_since(write.seat.seat_id, since + context.lease_us)
+        if row.delivery_id not in listed and any(_withdrawn(act, section) for section in sections)
     )
+
+
+def _withdrawn(act: ConsentAct, section: SectionRow) -> bool:
+    """Whether a withdrawal takes back what a section was released on; in doubt about its scope, yes."""
+    if act.act == "WITHDRAW_ALL":
+        return True
+    partly = act.scope.categories if act.scope else ()
+    return act.consent_id in _ids(section.grants) and (not partly or section.category in partly)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import sha256
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from broker.context import Context
+from broker.store.port import Rows
 from schemas.errors import HandslagError
+from schemas.records import Record
+
+T = TypeVar("T", bound=Record)
 
 
 class Call(Protocol):
@@ -34,6 +39,22 @@ async def answered(context: Context, unit: str, request: Call) -> bytes | None:
     """The encoded answer this call got before, or None; raises `HS-CALL-CHANGED`."""
     digest = request_hash(request)
     return await context.store.read(lambda rows: rows.units.answered(unit, request.call_id, digest))
+
+
+async def recorded(context: Context, unit: str, request: Call, work: Callable[[Rows], T], answer: type[T]) -> T:
+    """Run the transaction of a call; raises what it raised.
+
+    Whatever went wrong, the call may have been recorded: by the same request at the same time, or by a commit whose
+    result is unknown. Then its answer counts and not the error. INVARIANT:
+    test_the_same_call_at_the_same_time_gets_the_same_answer.
+    """
+    try:
+        return await context.store.write(work)
+    except Exception:
+        before = await answered(context, unit, request)
+        if before is None:
+            raise
+        return answer.from_bytes(before)
 
 
 def signed_by(key: bytes, signature: bytes, message: bytes) -> None:

@@ -6,16 +6,17 @@ from hashlib import sha256
 
 from audit.entry import SealedEntry
 from broker.acts import own_seat, tell_shrunk
-from broker.calls import answered, request_hash, signed_by
+from broker.calls import answered, recorded, request_hash, signed_by
 from broker.context import Context
+from broker.invitations import still_covered
 from broker.narrowing import Shrunk
 from broker.recipient_seal import seal_unit
-from broker.store.cases import SeatRow
+from broker.store.cases import InvitationRow, SeatRow
 from broker.store.gate import Bump
 from broker.store.inbox import Item
 from broker.store.port import Rows
 from broker.store.tables import BUCKETS
-from broker.visibility import statement_item
+from broker.visibility import met, statement_item
 from schemas.calls import AcceptRequest, CloseRequest, OpenRequest, SeatAnswer, StateRequest
 from schemas.codes import SEAT_TRANSITIONS, DeliveryState, SeatState, known
 from schemas.envelope import SeatKey
@@ -39,6 +40,7 @@ async def open_case(context: Context, unit: str, request: OpenRequest) -> SeatAn
     statement = MemberStatement.from_bytes(request.statement.statement)
     if request.unit_role != LEAD or statement.role != LEAD or statement.kind != "OPEN":
         raise HandslagError("HS-STATE-INVALID", field="role")
+    context.directory.require_role(unit, LEAD)
     if statement.signer != statement.member or statement.seq != 0:
         raise HandslagError("HS-KEY-UNTRUSTED")
     signed_by(statement.signing_key, request.statement.signature, request.statement.statement)
@@ -57,7 +59,7 @@ async def open_case(context: Context, unit: str, request: OpenRequest) -> SeatAn
         entry = key_entry(context, seat, request.statement, bump)
         return seat_answer(rows, unit, request, seat, SeatState.ACTIVE, entry, bump)
 
-    return await context.store.write(work)
+    return await recorded(context, unit, request, work, SeatAnswer)
 
 
 async def accept(context: Context, unit: str, request: AcceptRequest) -> SeatAnswer:
@@ -71,21 +73,16 @@ async def accept(context: Context, unit: str, request: AcceptRequest) -> SeatAns
     signed_by(context.directory.get(unit).signing_key, request.unit_signature, request.acceptance)
     if sha256(request.hpke_key).digest() != acceptance.hpke_key_hash or acceptance.unit != unit:
         raise HandslagError("HS-KEY-UNTRUSTED")
+    context.directory.require_role(unit, acceptance.role)
+    invited = await context.store.read(lambda rows: rows.cases.invitation(request.invitation_id))
+    if invited is None or invited.unit != unit:
+        raise HandslagError("HS-INVITATION-INVALID")
     seat_id = context.random(16)
     context.recorder.seat_keys(seat_id)
 
     def work(rows: Rows) -> SeatAnswer:
-        found = rows.cases.invitation(request.invitation_id)
-        if found is None or found.unit != unit:
-            raise HandslagError("HS-INVITATION-INVALID")
-        bump = rows.gate.bump(found.bucket, 1, context.now_us())
-        if found.state != "OPEN" or found.expires_at_us <= bump.clock_us:
-            raise HandslagError("HS-INVITATION-INVALID")
-        if acceptance.invitation_hash != found.hash or acceptance.role != found.role:
-            raise HandslagError("HS-INVITATION-INVALID")
-        inviter = rows.cases.seat(found.inviter_seat)
-        if inviter is None or not inviter.active:
-            raise HandslagError("HS-INVITATION-INVALID")
+        bump = rows.gate.bump(invited.bucket, 1, context.now_us())
+        found, inviter = _acceptable(context, rows, request.invitation_id, acceptance, bump)
         statement = _promised(acceptance, inviter)
         seat = new_seat(
             context, unit, found.case_id, seat_id, statement, request.hpke_key, found.bucket, SeatState.ACCEPTED
@@ -107,7 +104,7 @@ async def accept(context: Context, unit: str, request: AcceptRequest) -> SeatAns
         )
         return seat_answer(rows, unit, request, seat, SeatState.ACCEPTED, entry, bump)
 
-    return await context.store.write(work)
+    return await recorded(context, unit, request, work, SeatAnswer)
 
 
 async def state(context: Context, unit: str, request: StateRequest) -> SeatAnswer:
@@ -132,7 +129,7 @@ async def state(context: Context, unit: str, request: StateRequest) -> SeatAnswe
         if statement.kind == "JOIN":
             seat = _join(rows, lead, statement, request.statement)
         else:
-            seat = _remove(context, rows, lead, statement, bump)
+            seat = _remove(context, rows, lead, statement, request.statement, bump)
         rows.cases.insert_statement(
             lead.case_id, statement.member, statement.kind, statement.seq, request.statement.to_bytes()
         )
@@ -142,7 +139,7 @@ async def state(context: Context, unit: str, request: StateRequest) -> SeatAnswe
         rows.entries.insert([key_entry(context, seat, request.statement, bump)])
         return seat_answer(rows, unit, request, lead, SeatState.ACTIVE, entry, bump)
 
-    return await context.store.write(work)
+    return await recorded(context, unit, request, work, SeatAnswer)
 
 
 async def close(context: Context, unit: str, request: CloseRequest) -> SeatAnswer:
@@ -166,7 +163,22 @@ async def close(context: Context, unit: str, request: CloseRequest) -> SeatAnswe
         entry = context.recorder.about_seat(seat, context.directory.controller(unit), "ADMIN", payload, bump.clock_us)
         return seat_answer(rows, unit, request, seat, SeatState.CLOSED, entry, bump)
 
-    return await context.store.write(work)
+    return await recorded(context, unit, request, work, SeatAnswer)
+
+
+def _acceptable(
+    context: Context, rows: Rows, invitation_id: bytes, acceptance: Acceptance, bump: Bump
+) -> tuple[InvitationRow, SeatRow]:
+    """The invitation and its inviter, while it is open, meant for this acceptance and still consented to."""
+    found = rows.cases.invitation(invitation_id)
+    if found is None or found.state != "OPEN" or found.expires_at_us <= bump.clock_us:
+        raise HandslagError("HS-INVITATION-INVALID")
+    if acceptance.invitation_hash != found.hash or acceptance.role != found.role:
+        raise HandslagError("HS-INVITATION-INVALID")
+    inviter = rows.cases.seat(found.inviter_seat)
+    if inviter is None or not inviter.active or not still_covered(context, rows, inviter, found, bump.clock_us):
+        raise HandslagError("HS-INVITATION-INVALID")
+    return found, inviter
 
 
 def _join(rows: Rows, lead: SeatRow, statement: MemberStatement, signed: SignedStatement) -> SeatRow:
@@ -190,12 +202,19 @@ def _join(rows: Rows, lead: SeatRow, statement: MemberStatement, signed: SignedS
     return seat
 
 
-def _remove(context: Context, rows: Rows, lead: SeatRow, statement: MemberStatement, bump: Bump) -> SeatRow:
+def _remove(
+    context: Context, rows: Rows, lead: SeatRow, statement: MemberStatement, signed: SignedStatement, bump: Bump
+) -> SeatRow:
     """The lead takes a member out; final."""
-    seat = next((s for s in rows.cases.of_cases([lead.case_id]) if s.member == statement.member), None)
+    others = rows.cases.of_cases([lead.case_id])
+    seat = next((s for s in others if s.member == statement.member), None)
     if seat is None or seat.seat_id == lead.seat_id:
         raise HandslagError("HS-STATE-INVALID", field="member")
     _close_seat(context, rows, seat, bump)
+    for other in others:
+        if other.seat_id != lead.seat_id and met(context, rows, seat, other):
+            notice = StatementNotice(seat_id=other.seat_id, statements=(signed,))
+            rows.inbox.put([Item(context.new_id(), other.unit, "STATEMENT", notice.to_bytes())])
     return seat
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import TypeVar
 
 from broker import acks, acts, cases, handover, invitations, queries, submit
 from broker.admissions import Admission
@@ -43,12 +41,11 @@ from schemas.errors import HandslagError
 from schemas.statements import UnitEntry
 from schemas.trail import Payload
 
-T = TypeVar("T")
 _ANSWER_S = 0.9  # a consent call is repeated inside until then, and after it answered "not yet recorded, repeat"
 
 
 class BrokerCore:
-    """Implements the gateway's port. A refusal after authentication is itself an entry."""
+    """Implements the gateway's port."""
 
     def __init__(self, context: Context, sealer: Sealer, trail: Trail, witnessed: Witnessed) -> None:
         self._context = context
@@ -58,21 +55,26 @@ class BrokerCore:
 
     async def submit(self, unit: str, request: SubmitRequest) -> SubmitAnswer:
         """POST /v1/submissions."""
-        return await self._recorded(unit, submit.submit(self._context, unit, request))
+        return await submit.submit(self._context, unit, request)
 
     async def fetch(self, unit: str, request: FetchRequest) -> FetchAnswer:
         """POST /v1/inbox:fetch; a broker that is behind what a connector has seen hands over nothing."""
         reasons = await self.readiness()
         if reasons:
             raise HandslagError(reasons[0])
-        return await self._recorded(unit, handover.fetch(self._context, unit, request))
+        return await handover.fetch(self._context, unit, request)
 
     async def ack(self, unit: str, request: AckRequest) -> AckAnswer:
         """POST /v1/inbox:ack."""
-        return await self._recorded(unit, acks.ack(self._context, unit, request))
+        return await acks.ack(self._context, unit, request)
 
     async def consents(self, unit: str, request: ConsentsRequest) -> ConsentsAnswer:
-        """POST /v1/consents; answers after commit, or `HS-NOT-RECORDED` after 900 ms."""
+        """POST /v1/consents; answers after commit, or `HS-NOT-RECORDED` after 900 ms.
+
+        A broker that is behind what a connector has seen takes what narrows and nothing that widens.
+        """
+        if acts.widens(request) and (reasons := await self.readiness()):
+            raise HandslagError(reasons[0])
 
         async def repeated() -> ConsentsAnswer:
             while True:
@@ -89,35 +91,35 @@ class BrokerCore:
             except TimeoutError:
                 raise HandslagError("HS-NOT-RECORDED") from None
 
-        return await self._recorded(unit, bounded())
+        return await bounded()
 
     async def open_case(self, unit: str, request: OpenRequest) -> SeatAnswer:
         """POST /v1/cases:open."""
-        return await self._recorded(unit, cases.open_case(self._context, unit, request))
+        return await cases.open_case(self._context, unit, request)
 
     async def invite(self, unit: str, request: InviteRequest) -> InviteAnswer:
         """POST /v1/seats:invite."""
-        return await self._recorded(unit, invitations.invite(self._context, unit, request))
+        return await invitations.invite(self._context, unit, request)
 
     async def accept(self, unit: str, request: AcceptRequest) -> SeatAnswer:
         """POST /v1/seats:accept."""
-        return await self._recorded(unit, cases.accept(self._context, unit, request))
+        return await cases.accept(self._context, unit, request)
 
     async def state(self, unit: str, request: StateRequest) -> SeatAnswer:
         """POST /v1/seats:state."""
-        return await self._recorded(unit, cases.state(self._context, unit, request))
+        return await cases.state(self._context, unit, request)
 
     async def close(self, unit: str, request: CloseRequest) -> SeatAnswer:
         """POST /v1/seats:close."""
-        return await self._recorded(unit, cases.close(self._context, unit, request))
+        return await cases.close(self._context, unit, request)
 
     async def ledger_fetch(self, unit: str, request: LedgerFetchRequest) -> LedgerPage:
         """POST /v1/ledger:fetch."""
-        return await self._recorded(unit, queries.ledger_fetch(self._context, unit, request))
+        return await queries.ledger_fetch(self._context, unit, request)
 
     async def audit_fetch(self, unit: str, request: AuditFetchRequest) -> AuditPage:
         """POST /v1/audit:fetch."""
-        return await self._recorded(unit, queries.audit_fetch(self._context, unit, request))
+        return await queries.audit_fetch(self._context, unit, request)
 
     async def proofs(self, unit: str, request: ProofsRequest) -> ProofsAnswer:
         """POST /v1/proofs; a leaf is named by its hash, which only who was told it knows."""
@@ -224,16 +226,8 @@ class BrokerCore:
         """Take over the units as they stand in the store."""
         self._context.directory.replace(await self._context.store.read(lambda rows: rows.units.all()))
 
-    async def _recorded(self, unit: str, call: Awaitable[T]) -> T:
-        """Answer a call; a refusal that will not go away by itself becomes a REFUSAL entry first."""
-        try:
-            return await call
-        except HandslagError as error:
-            if not error.entry.retriable:
-                await self._refusal(unit, error.code)
-            raise
-
-    async def _refusal(self, unit: str, code: str) -> None:
+    async def refused(self, unit: str, code: str) -> None:
+        """A refusal after authentication is itself an entry."""
         controller = self._context.directory.controller(unit)
         entry = self._context.recorder.about_unit(
             unit, controller, "REFUSAL", Payload(code=code), self._context.now_us()

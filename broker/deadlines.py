@@ -51,7 +51,8 @@ async def _expire(context: Context) -> int:
         for row in old:
             entries = outcome_entries(context, row, sections[row.delivery_id], seats, now_us, "HS-EVENT-EXPIRED")
             rows.deliveries.move(row, DeliveryState.EXPIRED)
-            rows.entries.insert(entries)
+            # What was never handed over leaves no word of it in the recipient's own trail.
+            rows.entries.insert(entries if row.hand_number else entries[:1])
         rows.inbox.put(notices)
         return len(old)
 

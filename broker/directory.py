@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from broker.store.units import UnitRow
 from schemas.errors import HandslagError
+from schemas.statements import UnitEntry
 
 
 class Directory:
@@ -30,6 +31,11 @@ class Directory:
         if row is None:
             raise HandslagError("HS-UNIT-UNKNOWN")
         return row
+
+    def require_role(self, unit: str, role: str) -> None:
+        """Raise `HS-STATE-INVALID` unless the unit's agency listed it for this role."""
+        if role not in UnitEntry.from_bytes(self.get(unit).entry).roles:
+            raise HandslagError("HS-STATE-INVALID", field="role")
 
     def controller(self, unit: str) -> str:
         """Who owns the entries about a unit's seats; also answers for a unit that was revoked meanwhile."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from audit.entry import SealedEntry
 from broker.context import Context
+from broker.pace import paced
 from broker.store.cases import SeatRow
 from broker.store.deliveries import DeliveryRow, SectionRow
 from broker.store.inbox import Item
@@ -47,14 +48,15 @@ async def fetch(context: Context, unit: str, request: FetchRequest) -> FetchAnsw
     limit = max(1, min(request.limit, limits.INBOX_ITEMS))
     now_us = context.now_us()
     read = await context.store.read(lambda rows: _read(rows, unit, now_us, limit))
-    prepared = [_prepare(context, row, read, now_us) for row in read.rows]
+    prepared = [_prepare(context, row, read, now_us) async for row in paced(read.rows)]
     lease_until = now_us + context.lease_us
     if not prepared and not await context.store.read(lambda rows: rows.inbox.any(unit, now_us)):
         return FetchAnswer(items=(), heads=read.heads)
 
     def work(rows: Rows) -> tuple[list[Item], set[bytes]]:
         items = rows.inbox.lease(unit, limit, now_us, lease_until)
-        clock = context.now_us()
+        # the ledger clock never runs back: a node whose own clock does hands over nothing that has ended by it
+        clock = max(context.now_us(), rows.gate.clock({p.row.bucket for p in prepared}))
         handed = rows.deliveries.hand([(p.row.delivery_id, p.row.row_version) for p in prepared], clock, lease_until)
         # INVARIANT: test_record_with_release, the entries of exactly what was handed over, in the same transaction
         rows.entries.insert([entry for p in prepared if p.row.delivery_id in handed for entry in p.entries])

@@ -5,12 +5,12 @@ from __future__ import annotations
 from hashlib import sha256
 
 from broker.acts import own_seat
-from broker.calls import answered, request_hash, signed_by
+from broker.calls import answered, recorded, request_hash, signed_by
 from broker.context import Context
 from broker.effects import decision_entry, delivery_row, role_outcome, section_rows
 from broker.judge import Judged, own_party
 from broker.narrowing import invited_party
-from broker.resolve import Resolved, Waiting
+from broker.resolve import Resolved, Waiting, waiting_of
 from broker.store.cases import InvitationRow, SeatRow
 from broker.store.inbox import Item
 from broker.store.port import Rows
@@ -19,7 +19,7 @@ from consent.terms import DecisionRequest, SectionAsk
 from schemas.calls import InviteAnswer, InviteRequest
 from schemas.checks import check_submission
 from schemas.codes import SeatState
-from schemas.envelope import Attempt, Core, Delivery, RoutingItem, Wrap
+from schemas.envelope import Delivery, Wrap
 from schemas.errors import HandslagError
 from schemas.identifiers import ZERO16
 from schemas.inbox import InvitationDelivery, Notice, Receipt
@@ -38,21 +38,16 @@ async def invite(context: Context, unit: str, request: InviteRequest) -> InviteA
     if (before := await answered(context, unit, request)) is not None:
         return InviteAnswer.from_bytes(before)
     seat = await own_seat(context, unit, request.seat_id)
-    invitation = Invitation.from_bytes(request.invitation)
-    signed_by(seat.signing_key, request.seat_signature, request.invitation)
-    signed_by(context.directory.get(unit).signing_key, request.unit_signature, request.invitation)
-    context.directory.get(invitation.unit)
-    check_submission(request.submission)
-    waiting = _waiting(context, unit, request)
-    _belongs(invitation, seat, waiting, unit, request)
-    if waiting.attempt.rules_hash != context.rules.hash32:
-        raise HandslagError("HS-RULES-OTHER")
+    invitation, waiting = _checked(context, unit, request, seat)
 
     def work(rows: Rows) -> InviteAnswer:
         bump = rows.gate.bump(seat.bucket, 1, context.now_us())
         sender = rows.cases.seat(seat.seat_id)
         if sender is None or sender.state != SeatState.ACTIVE:
             raise HandslagError("HS-SEAT-UNKNOWN")
+        event_id = waiting.core.event_id
+        if rows.cases.invitation(invitation.invitation_id) or rows.deliveries.fingerprints([event_id]):
+            raise HandslagError("HS-INVITATION-INVALID")  # one invitation, one event: neither is used twice
         view = context.views.of(rows, [sender])[sender.seat_id]
         resolved = Resolved(waiting, sender, {}, view, frozenset(), first_time=True)
         at_us = max(bump.clock_us, view.recorded_at_us)
@@ -75,11 +70,16 @@ async def invite(context: Context, unit: str, request: InviteRequest) -> InviteA
         rows.units.answer(unit, request.call_id, request_hash(request), answer.to_bytes(), at_us)
         return answer
 
-    return await context.store.write(work)
+    return await recorded(context, unit, request, work, InviteAnswer)
 
 
-def _waiting(context: Context, unit: str, request: InviteRequest) -> Waiting:
-    submission = request.submission
+def _checked(context: Context, unit: str, request: InviteRequest, seat: SeatRow) -> tuple[Invitation, Waiting]:
+    """The invitation and its sealed event, when both signatures hold and they belong to this seat and each other."""
+    invitation = Invitation.from_bytes(request.invitation)
+    signed_by(seat.signing_key, request.seat_signature, request.invitation)
+    signed_by(context.directory.get(unit).signing_key, request.unit_signature, request.invitation)
+    context.directory.get(invitation.unit)
+    check_submission(request.submission)
     record = StreamRecord(
         unit=unit,
         received_at_us=context.now_us(),
@@ -87,19 +87,13 @@ def _waiting(context: Context, unit: str, request: InviteRequest) -> Waiting:
         unit_signature=request.unit_signature,
         index=0,
         path=(),
-        submission=submission,
+        submission=request.submission,
     )
-    return Waiting(
-        position=0,
-        record=record,
-        core=Core.from_bytes(submission.core),
-        routing=RoutingItem.from_bytes(submission.routing_item),
-        attempt=Attempt.from_bytes(submission.attempt),
-        fingerprint=b"".join(
-            sha256(part).digest() for part in (submission.core, submission.digests, submission.routing_item)
-        ),
-        attempt_hash=sha256(submission.attempt).digest(),
-    )
+    waiting = waiting_of(0, record)
+    _belongs(invitation, seat, waiting, unit, request)
+    if waiting.attempt.rules_hash != context.rules.hash32:
+        raise HandslagError("HS-RULES-OTHER")
+    return invitation, waiting
 
 
 def _belongs(invitation: Invitation, seat: SeatRow, waiting: Waiting, unit: str, request: InviteRequest) -> None:
@@ -190,24 +184,41 @@ def _release(
 async def lapse(context: Context) -> int:
     """Close invitations past their end; the inviter is told, and so is the invited unit if it had accepted."""
     now_us = context.now_us()
-    if not await context.store.read(lambda rows: rows.cases.lapsed(now_us)):
-        return 0
-
-    def work(rows: Rows) -> int:
-        found = rows.cases.lapsed(now_us)
-        for one in found:
-            inviter = rows.cases.seat(one.inviter_seat)
-            rows.cases.close_invitation(one.invitation_id, "LAPSED")
-            told = [(inviter.unit, inviter.seat_id)] if inviter else []
-            if one.seat_id:
-                rows.cases.set_state(one.seat_id, SeatState.CLOSED)
-                told.append((one.unit, one.seat_id))
-            for unit, seat_id in told:
-                notice = Notice(seat_id=seat_id, code="invitation_lapsed", categories=(), role=one.role, at_us=now_us)
-                rows.inbox.put([Item(context.new_id(), unit, "NOTICE", notice.to_bytes())])
-        return len(found)
-
-    return await context.store.write(work)
+    found = await context.store.read(lambda rows: rows.cases.lapsed(now_us))
+    for one in found:
+        await context.store.write(lambda rows, one=one: _lapse_one(context, rows, one))  # type: ignore[misc]
+    return len(found)
 
 
-__all__ = ["TYPE", "invite", "lapse"]
+def _lapse_one(context: Context, rows: Rows, seen: InvitationRow) -> None:
+    bump = rows.gate.bump(seen.bucket, 1, context.now_us())
+    one = rows.cases.invitation(seen.invitation_id)
+    if one is None or one.state != seen.state:
+        return  # accepted or joined meanwhile: the next look decides anew
+    inviter = rows.cases.seat(one.inviter_seat)
+    rows.cases.close_invitation(one.invitation_id, "LAPSED")
+    told = [(inviter.unit, inviter.seat_id)] if inviter else []
+    if one.seat_id:
+        rows.cases.set_state(one.seat_id, SeatState.CLOSED)
+        told.append((one.unit, one.seat_id))
+    for unit, seat_id in told:
+        notice = Notice(seat_id=seat_id, code="invitation_lapsed", categories=(), role=one.role, at_us=bump.clock_us)
+        rows.inbox.put([Item(context.new_id(), unit, "NOTICE", notice.to_bytes())])
+
+
+def still_covered(context: Context, rows: Rows, inviter: SeatRow, invitation: InvitationRow, at_us: int) -> bool:
+    """Whether the person still permits that the invited unit knows: an invitation is worth no more than its consent."""
+    view = context.views.of(rows, [inviter])[inviter.seat_id]
+    request = DecisionRequest(
+        event_type=TYPE,
+        sender=own_party(inviter),
+        recipient=invited_party(invitation.unit, invitation.role),
+        sections=(SectionAsk(category="IC12", persons=(0,), public_interest_released=False, sender_withheld=False),),
+        purpose="INTAKE",
+        action="DISCLOSE",
+        at_us=max(at_us, view.recorded_at_us),
+    )
+    return decide(request, view, context.rules).sections[0].released
+
+
+__all__ = ["TYPE", "invite", "lapse", "still_covered"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from broker.judge import own_party
 from broker.resolve import party_of, vacant
@@ -13,7 +13,7 @@ from broker.store.port import Rows
 from consent.decide import decide
 from consent.ledger import LedgerView
 from consent.rules import Rules
-from consent.terms import DecisionRequest, Party, SectionAsk
+from consent.terms import Decision, DecisionRequest, Party, SectionAsk
 from schemas.codes import DeliveryState
 from schemas.identifiers import authority_of
 
@@ -34,7 +34,8 @@ def shrink(
     """Decide every open delivery anew and take out what is no longer covered; rows are locked by the caller's read.
 
     `views` holds the view of each discloser seat after the write. A decision that fails removes everything: fail
-    closed.
+    closed. What remains rests on the consents of this decision and holds as long as they do.
+    INVARIANT: test_a_delivery_left_on_a_shorter_grant_ends_with_that_grant.
     """
     sections = rows.deliveries.sections([row.delivery_id for row in open_rows])
     wanted = {row.sender_seat for row in open_rows} | {row.recipient_seat for row in open_rows if row.recipient_seat}
@@ -42,10 +43,21 @@ def shrink(
     shrunk = []
     for row in open_rows:
         live = sections[row.delivery_id]
-        kept = _still_covered(row, live, seats, views[row.sender_seat], rules, at_us)
-        removed = tuple(section for section in live if section.digest not in kept)
+        decision = _decision(row, live, seats, views[row.sender_seat], rules, at_us)
+        pairs = list(zip(live, decision.sections, strict=True)) if decision is not None else []
+        remaining = tuple(
+            replace(section, grants=b"".join(answer.grants)) for section, answer in pairs if answer.released
+        )
+        left = {section.digest for section in remaining}
+        removed = tuple(section for section in live if section.digest not in left)
+        if (
+            decision is not None
+            and remaining
+            and (row.holds_until_us != decision.holds_until_us or not set(remaining) <= set(live))
+        ):
+            assert decision.holds_until_us is not None
+            rows.deliveries.rest_on(row, decision.holds_until_us, remaining)
         if removed:
-            remaining = tuple(section for section in live if section.digest in kept)
             shrunk.append(Shrunk(row, removed, remaining, _next_state(row, bool(remaining))))
     for one in shrunk:
         rows.deliveries.remove_sections(one.row.delivery_id, [section.digest for section in one.removed])
@@ -59,15 +71,15 @@ def _next_state(row: DeliveryRow, remains: bool) -> DeliveryState:
     return DeliveryState.CANCELLED if row.state == DeliveryState.PENDING else DeliveryState.RECALLED
 
 
-def _still_covered(
+def _decision(
     row: DeliveryRow,
     sections: Iterable[SectionRow],
     seats: Mapping[bytes, SeatRow],
     view: LedgerView,
     rules: Rules,
     at_us: int,
-) -> set[bytes]:
-    listed = list(sections)
+) -> Decision | None:
+    """The decision as of now; None when deciding fails: a withdrawal must not fail with it, and nothing is covered."""
     request = DecisionRequest(
         event_type=row.event_type,
         sender=own_party(seats[row.sender_seat]),
@@ -79,14 +91,16 @@ def _still_covered(
                 public_interest_released=section.public_interest_released,
                 sender_withheld=False,
             )
-            for section in listed
+            for section in sections
         ),
         purpose=row.purpose,
         action=row.action,
         at_us=max(at_us, view.recorded_at_us),
     )
-    decision = decide(request, view, rules)
-    return {section.digest for section, answer in zip(listed, decision.sections, strict=True) if answer.released}
+    try:
+        return decide(request, view, rules)
+    except Exception:  # noqa: BLE001 - whatever is wrong, the answer is no
+        return None
 
 
 def _recipient(row: DeliveryRow, seats: Mapping[bytes, SeatRow], view: LedgerView) -> Party:

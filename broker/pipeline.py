@@ -10,10 +10,14 @@ from __future__ import annotations
 from broker.context import Context
 from broker.effects import Effects, prepare, refuse
 from broker.judge import judge
+from broker.pace import paced
 from broker.resolve import Resolved, Waiting, decoded, one_per_event, resolve
 from broker.store.gate import Gate, GateMoved
 from broker.store.port import Rows
+from schemas.errors import HandslagError
+from schemas.trail import Payload
 
+ENGINE = frozenset({"HS-NOT-RECORDED", "HS-NOT-READY"})  # the store failed, not the submission: it is decided again
 BATCH = 200  # bounds one transaction; a withdrawal waits for at most one of them
 
 
@@ -26,13 +30,14 @@ async def decide_next(context: Context, bucket: int, limit: int = BATCH) -> int:
     started_us = context.now_us()
     gate = await context.store.read(lambda rows: rows.gate.read(bucket))
     raw = await context.stream.read(bucket, gate.next_position, limit)
-    batch = one_per_event([decoded(position, record) for position, record in raw])
+    batch = one_per_event([decoded(*record) async for record in paced(raw)])
     if not batch:
+        await context.stream.trim(bucket, gate.next_position)  # what a node decided and died before it forgot
         return 0
     at_us = max(context.now_us(), gate.clock_us)
     resolved = await context.store.read(lambda rows: resolve(rows, batch, context.views, context.rules, at_us))
-    decided = [(one, judge(one, context.rules, at_us)) for one in resolved]
-    effects = prepare(context, decided, at_us)
+    decided = [(one, judge(one, context.rules, at_us)) async for one in paced(resolved)]
+    effects = await prepare(context, decided, at_us)
     end = batch[-1].position + 1
     await context.store.write(lambda rows: _commit(rows, gate, end, at_us, effects))
     await context.stream.trim(bucket, end)
@@ -43,13 +48,16 @@ async def decide_next(context: Context, bucket: int, limit: int = BATCH) -> int:
 async def decide_alone(context: Context, bucket: int) -> int:
     """After an error in a batch: decide its first submission alone; one that fails again is refused with a code.
 
-    A submission that cannot be decided never blocks its bucket. Raises GateMoved as `decide_next`.
+    A submission that cannot be decided never blocks its bucket. Raises GateMoved as `decide_next`, and what the
+    store raises when it fails.
     """
     try:
         return await decide_next(context, bucket, limit=1)
     except GateMoved:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with this one, it is refused, audited, alarmed
+    except Exception as error:
+        if isinstance(error, HandslagError) and error.code in ENGINE:
+            raise
         context.faults(error)
         return await _refuse_first(context, bucket)
 
@@ -61,10 +69,16 @@ async def _refuse_first(context: Context, bucket: int) -> int:
         return 0
     at_us = max(context.now_us(), gate.clock_us)
     effects = Effects()
-    waiting: Waiting = decoded(*raw[0])
-    sender = await context.store.read(lambda rows: rows.cases.seat(waiting.routing.seat_id))
-    refuse(context, effects, waiting, sender, "HS-DECISION-FAILED", at_us)
-    end = waiting.position + 1
+    position, record = raw[0]
+    try:
+        waiting: Waiting = decoded(position, record)
+    except HandslagError as error:
+        # Only a damaged or newer stream holds such a record: nobody can be told, so the operator's trail is.
+        effects.entries.append(context.recorder.about_operator("REFUSAL", Payload(code=error.code), at_us))
+    else:
+        sender = await context.store.read(lambda rows: rows.cases.seat(waiting.routing.seat_id))
+        refuse(context, effects, waiting, sender, "HS-DECISION-FAILED", at_us)
+    end = position + 1
     await context.store.write(lambda rows: _commit(rows, gate, end, at_us, effects))
     await context.stream.trim(bucket, end)
     return 1

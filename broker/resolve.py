@@ -59,7 +59,11 @@ class Resolved:
 
 def decoded(position: int, raw: bytes) -> Waiting:
     """Decode one stream record; raises PayloadRejected and its kin."""
-    record = StreamRecord.from_bytes(raw, limits.SUBMISSION + limits.CALL)
+    return waiting_of(position, StreamRecord.from_bytes(raw, limits.SUBMISSION + limits.CALL))
+
+
+def waiting_of(position: int, record: StreamRecord) -> Waiting:
+    """The parts of one record decoded once; raises PayloadRejected and its kin."""
     submission = record.submission
     return Waiting(
         position=position,

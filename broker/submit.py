@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 
 from audit.entry import SealedEntry
-from audit.merkle import inclusion_proof, leaf_hash, root
+from audit.merkle import inclusion_proofs, leaf_hash, root
 from broker.calls import signed_by
 from broker.context import Context
+from broker.pace import paced
 from schemas.calls import ItemRefusal, SubmitAnswer, SubmitRequest
 from schemas.checks import CheckedSubmission, check_bundle, check_submission
 from schemas.codes import SeatState
@@ -26,19 +27,18 @@ async def submit(context: Context, unit: str, request: SubmitRequest) -> SubmitA
     _statement, leaves = check_bundle(
         request, origin=context.origin, unit=unit, root=lambda raw: root([leaf_hash(one) for one in raw])
     )
-    hashes = [leaf_hash(leaf) for leaf in leaves]
-    checked, refusals = _checked(request)
+    paths = inclusion_proofs([leaf_hash(leaf) for leaf in leaves])
+    checked, refusals = await _checked(request)
     seat_ids = {one.routing.seat_id for one in checked.values()}
     seats = await context.store.read(lambda rows: rows.cases.seats(seat_ids))
     records: dict[int, list[bytes]] = defaultdict(list)
     now_us = context.now_us()
-    for index, one in checked.items():
+    async for index, one in paced(checked.items()):
         seat = seats.get(one.routing.seat_id)
         if seat is None or seat.unit != unit or seat.state == SeatState.CLOSED:
             refusals.append(ItemRefusal(index=index, code="HS-SEAT-UNKNOWN"))
             continue
-        path = tuple(inclusion_proof(hashes, index))
-        records[seat.bucket].append(_record(unit, request, index, path, one.submission, now_us))
+        records[seat.bucket].append(_record(unit, request, index, tuple(paths[index]), one.submission, now_us))
     if refusals:
         await _record_refusals(context, unit, refusals, now_us)
     if records:
@@ -48,10 +48,10 @@ async def submit(context: Context, unit: str, request: SubmitRequest) -> SubmitA
     return SubmitAnswer(accepted=accepted, refusals=tuple(sorted(refusals, key=lambda refusal: refusal.index)))
 
 
-def _checked(request: SubmitRequest) -> tuple[dict[int, CheckedSubmission], list[ItemRefusal]]:
+async def _checked(request: SubmitRequest) -> tuple[dict[int, CheckedSubmission], list[ItemRefusal]]:
     good: dict[int, CheckedSubmission] = {}
     refusals: list[ItemRefusal] = []
-    for index, submission in enumerate(request.submissions):
+    async for index, submission in paced(enumerate(request.submissions)):
         try:
             good[index] = check_submission(submission)
         except HandslagError as error:

@@ -13,7 +13,7 @@ from hashlib import sha256
 
 from audit.checkpoint import Checkpoint, open_checkpoint
 from audit.note import Verifier
-from audit.tiles import TILE_HEIGHT, TILE_WIDTH, frontier, inclusion_proof, tile_path, tile_width
+from audit.tiles import TILE_HEIGHT, TILE_WIDTH, frontier, inclusion_proofs, tile_path, tile_width
 from audit.tlogproof import TlogProof
 from broker.sealer import read_edge
 from broker.store.log import CheckpointRow
@@ -89,14 +89,15 @@ def _for_proofs(rows: Rows, leaf_hashes: Iterable[bytes]) -> tuple[CheckpointRow
     return latest, indices, tiles
 
 
-def _prove(latest: CheckpointRow, indices: Iterable[int], tiles: _Tiles) -> dict[int, str]:
-    """Proof file by leaf index; blocks for some half a millisecond each."""
+def _prove(latest: CheckpointRow, indices: Sequence[int], tiles: _Tiles) -> dict[int, str]:
+    """Proof file by leaf index; blocks for some 50 microseconds each and half a millisecond a tile."""
     # INVARIANT: test_every_served_proof_verifies_against_the_latest_checkpoint
-    proofs = {}
-    for index in indices:
-        hashes = inclusion_proof(index, latest.size, lambda level, n, width: tiles.get((level, n, width), b""))
-        proofs[index] = TlogProof(index, tuple(hashes), latest.note.encode()).render().decode()
-    return proofs
+    note = latest.note.encode()
+    paths = inclusion_proofs(indices, latest.size, lambda level, n, width: tiles.get((level, n, width), b""))
+    return {
+        index: TlogProof(index, tuple(hashes), note).render().decode()
+        for index, hashes in zip(indices, paths, strict=True)
+    }
 
 
 class Witnessed:

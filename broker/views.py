@@ -6,6 +6,7 @@ head read in the deciding snapshot is its own, so correctness never depends on t
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 
@@ -22,6 +23,7 @@ class Views:
 
     def __init__(self, capacity: int = _CAPACITY) -> None:
         self._capacity = capacity
+        self._lock = threading.Lock()  # readers and the writer of the store ask from threads of their own
         self._kept: OrderedDict[tuple[bytes, bytes], LedgerView] = OrderedDict()
 
     def of(self, rows: Rows, seats: Iterable[SeatRow]) -> dict[bytes, LedgerView]:
@@ -30,20 +32,27 @@ class Views:
         found: dict[bytes, LedgerView] = {}
         missing: list[SeatRow] = []
         for seat in wanted.values():
-            view = self._kept.get((seat.seat_id, seat.head))
+            view = self._seen((seat.seat_id, seat.head))
             if view is None:
                 missing.append(seat)
             else:
-                self._kept.move_to_end((seat.seat_id, seat.head))
                 found[seat.seat_id] = view
         ledgers = rows.ledger.of_seats([seat.seat_id for seat in missing]) if missing else {}
         for seat in missing:
             view = view_of([LedgerEvent.from_bytes(event) for event in ledgers[seat.seat_id]])
-            found[seat.seat_id] = self._keep(seat, view)
+            self._keep((seat.seat_id, seat.head), view)
+            found[seat.seat_id] = view
         return found
 
-    def _keep(self, seat: SeatRow, view: LedgerView) -> LedgerView:
-        self._kept[seat.seat_id, seat.head] = view
-        while len(self._kept) > self._capacity:
-            self._kept.popitem(last=False)
-        return view
+    def _seen(self, key: tuple[bytes, bytes]) -> LedgerView | None:
+        with self._lock:
+            view = self._kept.get(key)
+            if view is not None:
+                self._kept.move_to_end(key)
+            return view
+
+    def _keep(self, key: tuple[bytes, bytes], view: LedgerView) -> None:
+        with self._lock:
+            self._kept[key] = view
+            while len(self._kept) > self._capacity:
+                self._kept.popitem(last=False)

@@ -8,6 +8,7 @@ from broker.context import Context
 from broker.store.cases import SeatRow
 from broker.store.inbox import Item
 from broker.store.port import Rows
+from consent.ledger import LedgerView
 from schemas.acts import Holder
 from schemas.inbox import StatementNotice
 from schemas.statements import SignedStatement
@@ -31,3 +32,13 @@ def statement_item(context: Context, rows: Rows, *, to: SeatRow, about: Iterable
     ]
     notice = StatementNotice(seat_id=to.seat_id, statements=tuple(signed))
     return Item(context.new_id(), to.unit, "STATEMENT", notice.to_bytes())
+
+
+def met(context: Context, rows: Rows, one: SeatRow, other: SeatRow) -> bool:
+    """Whether a grant of either ever named the other, so that each has the other's keys."""
+    views = context.views.of(rows, [one, other])
+    return _named(views[one.seat_id], other) or _named(views[other.seat_id], one)
+
+
+def _named(view: LedgerView, seat: SeatRow) -> bool:
+    return any((seat.role, seat.member) in grant.holders for grant in view.grants)

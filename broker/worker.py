@@ -36,29 +36,35 @@ async def drain(context: Context, bucket: int) -> int:
 
 
 async def _step(context: Context, bucket: int) -> int:
-    """One batch; -1 when the gate moved and it must be read again, 0 when nothing waits."""
+    """One batch; -1 when it must be read again, 0 when nothing waits."""
     try:
-        return await decide_next(context, bucket)
+        try:
+            return await decide_next(context, bucket)
+        except GateMoved:
+            return -1
+        except Exception as error:
+            if isinstance(error, HandslagError) and error.code == "HS-NOT-RECORDED":
+                raise
+            context.faults(error)
+            return await decide_alone(context, bucket)  # one by one; the failing one is refused
     except GateMoved:
         return -1
     except HandslagError as error:
-        if error.code == "HS-NOT-RECORDED":  # the engine failed: whether it was written, the gate will tell
-            await asyncio.sleep(_IDLE_S)
-            return -1
-        context.faults(error)
-    except Exception as error:  # noqa: BLE001 - the batch goes on one by one, the failing one is refused
-        context.faults(error)
-    try:
-        return await decide_alone(context, bucket)
-    except GateMoved:
+        if error.code != "HS-NOT-RECORDED":
+            raise
+        await asyncio.sleep(_IDLE_S)  # the engine failed: whether it was written, the gate will tell
         return -1
 
 
 async def watch_time(context: Context) -> None:
     """Deadlines, expiry and lapsed invitations."""
     while True:
-        await sweep(context)
-        await lapse(context)
-        pending, oldest_us = await context.store.read(lambda rows: rows.deliveries.pending_summary())
-        context.metrics.pending(pending, 0.0 if oldest_us is None else (context.now_us() - oldest_us) / 1e6)
+        try:
+            await sweep(context)
+            await lapse(context)
+            pending, oldest_us = await context.store.read(lambda rows: rows.deliveries.pending_summary())
+        except HandslagError as error:
+            context.faults(error)  # the engine failed; what is late now is told at the next look
+        else:
+            context.metrics.pending(pending, 0.0 if oldest_us is None else (context.now_us() - oldest_us) / 1e6)
         await asyncio.sleep(_SWEEP_S)

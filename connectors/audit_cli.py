@@ -15,39 +15,44 @@ from audit import search as trail
 from audit.cli import group as audit
 from audit.merkle import leaf_hash
 from connectors import settings as configuration
+from connectors import upkeep
 from connectors.cli import as_json, config_option, examples, told
 from connectors.consent_cli import Look, found_seat, logged, look_options
 from connectors.context import Context
 from connectors.fields import moment
 from connectors.identity import Seat
+from schemas import codes
 from schemas.calls import AuditFetchRequest, AuditPage, KeyedEntry
 from schemas.errors import HandslagError
 
 PAGE = 200
 
 
-async def fetched(ctx: Context, seat: Seat, look: Look) -> list[KeyedEntry]:
-    """Every entry about the seat that this unit owns, oldest first; raises HandslagError of the call.
+async def fetched(ctx: Context, seat: Seat, look: Look) -> tuple[list[KeyedEntry], bytes]:
+    """Every entry about the seat that this unit owns, oldest first, and the id of the entry of this query.
 
-    Raises `HS-PROOF-INVALID` for an entry whose bytes do not hash to the leaf named beside it.
+    Each page is a query of its own and an entry of its own; the first is named. Raises HandslagError of the call and
+    `HS-PROOF-INVALID` for an entry whose bytes do not hash to the leaf named beside it.
     """
     entries: list[KeyedEntry] = []
+    queries: list[bytes] = []
     more, after = True, 0
     while more:
         request = AuditFetchRequest(
             call_id=ctx.random(16), seat_id=seat.sid, query=look.query(), after=after, limit=PAGE
         )
         page = await ctx.link.call("/v1/audit:fetch", request, AuditPage, tries=3)
-        ctx.spool.memory.want_proof(page.leaf_hash, "query", ctx.now())
+        queries.append(page.entry_id)
+        ctx.spool.memory.want_proof(page.leaf_hash, "query", ctx.now(), seat.sid)
         for each in page.entries:
             if leaf_hash(each.entry) != each.leaf_hash:
                 raise HandslagError("HS-PROOF-INVALID", check="leaf")
-            ctx.spool.memory.want_proof(each.leaf_hash, "entry", ctx.now())
+            ctx.spool.memory.want_proof(each.leaf_hash, "entry", ctx.now(), seat.sid)
         entries += page.entries
         # An empty page that promises more would loop for ever.
         more = page.more and bool(page.entries)
         after = page.entries[-1].number if page.entries else after
-    return entries
+    return entries, queries[0]
 
 
 @click.command(
@@ -58,8 +63,8 @@ async def fetched(ctx: Context, seat: Seat, look: Look) -> list[KeyedEntry]:
 )
 @look_options
 @click.option("--since", help="Only entries from this moment on, ISO 8601 with zone.")
-@click.option("--outcome", help="Only entries with this outcome.")
-@click.option("--operation", help="Only entries of this operation.")
+@click.option("--outcome", help="Only entries with this outcome, such as WITHHELD.")
+@click.option("--operation", help="Only entries of this operation, such as DISCLOSURE.")
 @config_option
 @as_json
 def search(
@@ -77,6 +82,10 @@ def search(
     """The trail's entries about the case of SEAT (or --ref), opened here; the search is itself an entry."""
     look = Look(seat=seat, ref=ref, purpose=purpose, case_number=case_number, actor=actor)
     first = moment(since, "since") if since else None
+    if outcome is not None:
+        codes.known("outcome", outcome, "outcome")
+    if operation is not None:
+        codes.known("operation", operation, "operation")
     found = asyncio.run(_searched(config, look))
     kept = trail.select(found, since_us=first, outcome=outcome, operation=operation)
     if as_json:
@@ -90,9 +99,13 @@ async def _searched(config: Path, look: Look) -> list[trail.Found]:
     seat = found_seat(ctx, look)
     logged(ctx, seat, look, "audit search")
     async with ctx.link:
-        entries = await fetched(ctx, seat, look)
+        entries, _query = await fetched(ctx, seat, look)
+        await upkeep.proofs(ctx)
+    found = trail.opened(entries, lambda leaf: ctx.spool.memory.proof(leaf) is not None)
     ctx.spool.close()
-    return trail.opened(entries)
+    return found
 
 
 audit.add_command(search)
+
+__all__ = ["audit", "fetched", "search"]

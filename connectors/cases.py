@@ -89,7 +89,7 @@ async def open_case(ctx: Context, command: Waiting) -> dict[str, Any]:
     answer = await ctx.kept_call("/v1/cases:open", call_id, request, SeatAnswer)
     with ctx.spool.transaction():
         ctx.identities.update(replace(seat, seat_id=answer.seat_id, state=answer.state))
-        ctx.spool.memory.want_proof(answer.leaf_hash, "seat", ctx.now())
+        ctx.spool.memory.want_proof(answer.leaf_hash, "seat", ctx.now(), answer.seat_id)
     return {"seat": shown(answer.seat_id), "state": answer.state}
 
 
@@ -111,7 +111,7 @@ async def invite(ctx: Context, command: Waiting) -> dict[str, Any]:
     ctx.spool.memory.add_invitation(invitation_id, {"ref": seat.ref, "invitation": made["invitation"]}, "SENT")
     answer = await ctx.kept_call("/v1/seats:invite", call_id, request, InviteAnswer)
     told = answer.receipt
-    ctx.spool.memory.want_proof(told.leaf_hash, "invitation", ctx.now())
+    ctx.spool.memory.want_proof(told.leaf_hash, "invitation", ctx.now(), seat.sid)
     if told.refused_code is not None or not any(s.released for role in told.roles for s in role.sections):
         ctx.spool.memory.set_invitation(invitation_id, "LAPSED")
     return {"invitation": shown(invitation_id), "receipt": told}
@@ -240,7 +240,7 @@ async def accept(ctx: Context, command: Waiting) -> dict[str, Any]:
         # ACTIVE is nobody's word but the lead's: the statement makes it so, not this answer.
         ctx.identities.update(replace(seat, seat_id=answer.seat_id, state=SeatState.ACCEPTED))
         ctx.spool.memory.set_invitation(invitation_id, "ACCEPTED")
-        ctx.spool.memory.want_proof(answer.leaf_hash, "seat", ctx.now())
+        ctx.spool.memory.want_proof(answer.leaf_hash, "seat", ctx.now(), answer.seat_id)
     return {"seat": shown(answer.seat_id), "state": SeatState.ACCEPTED.value}
 
 
@@ -259,7 +259,7 @@ async def state(ctx: Context, command: Waiting) -> dict[str, Any]:
     request = StateRequest(call_id=call_id, seat_id=seat.sid, statement=signed)
     answer = await ctx.kept_call("/v1/seats:state", call_id, request, SeatAnswer)
     with ctx.spool.transaction():
-        ctx.spool.memory.want_proof(answer.leaf_hash, "statement", ctx.now())
+        ctx.spool.memory.want_proof(answer.leaf_hash, "statement", ctx.now(), seat.sid)
         add_statement(ctx, seat, signed)
         if "unit" in made:
             current = ctx.identities.get(seat.ref)
@@ -284,7 +284,7 @@ async def close(ctx: Context, command: Waiting) -> dict[str, Any]:
     answer = await ctx.kept_call("/v1/seats:close", call_id, request, SeatAnswer)
     with ctx.spool.transaction():
         ctx.identities.update(replace(seat, state=SeatState.CLOSED))
-        ctx.spool.memory.want_proof(answer.leaf_hash, "seat", ctx.now())
+        ctx.spool.memory.want_proof(answer.leaf_hash, "seat", ctx.now(), answer.seat_id)
     return {"state": SeatState.CLOSED.value}
 
 

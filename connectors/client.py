@@ -9,6 +9,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,9 +17,11 @@ from typing import Any, Self
 
 from connectors import commands, executor, inbox, ledgers, retry, sending, settings, upkeep
 from connectors.context import Context
+from connectors.spool.alone import sole_runner
 from connectors.spool.commands import Waiting
 from connectors.spool.incoming import OutboxItem
 from consent.terms import Decision
+from schemas import limits
 from schemas.errors import HandslagError
 from schemas.identifiers import parsed, shown
 
@@ -38,16 +41,23 @@ class Connector:
     def __init__(self, config: Path | str) -> None:
         """Read `connector.toml` and open its spool; raises HandslagError naming what is missing."""
         self.context = Context.load(settings.load(Path(config)))
+        self._held = ExitStack()
 
     async def __aenter__(self) -> Self:
-        await self.context.link.__aenter__()
+        self._held.callback(self.context.spool.close)
+        try:
+            self._held.enter_context(sole_runner(self.context.settings.data_dir))
+            await self.context.link.__aenter__()
+        except HandslagError:
+            self._held.close()
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.context.link.__aexit__(kind, error, trace)
-        self.context.spool.close()
+        self._held.close()
 
     async def do(self, **command: Any) -> dict[str, Any]:
         """Carry out one command of docs/folder-adapter.md and return its result; `do` is its name.
@@ -136,39 +146,52 @@ class Connector:
             action="DISCLOSE",
         )
 
-    async def beat(self) -> None:
-        """Everything a connector does on one beat: directory, commands, sending, inbox, acknowledgements, proofs."""
+    async def beat(self) -> bool:
+        """Everything a connector does on one beat: directory, commands, sending, inbox, acknowledgements, proofs.
+
+        Returns whether more waits to be sent or fetched, so that the next beat should follow at once.
+        """
         ctx = self.context
         if ctx.directory is None:
             await upkeep.directory(ctx)
         await upkeep.checkpoint(ctx)
         await executor.run_due(ctx)
         sending.review_waiting(ctx)
-        sending.seal_due(ctx)
-        while await sending.send_due(ctx):
+        more = await sending.out(ctx)
+        came = await inbox.poll(ctx)
+        while await inbox.send_acks(ctx) == limits.INBOX_ITEMS:
             pass
-        await inbox.poll(ctx)
-        await inbox.send_acks(ctx)
         upkeep.alarm_late(ctx)
         await upkeep.proofs(ctx)
+        return more or came == limits.INBOX_ITEMS
 
     async def receive(self) -> AsyncIterator[Message]:
         """Everything that came for the agency's system, oldest first, without end; `ack` each message.
 
         What was not acknowledged is yielded again by the next `receive`, also after a crash.
         """
+        async for messages in self.receive_many():
+            for message in messages:
+                yield message
+
+    async def receive_many(self) -> AsyncIterator[list[Message]]:
+        """As `receive`, all that came with one beat together: acknowledged together it costs one commit."""
         yielded: set[int] = set()
         while True:
-            await self.beat()
-            for item in self.context.spool.incoming.to_write():
-                if item.number not in yielded:
-                    yielded.add(item.number)
-                    yield Message(str(item.value["kind"]), item.value, item)
-            await asyncio.sleep(self.context.settings.poll_s)
+            more = await self.beat()
+            waiting = self.context.spool.incoming.to_write()
+            fresh = [item for item in waiting if item.number not in yielded]
+            yielded = {item.number for item in waiting}
+            if fresh:
+                yield [Message(str(item.value["kind"]), item.value, item) for item in fresh]
+            if not more:
+                await asyncio.sleep(self.context.settings.poll_s)
 
-    def ack(self, message: Message) -> None:
-        """The agency's system has it: it is never yielded again, and its sender is told on the next beat."""
-        self.context.spool.incoming.written(message.item)
+    def ack(self, *messages: Message) -> None:
+        """The agency's system has them: they are never yielded again, and their senders are told on the next beat."""
+        with self.context.spool.transaction():
+            for message in messages:
+                self.context.spool.incoming.written(message.item)
 
 
 def _result(waiting: Waiting) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from connectors.settings import Settings
 from connectors.spool import Spool
 from connectors.witness import Witness
 from consent import rules as rule_files
+from consent.ledger import LedgerView, view_of
 from consent.rules import Rules
 from schemas.calls import UnitsAnswer
 from schemas.errors import HandslagError
@@ -48,7 +49,8 @@ class Context:
     directory: trust.Directory | None = None
     now: Callable[[], int] = clock
     random: Callable[[int], bytes] = os.urandom
-    _members: dict[bytes, tuple[int, CaseMembers]] = field(default_factory=dict)
+    _members: dict[bytes, tuple[tuple[bytes, ...], CaseMembers]] = field(default_factory=dict)
+    _ledgers: dict[bytes, tuple[tuple[int, bytes], LedgerView]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, settings: Settings) -> Context:
@@ -87,14 +89,24 @@ class Context:
     def members(self, seat: Seat) -> CaseMembers:
         """The case as far as its statements chain to this seat's pin."""
         handle = self.identities.case_handle(seat.case_tag)
-        stored = self.spool.memory.statements(handle)
+        hashes = self.spool.memory.statement_hashes(handle)
         cached = self._members.get(handle)
-        if cached is not None and cached[0] == len(stored):
+        if cached is not None and cached[0] == hashes:
             return cached[1]
         view = CaseMembers.pinned(SignedStatement.from_bytes(seat.lead_statement), seat.pin)
-        for statement in stored:
+        for statement in self.spool.memory.statements(handle):
             view = view.applied(SignedStatement.from_bytes(statement))
-        self._members[handle] = (len(stored), view)
+        self._members[handle] = (hashes, view)
+        return view
+
+    def ledger(self, seat: Seat) -> LedgerView:
+        """What our copy of the seat's ledger says; its head names every act before it."""
+        head = self.spool.memory.head(seat.sid)
+        cached = self._ledgers.get(seat.sid)
+        if cached is not None and cached[0] == head:
+            return cached[1]
+        view = view_of(self.spool.memory.ledger(seat.sid))
+        self._ledgers[seat.sid] = (head, view)
         return view
 
     def may_send(self, own_role: str) -> Callable[[str, str], bool]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from schemas.errors import HandslagError
 
 OPENING = "OPENING"  # keys are drawn and durable, the broker has not answered yet
 _SIGNING = 32
+_OPENED = 256  # seats held open in memory
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Seat:
     """This unit's seat in one case.
 
@@ -43,9 +45,9 @@ class Seat:
     units: Mapping[str, str]
     introduced: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def keys(self) -> SeatKeyPair:
-        """The seat's key pairs."""
+        """The seat's key pairs; making them from their bytes costs as much as a signature."""
         return SeatKeyPair.from_private_bytes(self.private)
 
     @property
@@ -69,6 +71,8 @@ class Identities:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        # The same sealed row is the same seat; a changed one is another key.
+        self._opened = lru_cache(maxsize=_OPENED)(self._open)
 
     def handle(self, ref: str) -> bytes:
         """The look-up handle of a local reference."""
@@ -121,26 +125,26 @@ class Identities:
     def by_handle(self, handle: bytes) -> Seat | None:
         """The seat behind a look-up handle."""
         row = self._store.one("SELECT seat_id, state, value FROM seat WHERE ref=?", handle)
-        return self._seat(row) if row else None
+        return self._opened(*row) if row else None
 
     def by_seat_id(self, seat_id: bytes) -> Seat | None:
         """The seat with an id of the broker."""
         row = self._store.one("SELECT seat_id, state, value FROM seat WHERE seat_id=?", seat_id)
-        return self._seat(row) if row else None
+        return self._opened(*row) if row else None
 
     def all(self) -> list[Seat]:
         """Every seat of this unit."""
-        return [self._seat(row) for row in self._store.all("SELECT seat_id, state, value FROM seat ORDER BY ref")]
+        return [self._opened(*row) for row in self._store.all("SELECT seat_id, state, value FROM seat ORDER BY ref")]
 
     def _sealed(self, seat: Seat) -> bytes:
         value: dict[str, Any] = {**asdict(seat), **{name: getattr(seat, name).hex() for name in _HEX}}
         del value["seat_id"], value["state"]
         return self._store.seal_json("seat.value", value)
 
-    def _seat(self, row: tuple[Any, ...]) -> Seat:
-        value = self._store.open_json("seat.value", row[2])
+    def _open(self, seat_id: bytes | None, state: str, sealed: bytes) -> Seat:
+        value = self._store.open_json("seat.value", sealed)
         value.update({name: bytes.fromhex(value[name]) for name in _HEX}, introduced=tuple(value["introduced"]))
-        return Seat(seat_id=row[0], state=row[1], **value)
+        return Seat(seat_id=seat_id, state=state, **value)
 
 
 def load_unit_keys(signing: Path, hpke: Path) -> UnitKeyPair:

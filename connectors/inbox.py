@@ -6,6 +6,7 @@ and what is recalled is not opened first.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -41,24 +42,40 @@ _OWN_FAULTS = frozenset({"HS-SPOOL-FAILED", "HS-SPOOL-UNREADABLE", "HS-NOT-READY
 
 
 async def poll(ctx: Context) -> int:
-    """One beat: fetch, work off, compare heads; returns the number of items. Raises HandslagError of the call."""
+    """One fetch: take, work off, compare heads; returns the number of items. Raises HandslagError of the call."""
     ctx.witness.check_running()
     before = {seat.sid: ctx.spool.memory.head(seat.sid) for seat in ctx.identities.all() if seat.seat_id is not None}
     answer = await ctx.link.call("/v1/inbox:fetch", FetchRequest(limit=limits.INBOX_ITEMS), FetchAnswer)
     await ledgers.compare(ctx, answer.heads, before)
-    for item in sorted(answer.items, key=lambda each: _ORDER.get(each.kind, len(_ORDER))):
-        take(ctx, item)
+    take_all(ctx, answer.items)
     return len(answer.items)
 
 
+def take_all(ctx: Context, items: Iterable[InboxItem]) -> None:
+    """Work off the items of one answer in their order and make them durable together.
+
+    Raises a fault of this machine or of the moment; what came before it is kept, the rest comes again.
+    """
+    fault = None
+    with ctx.spool.transaction():
+        for item in sorted(items, key=lambda each: _ORDER.get(each.kind, len(_ORDER))):
+            try:
+                take(ctx, item)
+            except HandslagError as error:
+                fault = error
+                break
+    if fault is not None:
+        raise fault
+
+
 def take(ctx: Context, item: InboxItem) -> None:
-    """Work one item off in one transaction, whatever its kind; what cannot be used is rejected with a code."""
+    """Work one item off, whole or not at all, whatever its kind; what cannot be used is rejected with a code."""
     try:
-        with ctx.spool.transaction():
+        with ctx.spool.savepoint():
             _take(ctx, item)
     except HandslagError as error:
         if error.code == "HS-TRAIL-ROLLBACK":
-            # The transaction that met it is undone; the stop is not.
+            # What met it is undone; the stop is not.
             ctx.witness.halt(error.code, item.body, ctx.now())
         if error.code in _OWN_FAULTS:
             raise
@@ -148,7 +165,7 @@ def _delivery(ctx: Context, delivery: Delivery) -> None:
         assert item is not None
         ctx.spool.incoming.written(item)
     ctx.spool.incoming.want_ack(delivery.delivery_id, delivery.hand_number, "ACK")
-    ctx.spool.memory.want_proof(delivery.leaf_hash, "delivery", ctx.now())
+    ctx.spool.memory.want_proof(delivery.leaf_hash, "delivery", ctx.now(), seat.sid)
     if opened.core.event_type == "seat_introduced":
         ctx.identities.introduced(seat, opened.sender.role)
 
@@ -201,7 +218,8 @@ def _receipt(ctx: Context, item: InboxItem, told: Receipt) -> None:
     if not ctx.spool.outgoing.keep_receipt(told.event_id, told.attempt, item.body):
         return
     event = sending.arrived(ctx, event, told.attempt)
-    ctx.spool.memory.want_proof(told.leaf_hash, "receipt", ctx.now())
+    for leaf_hash in {told.leaf_hash, *(role.leaf_hash for role in told.roles)}:
+        ctx.spool.memory.want_proof(leaf_hash, "receipt", ctx.now(), seat.sid)
     ctx.spool.incoming.put(item.item_id.hex(), "receipts", reports.receipt(seat, event.event, told))
     if told.refused_code is not None:
         fatal = told.refused_code in registry() and not registry()[told.refused_code].retriable
@@ -236,7 +254,7 @@ def _notice(ctx: Context, item: InboxItem, told: Notice) -> None:
         except HandslagError as error:
             if error.code != "HS-EVENT-UNKNOWN":
                 raise
-    ctx.spool.memory.want_proof(told.leaf_hash, "notice", ctx.now())
+    ctx.spool.memory.want_proof(told.leaf_hash, "notice", ctx.now(), seat.sid)
     ctx.spool.incoming.put(item.item_id.hex(), "receipts", reports.notice(seat, told, event_type, correlation))
     ctx.spool.incoming.want_ack(item.item_id, 0, "ACK")
 
@@ -311,7 +329,7 @@ def _recall(ctx: Context, item: InboxItem, told: Recall) -> None:
             "reason": reports.words("reason", told.code),
         }
         ctx.spool.incoming.put(f"recall-{item.item_id.hex()}", "out", value)
-    ctx.spool.memory.want_proof(told.leaf_hash, "recall", ctx.now())
+    ctx.spool.memory.want_proof(told.leaf_hash, "recall", ctx.now(), seat.sid)
     ctx.spool.incoming.want_ack(item.item_id, 0, "ACK")
 
 
@@ -332,7 +350,10 @@ def _shrink(ctx: Context, seat: Seat, told: Recall, waits: Any, delivery: Delive
 
 
 async def send_acks(ctx: Context) -> int:
-    """Acknowledge what the agency's system has been given; returns how many answers came."""
+    """Acknowledge what the agency's system has been given; returns how many answers came.
+
+    One call; when it was full there may be more.
+    """
     ctx.witness.check_running()
     acks = ctx.spool.incoming.acks(limits.INBOX_ITEMS)
     if not acks:
@@ -346,5 +367,6 @@ async def send_acks(ctx: Context) -> int:
                 continue
             # A refused acknowledgement is over as well: the item was recalled or taken back, and comes again if not.
             ctx.spool.incoming.acked(ack)
-            ctx.spool.memory.want_proof(result.leaf_hash, "ack", ctx.now())
+            seat_id = ctx.spool.incoming.seat_of(ack.item_id)
+            ctx.spool.memory.want_proof(result.leaf_hash, "ack", ctx.now(), seat_id)
     return len(results)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from connectors.context import Context
 from connectors.identity import Seat
 from consent.decide import decide
-from consent.ledger import LedgerView, head_after, view_of
+from consent.ledger import LedgerView, head_after
 from consent.terms import Decision, DecisionRequest, Party, SectionAsk
 from schemas.acts import ConsentAct, LedgerEvent, SeatHead
 from schemas.calls import LedgerFetchRequest, LedgerPage
@@ -99,7 +99,7 @@ def _contradicted(ctx: Context, evidence: bytes) -> None:
 
 def view(ctx: Context, seat: Seat) -> LedgerView:
     """What our copy of the seat's ledger says."""
-    return view_of(ctx.spool.memory.ledger(seat.sid))
+    return ctx.ledger(seat)
 
 
 def recipient(ctx: Context, seat: Seat, role: str) -> Party:

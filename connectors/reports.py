@@ -10,7 +10,7 @@ from connectors.fields import shown_moment, to_json
 from connectors.identity import Seat
 from connectors.opening import OpenedEvent
 from schemas import codes
-from schemas.errors import HandslagError
+from schemas.errors import HandslagError, registry
 from schemas.identifiers import shown
 from schemas.inbox import Notice, Receipt, RoleCount
 
@@ -67,7 +67,8 @@ def receipt(seat: Seat, event: dict[str, Any], told: Receipt) -> dict[str, Any]:
         ],
     }
     if told.refused_code is not None:
-        value["refused"] = error_value(HandslagError(told.refused_code))
+        known = told.refused_code in registry()  # a newer broker may name a code that is not known here
+        value["refused"] = error_value(HandslagError(told.refused_code if known else "HS-DECISION-FAILED"))
     return value
 
 

@@ -18,6 +18,7 @@ from connectors import executor, inbox, retry, sending, upkeep
 from connectors.adapters.folder import Folder
 from connectors.client import Connector
 from connectors.context import Context
+from schemas import limits
 from schemas.errors import HandslagError
 
 LOCAL_BEAT_S = 0.2  # how long a dropped file waits to be looked at
@@ -56,14 +57,17 @@ def _steps(ctx: Context, folder: Folder) -> list[tuple[str, float, Step]]:
 
     async def out() -> None:
         sending.review_waiting(ctx)
-        sending.seal_due(ctx)
-        while await sending.send_due(ctx):
+        while await sending.out(ctx):
             pass
 
     async def poll() -> None:
-        await inbox.poll(ctx)
-        folder.give_out()
-        await inbox.send_acks(ctx)
+        # A full answer means that more waits: the pause is for an empty inbox.
+        full = True
+        while full:
+            full = await inbox.poll(ctx) == limits.INBOX_ITEMS
+            folder.give_out()
+            while await inbox.send_acks(ctx) == limits.INBOX_ITEMS:
+                pass
 
     async def prove() -> None:
         upkeep.alarm_late(ctx)

@@ -25,6 +25,7 @@ from schemas.errors import HandslagError, registry
 from schemas.identifiers import parsed, shown, uuid7
 
 SUBMISSIONS = "/v1/submissions"
+SEALED_TOGETHER = 100  # a bundle this large leaves, and is decided, while the next is being sealed
 RECEIPT_WAIT_US = 30_000_000  # a decision takes a second; after this the same bytes are sent again
 _ROOM = limits.BUNDLE_BYTES - 128 * 1024  # beside the submissions a bundle carries its statement and lengths
 _HELD = {OutgoingState.ACCEPTED, OutgoingState.SEALED, OutgoingState.WAITING, OutgoingState.EXPIRED}
@@ -113,9 +114,20 @@ def holder_keys(ctx: Context, seat: Seat, role: str) -> PublicKeys | None:
 
 
 def seal_due(ctx: Context) -> int:
-    """Seal what was accepted, and what must be decided anew before it leaves; returns how many."""
+    """Seal what was accepted, and what must be decided anew before it leaves, durable together; returns how many.
+
+    At most `SEALED_TOGETHER`: call again until it is 0.
+    """
+    with ctx.spool.transaction():
+        due = ctx.spool.outgoing.in_state(OutgoingState.ACCEPTED, OutgoingState.SEALED, due_us=ctx.now())
+        return _seal_all(ctx, due)
+
+
+def _seal_all(ctx: Context, events: Iterable[OutgoingEvent]) -> int:
     done = 0
-    for event in ctx.spool.outgoing.in_state(OutgoingState.ACCEPTED, OutgoingState.SEALED, due_us=ctx.now()):
+    for event in events:
+        if done == SEALED_TOGETHER:
+            break
         seat = ctx.identities.by_handle(event.ref)
         if seat is None or not seat.active or ctx.spool.commands.stopped(event.ref):
             continue
@@ -235,6 +247,11 @@ def _to_person(ctx: Context, event: OutgoingEvent) -> None:
         reports.event_notice(ctx, event.event_id, event.event_type, event.event.get("id", ""), what)
 
 
+async def out(ctx: Context) -> bool:
+    """Seal and send one bundle of what may leave now; returns whether there may be more."""
+    return bool(seal_due(ctx) + await send_due(ctx))
+
+
 async def send_due(ctx: Context) -> int:
     """Send one bundle of what is sealed, or sent and unanswered; returns how many submissions it held."""
     ctx.witness.check_running()
@@ -302,14 +319,15 @@ def _noted(ctx: Context, chosen: list[OutgoingEvent], answer: SubmitAnswer) -> N
     refusals = {refusal.index: refusal.code for refusal in answer.refusals}
     with ctx.spool.transaction():
         for index, sent in enumerate(chosen):
-            event = ctx.spool.outgoing.get(sent.event_id)
-            if event.attempt != sent.attempt or event.state not in {OutgoingState.SEALED, OutgoingState.SENT}:
+            state, attempt = ctx.spool.outgoing.standing(sent.event_id)
+            if attempt != sent.attempt or state not in {OutgoingState.SEALED, OutgoingState.SENT}:
                 continue  # the receipt overtook the answer
             code = refusals.get(index)
             if code is None:
-                ctx.spool.outgoing.move(event.event_id, OutgoingState.SENT)
-                ctx.spool.outgoing.later(event.event_id, ctx.now() + RECEIPT_WAIT_US)
+                ctx.spool.outgoing.move(sent.event_id, OutgoingState.SENT)
+                ctx.spool.outgoing.later(sent.event_id, ctx.now() + RECEIPT_WAIT_US)
                 continue
+            event = ctx.spool.outgoing.get(sent.event_id)
             error = HandslagError(code if code in registry() else "HS-ANSWER-INVALID")
             if retry.again(error):
                 _put_off(ctx, [event], error)
@@ -331,13 +349,14 @@ def arrived(ctx: Context, event: OutgoingEvent, attempt: int) -> OutgoingEvent:
 
 def settle(ctx: Context, event_id: bytes) -> None:
     """Move a decided event to where its sections say it is; an event sealed anew stays where it is."""
-    event = ctx.spool.outgoing.get(event_id)
-    if event.state not in {OutgoingState.SENT, OutgoingState.DECIDED, OutgoingState.WAITING}:
+    state, _attempt = ctx.spool.outgoing.standing(event_id)
+    if state not in {OutgoingState.SENT, OutgoingState.DECIDED, OutgoingState.WAITING}:
         return
     target = waiting.settled(row.state for row in ctx.spool.outgoing.sections(event_id))
-    if event.state is OutgoingState.SENT:
-        ctx.spool.outgoing.move(event_id, OutgoingState.DECIDED)
-    if target is not ctx.spool.outgoing.get(event_id).state:
+    if state is OutgoingState.SENT:
+        state = OutgoingState.DECIDED
+        ctx.spool.outgoing.move(event_id, state)
+    if target is not state:
         ctx.spool.outgoing.move(event_id, target)
 
 

@@ -36,18 +36,23 @@ async def proofs(ctx: Context) -> int:
     )
     asked = {want.leaf_hash for want in wanted}
     agreed: set[bytes] = set()
-    got = 0
-    for each in answer.proofs:
-        if each.proof is None or each.leaf_hash not in asked:
-            continue
-        data = each.proof.encode()
-        note = ctx.witness.check_proof(data, each.leaf_hash)
-        if note not in agreed:
-            await ctx.witness.agrees(note, ctx.link.raw, ctx.now())
-            agreed.add(note)
-        ctx.spool.memory.got_proof(each.leaf_hash, data)
-        got += 1
-    return got
+    got: dict[bytes, bytes] = {}
+    try:
+        for each in answer.proofs:
+            if each.proof is None or each.leaf_hash not in asked:
+                continue
+            data = each.proof.encode()
+            note = ctx.witness.check_proof(data, each.leaf_hash)
+            if note not in agreed:
+                await ctx.witness.agrees(note, ctx.link.raw, ctx.now())
+                agreed.add(note)
+            got[each.leaf_hash] = data
+    finally:
+        # What held before the one that did not is kept.
+        with ctx.spool.transaction():
+            for leaf_hash, data in got.items():
+                ctx.spool.memory.got_proof(leaf_hash, data)
+    return len(got)
 
 
 def alarm_late(ctx: Context) -> None:

@@ -23,6 +23,16 @@ from schemas.errors import HandslagError
 
 EVENT_NAMESPACE = "handslag.event"
 
+# What a file that is no schema at all makes the library and the lint raise.
+_FOREIGN = (
+    fastavro.schema.SchemaParseException,
+    fastavro.schema.UnknownType,
+    AttributeError,
+    KeyError,
+    TypeError,
+    ValueError,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class SchemaEntry:
@@ -55,13 +65,13 @@ def _without_doc(node: Any) -> Any:
 
 def entry_of(source: Mapping[str, Any]) -> SchemaEntry:
     """Lint and parse one schema; raises HandslagError `HS-SCHEMA-REFUSED`."""
-    name = f"{source['namespace']}.{source['name']}"
-    lint.check(source, is_event=source["namespace"] == EVENT_NAMESPACE)
+    name = f"{source.get('namespace', '')}.{source.get('name', '')}"
     try:
+        lint.check(source, is_event=source["namespace"] == EVENT_NAMESPACE)
         parsed = fastavro.parse_schema(dict(source), named_schemas={})
         canonical = fastavro.schema.to_parsing_canonical_form(parsed)
         crc = fastavro.schema.fingerprint(canonical, "CRC-64-AVRO")
-    except (fastavro.schema.SchemaParseException, fastavro.schema.UnknownType, KeyError, TypeError):
+    except _FOREIGN:
         raise HandslagError("HS-SCHEMA-REFUSED", rule="avro", field=name) from None
     header = b"\xc3\x01" + bytes.fromhex(crc)  # fastavro spells the fingerprint in wire order
     return SchemaEntry(name, source, parsed, header, hashlib.sha256(project_form(source)).digest())

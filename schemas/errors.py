@@ -43,7 +43,7 @@ class HandslagError(Exception):
     `context` holds product words only (a field's name, a count, another code), never a value of the input.
     """
 
-    def __init__(self, code: str, **context: str | int) -> None:
+    def __init__(self, code: str, /, **context: str | int) -> None:  # `/`: a broker's context may name `code`
         entry = registry()[code]
         self.code = code
         self.context = context
@@ -69,5 +69,5 @@ class HandslagError(Exception):
 class PayloadRejected(HandslagError):  # noqa: N818 - the protocol's own word
     """Bytes that do not decode to what was asked for; nothing of them was used."""
 
-    def __init__(self, **context: str | int) -> None:
+    def __init__(self, /, **context: str | int) -> None:
         super().__init__("HS-PAYLOAD-REJECTED", **context)

@@ -27,9 +27,14 @@ def authority_of(unit: str) -> str:
 
 
 def uuid7(now_us: int, random10: bytes) -> bytes:
-    """UUIDv7 (RFC 9562 section 5.7) as 16 bytes from microseconds since the epoch and 10 random bytes."""
+    """UUIDv7 (RFC 9562 section 5.7) as 16 bytes from microseconds since the epoch and 10 random bytes.
+
+    Raises `HS-IDENTIFIER-INVALID` for another number of random bytes and for a time its 48 bits cannot hold.
+    """
     if len(random10) != 10:
         raise HandslagError("HS-IDENTIFIER-INVALID", field="random")
+    if not 0 <= now_us // 1000 < 1 << 48:
+        raise HandslagError("HS-IDENTIFIER-INVALID", field="time")
     head = (now_us // 1000).to_bytes(6, "big")
     a, b = random10[:2], random10[2:]
     return head + bytes([0x70 | (a[0] & 0x0F), a[1]]) + bytes([0x80 | (b[0] & 0x3F)]) + b[1:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from schemas import codes
 from schemas.errors import HandslagError
 
 _PRIMITIVE_WIDTH = {"boolean", "int", "long", "float", "double", "bytes", "string"}
@@ -15,15 +16,27 @@ def check(schema: Mapping[str, Any], *, is_event: bool) -> None:
 
     Rules: each field documented; an event's top-level fields carry a category and nested ones none; no recursion
     (5 kB of input would kill the interpreter); no zero-width items (5 bytes would become 30 million); a nullable
-    is `["null", T]` with default null; no maps, floats or doubles (one value must have one encoding).
+    is `["null", T]` with default null and no other field has a default (a missing key must be refused, not filled
+    in); no maps, floats or doubles (one value must have one encoding); an event names the category that its name
+    alone tells, and which of its categories are mandatory.
     """
     _record(schema, (), top=is_event)
-    if is_event and not _is_category(schema.get("type_category")):
-        raise HandslagError("HS-SCHEMA-REFUSED", rule="type_category", field=str(schema["name"]))
+    if is_event:
+        _event(schema)
+
+
+def _event(schema: Mapping[str, Any]) -> None:
+    if not _is_category(schema.get("type_category")):
+        raise _refuse("type_category", str(schema["name"]))
+    mandatory = schema.get("mandatory_categories", [])  # a projection has none of its own
+    carried = {field["category"] for field in schema["fields"]}
+    if not isinstance(mandatory, list) or not set(mandatory) <= carried or len(set(mandatory)) != len(mandatory):
+        raise _refuse("mandatory_categories", str(schema["name"]))
 
 
 def _is_category(value: Any) -> bool:
-    return isinstance(value, str) and len(value) == 4 and value.startswith("IC") and value[2:].isdigit()
+    # Criminal records and intelligence (IC20, IC21) stand in no table: no schema can carry them.
+    return value in codes.table()["category"]
 
 
 def _refuse(rule: str, field: str) -> HandslagError:
@@ -44,7 +57,7 @@ def _record(schema: Mapping[str, Any], inside: tuple[str, ...], *, top: bool) ->
             raise _refuse("doc", where)
         if top != ("category" in field) or (top and not _is_category(field["category"])):
             raise _refuse("category", where)
-        if isinstance(field["type"], list) and field.get("default", 0) is not None:
+        if field.get("default", 0) is not None if isinstance(field["type"], list) else "default" in field:
             raise _refuse("null-first default", where)
         _type(field["type"], where, (*inside, name))
 

@@ -37,8 +37,8 @@ def projected(event_type: str, category: str) -> SchemaEntry:
 def split(event_type: str, data: Mapping[str, Any]) -> dict[str, bytes]:
     """Encoded projections by category, ascending.
 
-    Raises PayloadRejected for an unknown field, a missing field of a given category or a missing mandatory
-    category; `HS-NOT-YET` or `HS-CODE-UNKNOWN` for the event type.
+    Raises PayloadRejected for an unknown field, a missing field of a given category, a value of another type than
+    the field's or a missing mandatory category; `HS-NOT-YET` or `HS-CODE-UNKNOWN` for the event type.
     """
     source = schema_of(event_type).source
     names = {field["name"] for field in source["fields"]}
@@ -50,12 +50,29 @@ def split(event_type: str, data: Mapping[str, Any]) -> dict[str, bytes]:
         own = [field["name"] for field in entry.source["fields"]]
         if any(name in data for name in own):
             optional = {f["name"]: None for f in entry.source["fields"] if isinstance(f["type"], list)}
-            given = {name: data[name] for name in own if name in data}
-            sections[category] = codec.encode_body(entry.parsed, {**optional, **given})
+            given = {**optional, **{name: data[name] for name in own if name in data}}
+            sections[category] = body = codec.encode_body(entry.parsed, given)
+            # The writer takes the word "no" for a boolean and writes true: what the recipient reads must be what
+            # the sender said. INVARIANT: test_a_value_of_another_type_is_refused_not_bent
+            if not _same(codec.decode_body(entry.parsed, body), given):
+                raise PayloadRejected(field=category)
     for category in source["mandatory_categories"]:
         if category not in sections:
             raise PayloadRejected(field=category)
     return sections
+
+
+def _same(read: Any, given: Any) -> bool:
+    if isinstance(read, dict):
+        return isinstance(given, Mapping) and read.keys() >= given.keys() and _each(read, given)
+    if isinstance(read, list):
+        return isinstance(given, list | tuple) and len(read) == len(given) and all(map(_same, read, given))
+    # A date-time is a date to Python, a boolean a number; `==` alone would take a moment without a zone as another.
+    return type(read) is type(given) and bool(read == given)
+
+
+def _each(read: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    return all(_same(value, given.get(name)) for name, value in read.items())
 
 
 def open_section(event_type: str, category: str, body: bytes) -> dict[str, Any]:

@@ -57,6 +57,9 @@ class Evidence(Record):
     unit_signature: bytes
     index: int
     path: tuple[bytes, ...]
+    core: bytes
+    digests: bytes
+    routing_item: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,7 @@ class Payload(Record):
     decided_at_us: int | None = None
     act: bytes | None = None
     act_signature: bytes | None = None
+    case_withdrawal: bytes | None = None
     affected: tuple[AffectedDelivery, ...] = ()
     recipient_sealed: bytes | None = None
     recipient_own: bytes | None = None

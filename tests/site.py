@@ -283,6 +283,11 @@ class Site:
     async def join(self, unit: Unit) -> None:
         """Fetch the invitation, accept, let the lead vouch, take the statements."""
         item = next(i for i in await self.fetch(unit) if i.kind == "INVITATION")
+        await self.ack(unit, item.item_id)
+        await self.join_with(unit, item)
+
+    async def join_with(self, unit: Unit, item: InboxItem) -> None:
+        """Accept an invitation that was fetched, and let the lead vouch."""
         invited = inviting.open_invitation(
             InvitationDelivery.from_bytes(item.body, 1 << 20),
             unit=unit.code,
@@ -291,7 +296,6 @@ class Site:
             may_send=lambda *_: True,
             now_us=self.clock(),
         )
-        await self.ack(unit, item.item_id)
         unit.member = os.urandom(16)
         acceptance, signature = inviting.accept(invited, member=unit.member, seat=unit.seat.public, keys=unit.keys)
         answer = await cases.accept(

@@ -108,6 +108,10 @@ class Core(Protocol):
         """
         ...
 
+    async def refused(self, unit: str, code: str) -> None:
+        """Record that a call of an authenticated unit was refused with a code that will not go away by itself."""
+        ...
+
     async def unit_of(self, cert_sha256: bytes) -> str | None:
         """The admitted, not revoked unit whose client certificate (DER) has this SHA-256, or None."""
         ...

@@ -62,8 +62,21 @@ class Gateway:
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         unit = await tls.authenticated_unit(self._core, request.transport)
+        try:
+            return await self._answer_to(unit, request)
+        except HandslagError as error:
+            # INVARIANT: test_every_refusal_after_authentication_is_an_entry
+            if not error.entry.retriable:
+                await self._core.refused(unit, error.code)
+            raise
+
+    async def _answer_to(self, unit: str, request: web.BaseRequest) -> web.Response:
         instance, note = bounds.identity_headers(request)
-        await self._core.seen(unit, instance, note)
+        try:
+            await self._core.seen(unit, instance, note)
+        except HandslagError as error:
+            if error.code != "HS-BROKER-BEHIND" or not calls.answered_behind(request.path):
+                raise
         if request.method == hdrs.METH_GET:
             return await self._list(request.path)
         if request.method != hdrs.METH_POST:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, or_, select, tuple_, update
 
 from broker.store.tables import attempt, delivery, delivery_section, event_memory
 from schemas.codes import DeliveryState
 
-LIVE = (DeliveryState.PENDING, DeliveryState.HANDED, DeliveryState.ACKED)
+GIVEN = (DeliveryState.ACKED, DeliveryState.REJECTED)  # ended, and not given again by a later attempt
 OPEN = (DeliveryState.PENDING, DeliveryState.HANDED)
 
 
@@ -185,6 +185,25 @@ class DeliveryRows:
         sections = self.sections([row.delivery_id for row in acked])
         return [(row, tuple(sections[row.delivery_id])) for row in acked]
 
+    def handed_since(self, seat_id: bytes, lease_until_us: int) -> list[tuple[DeliveryRow, tuple[SectionRow, ...]]]:
+        """Deliveries of a discloser whose last lease ended at `lease_until_us` or later, whatever became of them.
+
+        With every section they ever held, also those that were removed: their consents are still there.
+        """
+        rows = self._c.execute(
+            select(delivery)
+            .where(
+                delivery.c.sender_seat == seat_id,
+                delivery.c.hand_number > 0,
+                delivery.c.lease_until_us >= lease_until_us,
+            )
+            .order_by(delivery.c.delivery_id)
+        )
+        handed = [DeliveryRow(*row) for row in rows]
+        of = delivery_section.c.delivery_id.in_([row.delivery_id for row in handed])
+        sections = [SectionRow(*row) for row in self._c.execute(select(delivery_section).where(of))]
+        return [(row, tuple(s for s in sections if s.delivery_id == row.delivery_id)) for row in handed]
+
     def _open(self, condition: ColumnElement[bool]) -> list[DeliveryRow]:
         rows = self._c.execute(
             select(delivery)
@@ -202,24 +221,67 @@ class DeliveryRows:
             .values(live=False, item=None, wrapped_key=None)
         )
 
+    def rest_on(self, row: DeliveryRow, holds_until_us: int, sections: Sequence[SectionRow]) -> None:
+        """Note what the sections of a locked, open delivery rest on from now, and until when that holds.
+
+        A new row version: what was prepared from the old one names other consents.
+        """
+        for section in sections:
+            self._c.execute(
+                update(delivery_section)
+                .where(
+                    delivery_section.c.delivery_id == section.delivery_id, delivery_section.c.digest == section.digest
+                )
+                .values(grants=section.grants)
+            )
+        self._c.execute(
+            update(delivery)
+            .where(delivery.c.delivery_id == row.delivery_id)
+            .values(holds_until_us=holds_until_us, row_version=row.row_version + 1)
+        )
+
     def move(self, row: DeliveryRow, state: DeliveryState) -> None:
         """Move a locked delivery; PENDING and HANDED keep their content, every other state drops it."""
         values: dict[str, object] = {"state": state.value, "row_version": row.row_version + 1}
         if state not in OPEN:
             values["body"] = None
             gone: dict[str, object] = {"item": None, "wrapped_key": None}
-            if state is not DeliveryState.ACKED:
+            if state not in GIVEN:
                 gone["live"] = False
             self._c.execute(
                 update(delivery_section).where(delivery_section.c.delivery_id == row.delivery_id).values(**gone)
             )
         self._c.execute(update(delivery).where(delivery.c.delivery_id == row.delivery_id).values(**values))
 
-    def note_ack(self, delivery_id: bytes, entry_id: bytes, leaf_hash: bytes) -> None:
-        """Remember the entry of an acknowledgement, so that repeating it gets the same answer."""
-        self._c.execute(
-            update(delivery).where(delivery.c.delivery_id == delivery_id).values(ack_entry=entry_id, ack_leaf=leaf_hash)
-        )
+    def end(self, ended: Sequence[tuple[DeliveryRow, DeliveryState, bytes, bytes]]) -> None:
+        """Move locked deliveries to ACKED or REJECTED and drop their content.
+
+        Each with the id and leaf hash of its entry, so that repeating the acknowledgement gets the same answer.
+        """
+        for state in {state for _row, state, _entry, _leaf in ended}:
+            own = [(row, entry, leaf) for row, to, entry, leaf in ended if to is state]
+            gone: dict[str, object] = {"item": None, "wrapped_key": None}
+            if state is not DeliveryState.ACKED:
+                gone["live"] = False
+            self._c.execute(
+                update(delivery_section).where(delivery_section.c.delivery_id == bindparam("id")).values(**gone),
+                [{"id": row.delivery_id} for row, _entry, _leaf in own],
+            )
+            self._c.execute(
+                update(delivery)
+                .where(delivery.c.delivery_id == bindparam("id"))
+                .values(
+                    state=state.value,
+                    body=None,
+                    row_version=bindparam("version"),
+                    ack_entry=bindparam("entry"),
+                    ack_leaf=bindparam("leaf"),
+                ),
+                [
+                    {"id": row.delivery_id, "version": row.row_version + 1, "entry": entry, "leaf": leaf}
+                    for row, entry, leaf in own
+                ],
+            )
 
     # --- time
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -47,6 +48,11 @@ class GateRows:
         """The gate as it stands; read it in a statement before any ledger row."""
         row = self._c.execute(select(bucket).where(bucket.c.bucket == number)).one()
         return Gate(row.bucket, row.next_position, row.gate_version, row.clock_us)
+
+    def clock(self, numbers: Iterable[int]) -> int:
+        """The furthest ledger clock of these buckets, 0 of none; only a look, it locks nothing."""
+        query = select(func.max(bucket.c.clock_us)).where(bucket.c.bucket.in_(list(numbers)))
+        return int(self._c.execute(query).scalar() or 0)
 
     def advance(self, seen: Gate, end: int, now_us: int) -> None:
         """Compare-and-set: the batch [next_position, end) is decided under the version that was read.

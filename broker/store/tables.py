@@ -216,7 +216,7 @@ delivery_section = Table(
     Column("item", LargeBinary),
     Column("wrapped_key", LargeBinary),
     Column("live", Boolean, nullable=False),
-    # live = in PENDING, HANDED or ACKED and not removed: the agency's system is given a section once
+    # live = in PENDING, HANDED, ACKED or REJECTED and not removed: the agency's system is given a section once
     Index("section_once", "event_id", "recipient_seat", "digest", unique=True, sqlite_where=text("live"),
           postgresql_where=text("live")),
 )  # fmt: skip

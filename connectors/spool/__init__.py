@@ -19,7 +19,7 @@ __all__ = ["Spool"]
 
 
 class Spool:
-    """One connector's durable memory; `transaction()` makes several writes one."""
+    """One connector's durable memory; `transaction()` makes writes one, `savepoint()` undoes a part of it alone."""
 
     def __init__(self, path: Path, key: DataKey) -> None:
         """Open or create the file; raises `HS-SPOOL-FAILED`, or `HS-SPOOL-UNREADABLE` for another key's file."""
@@ -29,6 +29,7 @@ class Spool:
         self.incoming = Incoming(self.store)
         self.memory = Memory(self.store)
         self.transaction = self.store.transaction
+        self.savepoint = self.store.savepoint
 
     def close(self) -> None:
         """Close the file."""

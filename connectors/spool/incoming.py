@@ -33,6 +33,11 @@ class Incoming:
         row = self._store.one("SELECT state FROM incoming WHERE delivery_id=?", delivery_id)
         return str(row[0]) if row else None
 
+    def seat_of(self, delivery_id: bytes) -> bytes | None:
+        """The seat a delivery was for; None for what is no delivery to a seat."""
+        row = self._store.one("SELECT seat_id FROM incoming WHERE delivery_id=?", delivery_id)
+        return row[0] if row else None
+
     def remembered(self, event_id: bytes) -> dict[bytes, Remembered]:
         """What was kept of an event seen before, under its id; empty for a new one."""
         row = self._store.one("SELECT value FROM event_hash WHERE event_id=?", event_id)

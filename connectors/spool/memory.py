@@ -63,6 +63,11 @@ class Memory:
             "INSERT OR IGNORE INTO statement(case_handle, hash, value) VALUES(?,?,?)", case_handle, digest, sealed
         )
 
+    def statement_hashes(self, case_handle: bytes) -> tuple[bytes, ...]:
+        """Hashes of a case's statements, in the order in which they were kept."""
+        rows = self._store.all("SELECT hash FROM statement WHERE case_handle=? ORDER BY number", case_handle)
+        return tuple(row[0] for row in rows)
+
     def statements(self, case_handle: bytes) -> list[bytes]:
         """Encoded SignedStatements of a case, in the order in which they were kept."""
         rows = self._store.all("SELECT value FROM statement WHERE case_handle=? ORDER BY number", case_handle)
@@ -98,12 +103,21 @@ class Memory:
             "UPDATE call SET answer=? WHERE call_id=?", self._store.key.seal("call.answer", answer), call_id
         )
 
-    def want_proof(self, leaf_hash: bytes | None, kind: str, now_us: int) -> None:
-        """A leaf that the broker named: it must be shown in the log."""
+    def want_proof(self, leaf_hash: bytes | None, kind: str, now_us: int, seat_id: bytes | None = None) -> None:
+        """A leaf that the broker named: it must be shown in the log, and in every export about `seat_id`."""
         if leaf_hash is not None:
             self._store.run(
-                "INSERT OR IGNORE INTO proof(leaf_hash, kind, since_us) VALUES(?,?,?)", leaf_hash, kind, now_us
+                "INSERT OR IGNORE INTO proof(leaf_hash, kind, since_us, seat_id) VALUES(?,?,?,?)",
+                leaf_hash,
+                kind,
+                now_us,
+                seat_id,
             )
+
+    def told_of(self, seat_id: bytes) -> list[tuple[bytes, str, int]]:
+        """(leaf hash, kind, time) of every entry about a seat that the broker ever named, oldest first."""
+        rows = self._store.all("SELECT leaf_hash, kind, since_us FROM proof WHERE seat_id=? ORDER BY since_us", seat_id)
+        return [(row[0], row[1], row[2]) for row in rows]
 
     def wanted_proofs(self, limit: int) -> list[WantedProof]:
         """Leaves without a proof, oldest first."""

@@ -81,6 +81,13 @@ class Outgoing:
             raise HandslagError("HS-EVENT-UNKNOWN")
         return self._event(row)
 
+    def standing(self, event_id: bytes) -> tuple[OutgoingState, int]:
+        """(state, attempt) of one event, without opening its content; raises `HS-EVENT-UNKNOWN`."""
+        row = self._store.one("SELECT state, attempt FROM outgoing WHERE event_id=?", event_id)
+        if row is None:
+            raise HandslagError("HS-EVENT-UNKNOWN")
+        return OutgoingState(row[0]), row[1]
+
     def in_state(self, *states: OutgoingState, due_us: int | None = None, limit: int = 500) -> list[OutgoingEvent]:
         """Events in any of the states, oldest first; with `due_us` only those whose next try is not later."""
         marks = ",".join("?" * len(states))

@@ -56,7 +56,7 @@ CREATE TABLE IF NOT EXISTS invitation(invitation_id BLOB PRIMARY KEY, state TEXT
 CREATE TABLE IF NOT EXISTS call(call_id BLOB PRIMARY KEY, path TEXT NOT NULL, at_us INTEGER NOT NULL,
   request BLOB NOT NULL, answer BLOB) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS proof(leaf_hash BLOB PRIMARY KEY, kind TEXT NOT NULL, since_us INTEGER NOT NULL,
-  alarmed INTEGER NOT NULL DEFAULT 0, value BLOB) WITHOUT ROWID;
+  alarmed INTEGER NOT NULL DEFAULT 0, value BLOB, seat_id BLOB) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS proof_waits ON proof(since_us) WHERE value IS NULL;
 CREATE TABLE IF NOT EXISTS evidence(number INTEGER PRIMARY KEY AUTOINCREMENT, at_us INTEGER NOT NULL,
   code TEXT NOT NULL, value BLOB NOT NULL);
@@ -121,6 +121,24 @@ class Store:
         self._depth = 0
         self.run("COMMIT")
 
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """A part of the transaction around it that is undone alone when it fails; without one, a transaction."""
+        if not self._depth:
+            with self.transaction():
+                yield
+            return
+        self.run("SAVEPOINT part")
+        try:
+            with self.transaction():
+                yield
+        except BaseException:
+            if self._db.in_transaction:  # SQLite may have rolled back everything: then COMMIT says so
+                self.run("ROLLBACK TO part")
+                self.run("RELEASE part")
+            raise
+        self.run("RELEASE part")
+
     def run(self, sql: str, *values: Any) -> int:
         """Execute one statement; returns the rows changed. Raises `HS-SPOOL-FAILED`."""
         try:
@@ -129,11 +147,12 @@ class Store:
             raise HandslagError("HS-SPOOL-FAILED") from None
 
     def many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Execute one statement for every row; raises `HS-SPOOL-FAILED`."""
-        try:
-            self._db.executemany(sql, rows)
-        except sqlite3.Error:
-            raise HandslagError("HS-SPOOL-FAILED") from None
+        """Execute one statement for every row, in one transaction; raises `HS-SPOOL-FAILED`."""
+        with self.transaction():
+            try:
+                self._db.executemany(sql, rows)
+            except sqlite3.Error:
+                raise HandslagError("HS-SPOOL-FAILED") from None
 
     def all(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """All rows of a query; raises `HS-SPOOL-FAILED`."""

@@ -165,7 +165,7 @@ class Play:
         unit = name.split("-", 1)[0]
         source = self.scenario.inputs / f"{name}.json"
         text = filled(
-            source.read_text(encoding="utf-8"), datetime.now(UTC), lambda kind, key: self._got(unit, kind, key)
+            source.read_text(encoding="utf-8"), datetime.now(UTC), lambda kind, key: self.known(unit, kind, key)
         )
         text = json.dumps({**json.loads(text), "id": name}, ensure_ascii=False, indent=2) + "\n"
         (self.folder / "inputs" / f"{name}.json").write_text(text, encoding="utf-8")
@@ -174,25 +174,20 @@ class Play:
         (into / f".{name}.draft").write_text(text, encoding="utf-8")
         (into / f".{name}.draft").rename(into / f"{name}.json")
 
-    def _got(self, unit: str, kind: str, name: str) -> str:
-        """As `known`, once it is: an answer may reach one unit before the receipt of it reaches another."""
-
-        def there() -> bool:
-            try:
-                return bool(self.known(unit, kind, name))
-            except LookupError:
-                return False
-
-        self._until(there, f"the {kind} of {name or unit}")
-        return self.known(unit, kind, name)
-
     def known(self, unit: str, kind: str, name: str) -> str:
-        """What an earlier command got: its consent, its event, or the unit's newest invitation; else LookupError."""
-        if kind == "invitation":
-            return str([f for f in self.files(unit) if f["kind"] == "invitation"][-1]["invitation"])
-        mine = [f for f in self.files(name.split("-", 1)[0]) if f.get("id") == name]
-        key = {"consent": "consent", "event": "event_id"}[kind]
-        return str([f[key] for f in mine if key in f][-1])
+        """What an earlier command got: its consent, its event, or the unit's newest invitation.
+
+        Waits for it: a recipient may have an event before its sender has the receipt.
+        """
+
+        def found() -> list[Any]:
+            if kind == "invitation":
+                return [f["invitation"] for f in self.files(unit) if f["kind"] == "invitation"][::-1]
+            key = {"consent": "consent", "event": "event_id"}[kind]
+            return [f[key] for f in self.files(name.split("-", 1)[0]) if f.get("id") == name and key in f]
+
+        self._until(lambda: bool(found()), f"the {kind} of {name or unit}")
+        return str(found()[0])
 
     def _seen(self, step: Step) -> dict[str, Any]:
         wanted = dict(step.awaited or {})
@@ -228,12 +223,14 @@ class Play:
     def next_commands(self) -> str:
         """Three commands to try: as IT, as auditor, as operations."""
         here = os.path.relpath
+        program = f"{here(sys.executable)} {here(handslag.__file__)}"
+        if Path(sys.argv[0]).name == "handslag":
+            program = "handslag"
         return (
             "\nTry next:\n"
-            f"  as IT           handslag connector waiting --config {here(self.config('police'))}\n"
-            f"  as an auditor   handslag audit verify {here(self.trail)} --trust {here(self.folder / 'trust.toml')}\n"
-            f"  as operations   handslag agency status --config {here(self.broker)}\n"
-            "  (from a checkout: .venv/bin/python handslag.py ...)"
+            f"  as IT          {program} connector waiting --config {here(self.config('police'))}\n"
+            f"  as an auditor  {program} audit verify {here(self.trail)} --trust {here(self.folder / 'trust.toml')}\n"
+            f"  as operations  {program} agency status --config {here(self.broker)}"
         )
 
 

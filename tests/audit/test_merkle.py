@@ -228,3 +228,10 @@ def test_a_node_cannot_pass_for_a_leaf():
     inner = [merkle.node_hash(*LEAVES[0:2]), merkle.node_hash(*LEAVES[2:4])]
     assert merkle.root(inner) == merkle.root(LEAVES[:4])
     assert merkle.root([merkle.leaf_hash(LEAVES[0] + LEAVES[1])]) != merkle.root(LEAVES[:2])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 100, 129])
+def test_the_proofs_of_all_leaves_are_the_single_ones(size):
+    leaves = MANY[:size]
+    assert merkle.inclusion_proofs(leaves) == [merkle.inclusion_proof(leaves, index) for index in range(size)]
+    assert merkle.inclusion_proofs([]) == []

@@ -136,6 +136,23 @@ def test_proofs_from_tiles_equal_those_from_leaves(size, data):
     assert tiles.consistency_proof(first, size, store.read) == merkle.consistency_proof(LEAVES[:size], first)
 
 
+@pytest.mark.parametrize("size", [1, 2, 255, 256, 257, 300, 513, 700])
+def test_many_proofs_are_the_single_ones(size):
+    store = TileStore().add(tiles.tiles_of(LEAVES[:size]))
+    asked = [*range(0, size, 7), size - 1, 0]
+    together = list(tiles.inclusion_proofs(asked, size, store.read))
+    assert together == [merkle.inclusion_proof(LEAVES[:size], index) for index in asked]
+    refused("range", lambda: list(tiles.inclusion_proofs([size], size, store.read)))
+
+
+@pytest.mark.parametrize("index", [0, 300, 511, 600, 699])
+def test_many_proofs_ask_for_the_tiles_of_the_single_ones(index):
+    one, many = (TileStore().add(tiles.tiles_of(LEAVES[:700])) for _ in range(2))
+    tiles.inclusion_proof(index, 700, one.read)
+    list(tiles.inclusion_proofs([index], 700, many.read))
+    assert set(many.asked) == set(one.asked)
+
+
 def test_any_complete_subtree_can_be_read(grown):
     store, _ = grown
     memo, size = {}, len(LEAVES)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.site import LEAD, Site, assessment, to_role
+from broker import cases
+from broker.worker import drain
+from connectors import membership
+from schemas.calls import StateRequest
+from schemas.errors import HandslagError
+from schemas.inbox import StatementNotice
+from tests.site import LEAD, POLICE, Site, assessment, to_role, to_unit
 
 
 @pytest.fixture
@@ -57,3 +63,58 @@ async def test_a_withdrawal_noted_by_probation_stops_what_waits_of_the_police(si
     kinds = [item.kind for item in await site.fetch(site.police)]
     assert "LEDGER" in kinds
     assert "NOTICE" in kinds
+
+
+async def test_an_invitation_is_worth_no_more_than_its_consent(tmp_path):
+    site = Site(tmp_path / "broker")
+    await site.admit()
+    await site.open_case()
+    consent = await site.grant(site.lead, [to_unit(site.police.code)], ["IC01", "IC12"], ["INTAKE"])
+    await site.invite(site.police)
+    item = next(i for i in await site.fetch(site.police) if i.kind == "INVITATION")
+    await site.ack(site.police, item.item_id)
+    await site.act(site.lead, "WITHDRAW", consent)
+    with pytest.raises(HandslagError, match="HS-INVITATION-INVALID"):
+        await site.join_with(site.police, item)
+    await site.grant(site.lead, [to_unit(site.police.code)], ["IC01", "IC12"], ["INTAKE"])
+    await site.join_with(site.police, item)
+    site.close()
+
+
+async def test_who_had_a_member_s_keys_learns_of_its_removal(site):
+    await site.grant(site.probation, [to_role(POLICE)], ["IC05"], ["REENTRY"])
+    await site.take_statements(site.police)
+    removed = membership.remove_statement(
+        members=site.lead.members, lead=site.lead.seat, member=site.probation.member, at_us=site.clock()
+    )
+    await cases.state(
+        site.context, site.lead.code, StateRequest(call_id=bytes(16), seat_id=site.lead.seat_id, statement=removed)
+    )
+    told = [StatementNotice.from_bytes(i.body) for i in await site.fetch(site.police) if i.kind == "STATEMENT"]
+    assert [s.statement for notice in told for s in notice.statements] == [removed.statement]
+    assert not [i for i in await site.fetch(site.lead) if i.kind == "STATEMENT"]
+
+
+async def test_a_record_that_does_not_decode_blocks_nobody(site):
+    await site.grant(site.police, [to_role(LEAD)], ["IC04"], ["THREAT_ASSESSMENT"])
+    await site.take_statements(site.lead)
+    bucket = (await site.store.read(lambda rows: rows.cases.seat(site.police.seat_id))).bucket
+    await site.context.stream.append({bucket: [b"\xc3\x01 of another version"]})
+    sealed = site.sealed(
+        site.police, "threat_assessment_completed", assessment(), (LEAD,), "THREAT_ASSESSMENT",
+        released=frozenset({"IC04", "IC06"}),
+    )  # fmt: skip
+    await site.submit(site.police, sealed)
+    await drain(site.context, bucket)
+    assert [item.kind for item in await site.fetch(site.lead)] == ["DELIVERY"]
+    assert [error.code for error in site.faults] == ["HS-SCHEMA-UNKNOWN"] * 2
+
+
+async def test_a_unit_takes_only_roles_that_its_agency_listed(tmp_path):
+    site = Site(tmp_path / "broker")
+    await site.admit()
+    site.lead.keys, site.police.keys = site.police.keys, site.lead.keys
+    site.lead.code, site.police.code = site.police.code, site.lead.code
+    with pytest.raises(HandslagError, match="HS-STATE-INVALID"):
+        await site.open_case()
+    site.close()

@@ -108,9 +108,9 @@ def test_case(case):
 
 
 def test_every_reason_a_decision_can_give_has_a_case():
-    """The reasons left out belong to the caller: rules of another version, a schema or an event nobody knows."""
+    """The reasons left out belong to the caller: a schema nobody knows, a sender whose seat is closed."""
     told = {
         reason for case in CASES for reasons in case.values[0]["expected"]["sections"].values() for reason in reasons
     }
-    assert set(codes.table()["reason"]) - told == {"RULES_OTHER", "SCHEMA_UNKNOWN", "SENDER_INACTIVE"}
+    assert set(codes.table()["reason"]) - told == {"SCHEMA_UNKNOWN", "SENDER_INACTIVE"}
     assert len(CASES) >= 30

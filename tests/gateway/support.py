@@ -37,6 +37,7 @@ class CoreForHttpTests:
     newest_instance: int = 1
     saw: list = field(default_factory=list)
     asked: list = field(default_factory=list)
+    refusals: list = field(default_factory=list)
 
     async def _answer(self, unit, request, answer):
         self.asked.append((unit, request))
@@ -116,6 +117,9 @@ class CoreForHttpTests:
         self.saw.append((unit, instance, note))
         if instance < self.newest_instance:
             raise HandslagError("HS-INSTANCE-OLD")
+
+    async def refused(self, unit, code):
+        self.refusals.append((unit, code))
 
     async def unit_of(self, cert_sha256):
         return self.admitted.get(cert_sha256)

@@ -2,15 +2,19 @@
 
 import os
 import sqlite3
+from dataclasses import replace
 
 import pytest
 
+from audit.anchors import Anchors
 from audit.entry import open_beat, open_payload
 from audit.trailfile import TrailFile
 from audit.verify import verify
 from broker.anchor import Anchor
 from broker.sealer import Sealer
+from connectors.keys import UnitKeyPair
 from schemas.errors import HandslagError
+from schemas.statements import SignedUnit
 from schemas.trail import AuditEntry
 from tests.site import LEAD, ORIGIN, UNITS, Site, assessment, to_role
 from tests.trail.builder import signer
@@ -77,15 +81,41 @@ async def told(tmp_path):
     await sealer.start()
     await story(site, sealer)
     keys = entry_keys(site, tmp_path / "broker" / "broker.db")
+    agency = site._agency
+    anchors = Anchors(agencies={code.rsplit("/", 1)[0]: agency.public.signing for code in UNITS.values()})
+    units = [site.entry_of(unit).to_bytes() for unit in site.units.values()]
+    anchors = anchors.with_units(SignedUnit(entry=unit, signature=agency.sign(unit)) for unit in units)
     site.close()
-    return tmp_path / "broker", keys
+    return tmp_path / "broker", keys, anchors
 
 
 async def test_what_the_broker_writes_is_whole_and_comes_out_the_same(told):
-    folder, keys = told
+    folder, keys, anchors = told
     with TrailFile(folder) as trail:
-        report = verify(trail, origin=ORIGIN, log_keys=[LOG.verifier], keys=keys)
+        report = verify(trail, origin=ORIGIN, log_keys=[LOG.verifier], keys=keys, anchors=anchors)
     assert report.findings == []
     assert report.decided >= 2
     assert report.opened == report.entries
-    assert set(report.not_shown) <= {"cosignatures", "segments", "remembered", "newest-beat", "waiting", "uncovered"}
+    # Grants of three seats, and the withdrawal of all on their three ledgers; two invitations, two events.
+    assert report.signatures >= 6
+    assert report.evidence >= 4
+    assert set(report.not_shown) <= {
+        "cosignatures", "segments", "remembered", "newest-beat", "waiting", "uncovered", "unsigned-withdrawal",
+    }  # fmt: skip
+
+
+async def test_without_the_units_keys_the_report_says_what_it_cannot_show(told):
+    folder, keys, _ = told
+    with TrailFile(folder) as trail:
+        report = verify(trail, origin=ORIGIN, log_keys=[LOG.verifier], keys=keys)
+    assert report.whole
+    assert "units" in report.not_shown
+
+
+async def test_units_under_other_keys_sent_none_of_it(told):
+    folder, keys, anchors = told
+    stranger = UnitKeyPair.generate().public.signing
+    other = {code: tuple(replace(one, signing_key=stranger) for one in units) for code, units in anchors.units.items()}
+    with TrailFile(folder) as trail:
+        report = verify(trail, origin=ORIGIN, log_keys=[LOG.verifier], keys=keys, anchors=replace(anchors, units=other))
+    assert {"evidence", "seat-key"} == {one.check for one in report.findings}

@@ -1,0 +1,116 @@
+"""The suite of `checks.py` on every driver, and the broken drivers that it must reject."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import pytest
+
+from broker.store.entries import EntryRows
+from broker.store.migrate import migrate
+from broker.store.port import Rows, Store
+from broker.store.sqlite import SqliteStore
+from broker.stream.embedded import EmbeddedStream
+from tests.contract.checks import CHECKS, Bench
+from tests.promises.schedule import UnversionedGate, VersionlessHand
+
+
+def embedded(folder: Any, rows: Any = Rows, wrap: Callable[[Store], Store] = lambda store: store) -> Bench:
+    path = folder / "broker.db"
+    migrate(path)
+    store = wrap(SqliteStore(path, rows))
+    return Bench(store, EmbeddedStream(store), path, lambda: SqliteStore(path, rows))
+
+
+DRIVERS = {"embedded": embedded}
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("name", CHECKS)
+async def test_a_driver_keeps_the_contract(tmp_path, driver, name):
+    bench = DRIVERS[driver](tmp_path)
+    try:
+        await CHECKS[name](bench)
+    finally:
+        bench.store.close()
+
+
+class _LateEntries(EntryRows):
+    """Entries are put aside, and written in a transaction of their own after the effect has committed."""
+
+    aside: ClassVar[list[Any]] = []
+
+    def insert(self, sealed: Any) -> None:
+        self.aside.extend(sealed)
+
+
+class LateEntries(Rows):
+    def __init__(self, connection: Any) -> None:
+        super().__init__(connection)
+        self.entries = _LateEntries(connection)
+
+
+class EntriesAfterCommit:
+    """Broken: the audit entry follows its effect, as soon as the writer has time."""
+
+    def __init__(self, inner: Store) -> None:
+        self.inner = inner
+        self.later: set[asyncio.Task[Any]] = set()
+
+    async def write(self, work: Any) -> Any:
+        _LateEntries.aside = []
+        result = await self.inner.write(work)
+        entries, _LateEntries.aside = _LateEntries.aside, []
+        self.later.add(asyncio.create_task(self.inner.write(lambda rows: EntryRows(rows.gate._c).insert(entries))))
+        return result
+
+    async def read(self, query: Any) -> Any:
+        return await self.inner.read(query)
+
+    def close(self) -> None:
+        for task in self.later:
+            task.cancel()
+        self.inner.close()
+
+
+class AnswersBeforeCommit:
+    """Broken: the caller is answered when the work is queued."""
+
+    def __init__(self, inner: Store) -> None:
+        self.inner = inner
+        self.later: set[asyncio.Task[Any]] = set()
+
+    async def write(self, work: Any) -> Any:
+        task = asyncio.create_task(self.inner.write(work))
+        task.add_done_callback(lambda done: done.exception())
+        self.later.add(task)
+        await asyncio.sleep(0)
+        return None
+
+    async def read(self, query: Any) -> Any:
+        return await self.inner.read(query)
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+BROKEN = {
+    "gate unchecked": (UnversionedGate, lambda store: store, "the_gate_refuses_another_version"),
+    "entry after commit": (LateEntries, EntriesAfterCommit, "an_entry_is_there_as_soon_as_its_effect_is"),
+    "answer before commit": (Rows, AnswersBeforeCommit, "an_answer_comes_after_commit"),
+    "row version unchecked": (VersionlessHand, lambda store: store, "every_condition_of_a_hand_over_is_a_column"),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+async def test_a_broken_driver_is_rejected(tmp_path, fault):
+    rows, wrap, name = BROKEN[fault]
+    bench = embedded(tmp_path, rows, wrap)
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        await CHECKS[name](bench)
+    bench.store.close()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.gather(*getattr(bench.store, "later", ()), return_exceptions=True)
