@@ -6,7 +6,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from connectors import acts, cases, commands, reports, retry, sending
+from connectors import acts, cases, commands, outbound, reports, retry
 from connectors.context import Context
 from connectors.fields import shown_moment
 from connectors.spool.commands import Waiting
@@ -48,10 +48,10 @@ def submit(ctx: Context, command: commands.AnyCommand, mark: bytes | None = None
             ctx.spool.commands.take(mark)
         if isinstance(command, commands.Discard):
             event_id = parsed(command.event)
-            sending.discard(ctx, event_id)
+            outbound.discard(ctx, event_id)
             return event_id
         if isinstance(command, commands.Send | commands.Introduce):
-            return sending.accept(ctx, ctx.identities.get(command.ref), command)
+            return outbound.accept(ctx, ctx.identities.get(command.ref), command)
         return _queue(ctx, command)
 
 

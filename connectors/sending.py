@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from connectors import commands, fields, ledgers, reports, retry, sealing, waiting
+from connectors import fields, ledgers, reports, retry, sealing, waiting
 from connectors.context import Context
 from connectors.identity import Seat
 from connectors.keys import PublicKeys
@@ -22,78 +22,12 @@ from schemas import checks, limits, projection
 from schemas.calls import SubmitAnswer
 from schemas.envelope import Submission
 from schemas.errors import HandslagError, registry
-from schemas.identifiers import parsed, shown, uuid7
+from schemas.identifiers import parsed, shown
 
 SUBMISSIONS = "/v1/submissions"
 SEALED_TOGETHER = 100  # a bundle this large leaves, and is decided, while the next is being sealed
 RECEIPT_WAIT_US = 30_000_000  # a decision takes a second; after this the same bytes are sent again
 _ROOM = limits.BUNDLE_BYTES - 128 * 1024  # beside the submissions a bundle carries its statement and lengths
-_HELD = {OutgoingState.ACCEPTED, OutgoingState.SEALED, OutgoingState.WAITING, OutgoingState.EXPIRED}
-
-
-def accept(ctx: Context, seat: Seat, command: commands.Send | commands.Introduce) -> bytes:
-    """Check an event and make it durable; returns its event id (UUIDv7).
-
-    Raises `HS-STATE-INVALID` (no active seat), `HS-NOT-CONFIRMED`, PayloadRejected, `HS-INPUT-INVALID`,
-    `HS-EVENT-UNKNOWN` (`replaces`).
-    """
-    if not seat.active:
-        raise HandslagError("HS-STATE-INVALID", field="ref")
-    event = _event_of(seat, command)
-    sections = projection.split(event["event_type"], fields.from_json(event["event_type"], event["data"]))
-    if not set(event["public_interest_released"]) <= set(sections):
-        raise HandslagError("HS-INPUT-INVALID", field="public_interest_released")
-    now = ctx.now()
-    valid_until = fields.moment(event["valid_until"], "valid_until") if event["valid_until"] else None
-    event_id = uuid7(now, ctx.random(10))
-    with ctx.spool.transaction():
-        if event["replaces"]:
-            _replace(ctx, parsed(event["replaces"]))
-        ctx.spool.outgoing.accept(
-            event_id,
-            ctx.identities.handle(seat.ref),
-            event["event_type"],
-            event,
-            [(role, category) for role in event["to"] for category in sections],
-            now_us=now,
-            shelf_until_us=waiting.shelf_until_us(event["event_type"], now, valid_until),
-        )
-    return event_id
-
-
-def _event_of(seat: Seat, command: commands.Send | commands.Introduce) -> dict[str, Any]:
-    if len(set(command.to)) != len(command.to) or seat.role in command.to:
-        raise HandslagError("HS-INPUT-INVALID", field="to")
-    if isinstance(command, commands.Introduce):
-        data = {"unit_name": command.unit_name, "function": command.function, "phone": command.phone}
-        dumped = command.model_dump(include={"id", "ref", "to", "purpose", "valid_until", "deadline_at", "actor_ref"})
-        return {
-            **dumped,
-            "event_type": "seat_introduced",
-            "action": "DISCLOSE",
-            "occurred_at": None,
-            "reliability": None,
-            "statement_kind": "FACT",
-            "in_reply_to": None,
-            "replaces": None,
-            "public_interest_released": [],
-            "data": data,
-        }
-    # INVARIANT: test_a_role_that_is_a_stranger_needs_confirmation
-    if not command.confirmed and not set(command.to) <= set(seat.introduced):
-        raise HandslagError("HS-NOT-CONFIRMED", field="to")
-    return command.model_dump(exclude={"do", "confirmed"})
-
-
-def _replace(ctx: Context, event_id: bytes) -> None:
-    """The named person's new event takes the place of one that still waits here."""
-    if ctx.spool.outgoing.get(event_id).state in _HELD:
-        ctx.spool.outgoing.move(event_id, OutgoingState.REPLACED)
-
-
-def discard(ctx: Context, event_id: bytes) -> None:
-    """A named person decided that an event on the waiting list is not sent; raises `HS-STATE-INVALID`."""
-    ctx.spool.outgoing.move(event_id, OutgoingState.DONE)
 
 
 def basis(ctx: Context, seat: Seat, roles: Iterable[str]) -> str:

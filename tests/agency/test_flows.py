@@ -9,7 +9,7 @@ import pytest
 from audit import merkle
 from audit.checkpoint import Checkpoint, sign_checkpoint
 from audit.tiles import tiles_of
-from connectors import commands, executor, ledgers, sending, upkeep
+from connectors import commands, executor, ledgers, outbound, sending, upkeep
 from connectors.adapters.folder import Folder
 from connectors.waiting import OutgoingState
 from schemas import limits
@@ -143,7 +143,7 @@ async def test_an_output_file_is_given_once(world) -> None:
 
 async def test_what_is_not_consented_does_not_leave(world) -> None:
     ledgers.take(world.ctx, world.seat, [world.act("GRANT", ("IC04",))])
-    event_id = sending.accept(world.ctx, world.seat, commands.read(json.dumps(SEND).encode()))
+    event_id = outbound.accept(world.ctx, world.seat, commands.read(json.dumps(SEND).encode()))
     assert sending.seal_due(world.ctx) == 1
     submission, attempt = sent(world, event_id)
     assert len(submission.section_items) == 1
@@ -161,7 +161,7 @@ async def test_what_is_not_consented_does_not_leave(world) -> None:
 
 async def test_bytes_that_may_have_left_are_never_changed(world) -> None:
     ledgers.take(world.ctx, world.seat, [world.act("GRANT", ("IC04",))])
-    event_id = sending.accept(world.ctx, world.seat, commands.read(json.dumps(SEND).encode()))
+    event_id = outbound.accept(world.ctx, world.seat, commands.read(json.dumps(SEND).encode()))
     sending.seal_due(world.ctx)
     async with world.ctx.link:
         with pytest.raises(HandslagError) as caught:
@@ -179,7 +179,7 @@ async def test_bytes_that_may_have_left_are_never_changed(world) -> None:
 
 async def test_a_noted_withdrawal_stops_at_once_also_offline(world) -> None:
     ledgers.take(world.ctx, world.seat, [world.act("GRANT", ("IC04",))])
-    sending.accept(world.ctx, world.seat, commands.read(json.dumps(SEND).encode()))
+    outbound.accept(world.ctx, world.seat, commands.read(json.dumps(SEND).encode()))
     sending.seal_due(world.ctx)
     assert len(sending._chosen(world.ctx)) == 1  # positive control: it would leave now
     folder = folder_of(world)
@@ -199,10 +199,10 @@ async def test_a_noted_withdrawal_stops_at_once_also_offline(world) -> None:
 async def test_a_role_that_is_a_stranger_needs_confirmation(world) -> None:
     command = commands.read(json.dumps({**SEND, "confirmed": False}).encode())
     with pytest.raises(HandslagError) as caught:
-        sending.accept(world.ctx, world.seat, command)
+        outbound.accept(world.ctx, world.seat, command)
     assert caught.value.code == "HS-NOT-CONFIRMED"
     known = world.ctx.identities.introduced(world.seat, "police_coordination")
-    sending.accept(world.ctx, known, command)
+    outbound.accept(world.ctx, known, command)
 
 
 async def test_a_broker_cannot_hand_out_a_grant(world) -> None:
@@ -216,7 +216,7 @@ async def test_a_broker_cannot_hand_out_a_grant(world) -> None:
 
 async def test_an_event_past_its_shelf_life_waits_for_a_person(world) -> None:
     start = world.ctx.now()
-    event_id = sending.accept(world.ctx, world.seat, commands.read(json.dumps(SEND).encode()))
+    event_id = outbound.accept(world.ctx, world.seat, commands.read(json.dumps(SEND).encode()))
     world.ctx.now = lambda: start + 73 * 3600 * 1_000_000
     assert sending.seal_due(world.ctx) == 0
     assert world.ctx.spool.outgoing.get(event_id).state is OutgoingState.EXPIRED
@@ -226,7 +226,7 @@ async def test_an_event_past_its_shelf_life_waits_for_a_person(world) -> None:
     assert told["warning"]["en"] == "NOT DELIVERED. Phone. In danger: 112."
     world.ctx.now = lambda: start
     again = commands.read(json.dumps({**SEND, "replaces": row["event_id"]}).encode())
-    sending.accept(world.ctx, world.seat, again)
+    outbound.accept(world.ctx, world.seat, again)
     assert world.ctx.spool.outgoing.get(event_id).state is OutgoingState.REPLACED
 
 
