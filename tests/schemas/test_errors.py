@@ -82,7 +82,7 @@ DYNAMIC = {
     ("connectors/link.py", "code"),
     ("connectors/witness.py", "halt.decode()"),
     ("connectors/witness.py", "code"),
-    ("connectors/reports.py", "told.refused_code"),
+    ("connectors/reports.py", "told.refused_code if known else 'HS-DECISION-FAILED'"),
 }
 
 
@@ -103,6 +103,7 @@ PRODUCT_WORDS = {
     "field": "name of a field or column, from the schema or the code",
     "name": "name of a field, a schema or a package of ours",
     "check": "name of a check, written at the call",
+    "error.context.get('check', 'fork')": "name of the check that a verifier of ours raised",
     "rule": "name of a rule of the lint",
     "limit": "a number of ours",
     "LIMIT": "a number of ours",
