@@ -44,7 +44,7 @@ MOUNTS = {
     "erase": Mount("broker.cli:erase", "Operator: not yet; says what to do instead.", _BROKER_NEEDS),
     "connector": Mount("connectors.cli:connector", "Agency IT: set up and run a connector."),
     "consent": Mount("connectors.consent_cli:consent", "Auditor: consents, their history, and what would be decided."),
-    "audit": Mount("connectors.audit_export:audit", "Auditor: search, export and verify the trail."),
+    "audit": Mount("connectors.export_cli:audit", "Auditor: search, export and verify the trail."),
 }
 
 

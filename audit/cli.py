@@ -27,7 +27,12 @@ from schemas.identifiers import parsed
 PAGE_LIMIT = 64 * 1024 * 1024
 """Bytes of one saved page; what a connector saves is far smaller."""
 
-_LANGUAGE = click.option("--lang", type=click.Choice(["sv", "en"]), default="sv", show_default=True)
+_LANGUAGE = click.option(
+    "--lang",
+    type=click.Choice(["sv", "en"]),
+    default=lambda: click.get_current_context().find_root().params.get("lang") or "sv",
+    help="Language of the answer.  [default: as `handslag --lang`]",
+)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 

@@ -174,9 +174,9 @@ def _listed(folder: Path, name: str, told: str) -> bytes:
     try:
         data = _read(folder / name)
     except OSError:
-        raise HandslagError("HS-TRAIL-UNREADABLE", part=kind or "file") from None
+        raise HandslagError("HS-TRAIL-UNREADABLE", part="file") from None
     if sha256(data).hexdigest() != told:
-        raise HandslagError("HS-TRAIL-UNREADABLE", part=kind or "file")
+        raise HandslagError("HS-TRAIL-UNREADABLE", part="file")
     return data
 
 

@@ -57,8 +57,9 @@ class Found:
 def opened(entries: Iterable[KeyedEntry], held: Callable[[bytes], bool] | None = None) -> list[Found]:
     """Open fetched entries, each under its own key, in the order given.
 
-    `held` tells of a leaf hash whether its proof is at hand. Raises HS-PROOF-INVALID (`check` = leaf-hash) for an entry whose bytes are not those of its leaf: such an answer is
-    evidence and not a search result. Raises PayloadRejected for bytes that are no entry.
+    `held` tells of a leaf hash whether its proof is at hand. Raises HS-PROOF-INVALID (`check` = leaf-hash) for an entry
+    whose bytes are not those of its leaf: such an answer is evidence and not a search result. Raises PayloadRejected
+    for bytes that are no entry.
     """
     # INVARIANT: test_an_entry_that_is_not_its_leaf_is_never_shown
     found = []

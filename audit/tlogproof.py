@@ -77,7 +77,12 @@ def verify(data: bytes, *, leaf_hash: bytes, verifier: Verifier, origin: str) ->
     # INVARIANT: test_any_changed_byte_of_a_proof_file_is_refused
     proof = parse(data)
     checkpoint = open_checkpoint(proof.checkpoint, origin=origin, log_keys=(verifier,))
+    check_included(proof, leaf_hash=leaf_hash, checkpoint=checkpoint)
+    return checkpoint
+
+
+def check_included(proof: TlogProof, *, leaf_hash: bytes, checkpoint: Checkpoint) -> None:
+    """Check that a proof shows the leaf in the tree of a checkpoint; for a caller who opened the proof's own once."""
     verify_inclusion(
         leaf=leaf_hash, index=proof.index, size=checkpoint.size, proof=proof.hashes, root_hash=checkpoint.root
     )
-    return checkpoint

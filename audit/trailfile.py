@@ -126,7 +126,7 @@ class TrailFile:
             "SELECT l.idx, l.entry_number, e.entry_id, e.leaf_hash FROM leaf AS l"
             " LEFT JOIN entry AS e ON e.number = l.entry_number"
         )
-        return (LeafRow(*row) for row in self._pieces(query, "l.idx"))
+        return map(LeafRow._make, self._pieces(query, "l.idx"))
 
     def entries(self) -> Iterator[EntryRow]:
         """Yield the entries in order of their number; one that stands in two leaves comes twice."""
@@ -139,7 +139,7 @@ class TrailFile:
         )
         after: Any = _BEFORE_ALL
         while rows := self._all(query, (after,)):
-            yield from (EntryRow(*row) for row in rows)
+            yield from map(EntryRow._make, rows)
             after = rows[-1][0]
 
     def tiles(self) -> Iterator[TileRow]:

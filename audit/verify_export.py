@@ -47,7 +47,6 @@ def verify_export(
         report.signed = checkpoint.size
         _remembered(checkpoint, remembered, origin, log, report)
         _check_places(export, checkpoint, origin, log, report)
-    rows = [row for one in export.entries if (row := _row(one, report)) is not None]
     rows, keys = [], {}
     for one in export.entries:
         row = _row(one, report)

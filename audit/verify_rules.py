@@ -78,6 +78,7 @@ _PAYLOADS: Mapping[str, _Rule] = {
     "KEY_STATEMENT": _Rule(("seat_id", "act", "act_signature")),
     "ACK": _Rule(("delivery_id",)),
     "AUDIT_QUERY": _Rule(("query_purpose",)),
+    "CONSULTATION": _Rule(("seat_id", "query_purpose", "actor_ref")),
 }  # fmt: skip
 
 # Evidence belongs to the discloser alone: with the recipient it would tie two parties together.
@@ -86,7 +87,7 @@ _ONLY_IN = {
     "recipient_own": frozenset({"DISCLOSURE"}),
     "evidence": frozenset({"DECISION", "REFUSAL"}),
     "hand_number": frozenset({"DISCLOSURE", "HAND_OVER", "ACK"}),
-    "query_purpose": frozenset({"AUDIT_QUERY"}),
+    "query_purpose": frozenset({"AUDIT_QUERY", "CONSULTATION"}),
     "affected": frozenset({"CONSENT_EVENT"}),
     "case_withdrawal": frozenset({"CONSENT_EVENT"}),
     "act": frozenset({"CONSENT_EVENT", "KEY_STATEMENT", "ADMIN"}),

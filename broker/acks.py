@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from audit.entry import SealedEntry
 from broker.context import Context
+from broker.pace import paced
 from broker.store.cases import SeatRow
 from broker.store.deliveries import DeliveryRow, SectionRow
 from broker.store.inbox import Item
@@ -65,7 +66,7 @@ async def _once(context: Context, unit: str, acks: Sequence[Ack]) -> AckAnswer:
     found, sections, seats = await context.store.read(look)
     plans = {
         one.item_id: _plan(context, one, found[one.item_id], sections[one.item_id], seats, at_us)
-        for one in reversed(acks)  # of two words about one delivery the first counts
+        async for one in paced(reversed(acks))  # of two words about one delivery the first counts
         if one.item_id in found and _may(found[one.item_id], _VERDICTS[one.verdict])
     }
 

@@ -72,6 +72,13 @@ async def consents(context: Context, unit: str, request: ConsentsRequest) -> Con
     raise HandslagError("HS-NOT-RECORDED")
 
 
+def widens(request: ConsentsRequest) -> bool:
+    """Whether the act would permit something; raises PayloadRejected and its kin for what is no act."""
+    if codec.name_of(request.act) == CaseWithdrawal.SCHEMA:
+        return False
+    return ConsentAct.from_bytes(request.act).act in WIDENING
+
+
 async def own_seat(context: Context, unit: str, seat_id: bytes) -> SeatRow:
     """The caller's open seat; closed, unknown and foreign seats raise `HS-SEAT-UNKNOWN` alike."""
     seat = await context.store.read(lambda rows: rows.cases.seat(seat_id))

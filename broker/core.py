@@ -69,7 +69,12 @@ class BrokerCore:
         return await acks.ack(self._context, unit, request)
 
     async def consents(self, unit: str, request: ConsentsRequest) -> ConsentsAnswer:
-        """POST /v1/consents; answers after commit, or `HS-NOT-RECORDED` after 900 ms."""
+        """POST /v1/consents; answers after commit, or `HS-NOT-RECORDED` after 900 ms.
+
+        A broker that is behind what a connector has seen takes what narrows and nothing that widens.
+        """
+        if acts.widens(request) and (reasons := await self.readiness()):
+            raise HandslagError(reasons[0])
 
         async def repeated() -> ConsentsAnswer:
             while True:

@@ -9,6 +9,7 @@ from hashlib import sha256
 from audit.entry import SealedEntry
 from broker.context import Context
 from broker.judge import Judged
+from broker.pace import paced
 from broker.resolve import Resolved, Waiting
 from broker.store.cases import SeatRow
 from broker.store.deliveries import DeliveryRow, SectionRow
@@ -45,10 +46,10 @@ class Effects:
         rows.inbox.put(self.items)
 
 
-def prepare(context: Context, decided: Sequence[tuple[Resolved, Sequence[Judged]]], at_us: int) -> Effects:
+async def prepare(context: Context, decided: Sequence[tuple[Resolved, Sequence[Judged]]], at_us: int) -> Effects:
     """The effects of a batch from its decisions."""
     effects = Effects()
-    for resolved, judged in decided:
+    async for resolved, judged in paced(decided):
         if resolved.repeat is not None:
             effects.items.append(_receipt_item(context, resolved.waiting, resolved.repeat))
         elif resolved.refused is not None or resolved.sender is None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from audit.entry import SealedEntry
 from broker.context import Context
+from broker.pace import paced
 from broker.store.cases import SeatRow
 from broker.store.deliveries import DeliveryRow, SectionRow
 from broker.store.inbox import Item
@@ -47,7 +48,7 @@ async def fetch(context: Context, unit: str, request: FetchRequest) -> FetchAnsw
     limit = max(1, min(request.limit, limits.INBOX_ITEMS))
     now_us = context.now_us()
     read = await context.store.read(lambda rows: _read(rows, unit, now_us, limit))
-    prepared = [_prepare(context, row, read, now_us) for row in read.rows]
+    prepared = [_prepare(context, row, read, now_us) async for row in paced(read.rows)]
     lease_until = now_us + context.lease_us
     if not prepared and not await context.store.read(lambda rows: rows.inbox.any(unit, now_us)):
         return FetchAnswer(items=(), heads=read.heads)

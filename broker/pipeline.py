@@ -10,6 +10,7 @@ from __future__ import annotations
 from broker.context import Context
 from broker.effects import Effects, prepare, refuse
 from broker.judge import judge
+from broker.pace import paced
 from broker.resolve import Resolved, Waiting, decoded, one_per_event, resolve
 from broker.store.gate import Gate, GateMoved
 from broker.store.port import Rows
@@ -29,14 +30,14 @@ async def decide_next(context: Context, bucket: int, limit: int = BATCH) -> int:
     started_us = context.now_us()
     gate = await context.store.read(lambda rows: rows.gate.read(bucket))
     raw = await context.stream.read(bucket, gate.next_position, limit)
-    batch = one_per_event([decoded(position, record) for position, record in raw])
+    batch = one_per_event([decoded(*record) async for record in paced(raw)])
     if not batch:
         await context.stream.trim(bucket, gate.next_position)  # what a node decided and died before it forgot
         return 0
     at_us = max(context.now_us(), gate.clock_us)
     resolved = await context.store.read(lambda rows: resolve(rows, batch, context.views, context.rules, at_us))
-    decided = [(one, judge(one, context.rules, at_us)) for one in resolved]
-    effects = prepare(context, decided, at_us)
+    decided = [(one, judge(one, context.rules, at_us)) async for one in paced(resolved)]
+    effects = await prepare(context, decided, at_us)
     end = batch[-1].position + 1
     await context.store.write(lambda rows: _commit(rows, gate, end, at_us, effects))
     await context.stream.trim(bucket, end)

@@ -8,6 +8,7 @@ from audit.entry import SealedEntry
 from audit.merkle import inclusion_proofs, leaf_hash, root
 from broker.calls import signed_by
 from broker.context import Context
+from broker.pace import paced
 from schemas.calls import ItemRefusal, SubmitAnswer, SubmitRequest
 from schemas.checks import CheckedSubmission, check_bundle, check_submission
 from schemas.codes import SeatState
@@ -27,12 +28,12 @@ async def submit(context: Context, unit: str, request: SubmitRequest) -> SubmitA
         request, origin=context.origin, unit=unit, root=lambda raw: root([leaf_hash(one) for one in raw])
     )
     paths = inclusion_proofs([leaf_hash(leaf) for leaf in leaves])
-    checked, refusals = _checked(request)
+    checked, refusals = await _checked(request)
     seat_ids = {one.routing.seat_id for one in checked.values()}
     seats = await context.store.read(lambda rows: rows.cases.seats(seat_ids))
     records: dict[int, list[bytes]] = defaultdict(list)
     now_us = context.now_us()
-    for index, one in checked.items():
+    async for index, one in paced(checked.items()):
         seat = seats.get(one.routing.seat_id)
         if seat is None or seat.unit != unit or seat.state == SeatState.CLOSED:
             refusals.append(ItemRefusal(index=index, code="HS-SEAT-UNKNOWN"))
@@ -47,10 +48,10 @@ async def submit(context: Context, unit: str, request: SubmitRequest) -> SubmitA
     return SubmitAnswer(accepted=accepted, refusals=tuple(sorted(refusals, key=lambda refusal: refusal.index)))
 
 
-def _checked(request: SubmitRequest) -> tuple[dict[int, CheckedSubmission], list[ItemRefusal]]:
+async def _checked(request: SubmitRequest) -> tuple[dict[int, CheckedSubmission], list[ItemRefusal]]:
     good: dict[int, CheckedSubmission] = {}
     refusals: list[ItemRefusal] = []
-    for index, submission in enumerate(request.submissions):
+    async for index, submission in paced(enumerate(request.submissions)):
         try:
             good[index] = check_submission(submission)
         except HandslagError as error:

@@ -24,7 +24,23 @@ _ASSURANCE = "ASSERTED"  # until staff sign in at the connector
 
 
 async def record(ctx: Context, command: Waiting) -> dict[str, Any]:
-    """Sign and record one act; raises `HS-HEAD-STALE` after fetching the ledger, so that a later try is signed anew."""
+    """Sign and record one act; one that others or the time overtook is signed anew and tried once more at once.
+
+    Raises `HS-HEAD-STALE` when the ledger moved twice, so that a later try is signed anew.
+    """
+    try:
+        return await _recorded(ctx, command)
+    except HandslagError as error:
+        if not await _unsigned(ctx, command, error):
+            raise
+    try:
+        return await _recorded(ctx, command)
+    except HandslagError as error:
+        await _unsigned(ctx, command, error)
+        raise
+
+
+async def _recorded(ctx: Context, command: Waiting) -> dict[str, Any]:
     seat = ctx.identities.get(command.value["ref"])
     made = drawn(command) or keep(ctx, command, {"consent": _consent_id(ctx, command).hex()})
     if "act" not in made:
@@ -39,17 +55,22 @@ async def record(ctx: Context, command: Waiting) -> dict[str, Any]:
         act=bytes.fromhex(made["act"]),
         signature=bytes.fromhex(made["signature"]),
     )
-    try:
-        answer = await ctx.kept_call("/v1/consents", call_id, request, ConsentsAnswer)
-    except HandslagError as error:
-        if error.code == "HS-HEAD-STALE":
-            await ledgers.sync(ctx, seat)
-            keep(ctx, command, {"consent": made["consent"]})
-        raise
+    answer = await ctx.kept_call("/v1/consents", call_id, request, ConsentsAnswer)
     # The copy is fetched before the local stop is lifted: from here on our own decision knows of the act.
     await ledgers.sync(ctx, seat)
     ctx.spool.memory.want_proof(answer.leaf_hash, "consent", ctx.now(), seat.sid)
     return _told(command.kind, made["consent"], answer)
+
+
+async def _unsigned(ctx: Context, command: Waiting, error: HandslagError) -> bool:
+    """Whether the broker's refusal means that the same act must be signed anew; the signed one is let go of then."""
+    # INVARIANT: test_a_grant_noted_while_the_broker_was_away_counts_from_its_recording
+    overtaken = error.code == "HS-GRANT-BACKDATED" and command.kind == "grant" and not command.value.get("valid_from")
+    if error.code != "HS-HEAD-STALE" and not overtaken:
+        return False
+    await ledgers.sync(ctx, ctx.identities.get(command.value["ref"]))
+    keep(ctx, command, {"consent": drawn(command)["consent"]})
+    return True
 
 
 def _consent_id(ctx: Context, command: Waiting) -> bytes:
@@ -124,7 +145,7 @@ def _terms(ctx: Context, seat: Seat, value: dict[str, Any]) -> Terms:
         categories=tuple(value["categories"]),
         purposes=tuple(value["purposes"]),
         actions=tuple(value["actions"]),
-        valid_from_us=moment(since, "valid_from") if since else value["noted_at_us"],
+        valid_from_us=moment(since, "valid_from") if since else ctx.now(),
         valid_until_us=moment(until, "valid_until") if until else None,
         reservations=tuple(Reservation(code=each["code"]) for each in value.get("reservations", [])),
         text_version=value.get("text_version", ""),

@@ -146,10 +146,10 @@ class Connector:
             action="DISCLOSE",
         )
 
-    async def beat(self) -> int:
+    async def beat(self) -> bool:
         """Everything a connector does on one beat: directory, commands, sending, inbox, acknowledgements, proofs.
 
-        Returns how many items came; `limits.INBOX_ITEMS` means that more waits.
+        Returns whether more waits to be sent or fetched, so that the next beat should follow at once.
         """
         ctx = self.context
         if ctx.directory is None:
@@ -157,13 +157,13 @@ class Connector:
         await upkeep.checkpoint(ctx)
         await executor.run_due(ctx)
         sending.review_waiting(ctx)
-        await sending.out(ctx)
+        more = await sending.out(ctx)
         came = await inbox.poll(ctx)
         while await inbox.send_acks(ctx) == limits.INBOX_ITEMS:
             pass
         upkeep.alarm_late(ctx)
         await upkeep.proofs(ctx)
-        return came
+        return more or came == limits.INBOX_ITEMS
 
     async def receive(self) -> AsyncIterator[Message]:
         """Everything that came for the agency's system, oldest first, without end; `ack` each message.
@@ -178,13 +178,13 @@ class Connector:
         """As `receive`, all that came with one beat together: acknowledged together it costs one commit."""
         yielded: set[int] = set()
         while True:
-            came = await self.beat()
+            more = await self.beat()
             waiting = self.context.spool.incoming.to_write()
             fresh = [item for item in waiting if item.number not in yielded]
             yielded = {item.number for item in waiting}
             if fresh:
                 yield [Message(str(item.value["kind"]), item.value, item) for item in fresh]
-            if came < limits.INBOX_ITEMS:
+            if not more:
                 await asyncio.sleep(self.context.settings.poll_s)
 
     def ack(self, *messages: Message) -> None:

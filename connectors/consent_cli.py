@@ -20,9 +20,10 @@ from connectors.cli import as_json, config_option, examples, told
 from connectors.context import Context
 from connectors.fields import moment, shown_moment
 from connectors.identity import Seat
+from consent import explain
 from consent.decide import decide
-from consent.explain import sentences
 from consent.ledger import LedgerView
+from consent.records import Grant
 from schemas import codes
 from schemas.acts import ConsentAct
 from schemas.calls import AuditQuery, LedgerFetchRequest, LedgerPage
@@ -140,20 +141,7 @@ def show(
     look = Look(seat=seat, ref=ref, purpose=purpose, case_number=case_number, actor=actor)
     ctx, _seat, whole, entry = asyncio.run(_fetched(config, look, "consent show"))
     at, view = _moments(ctx, whole, as_of, known_at)
-    rows: list[dict[str, Any]] = [
-        {
-            "consent": shown(grant.consent_id),
-            "in_force": grant.start_us <= at < grant.end_us,
-            "from": shown_moment(grant.start_us),
-            "until": shown_moment(grant.end_us) if grant.end_us > 0 else None,
-            "recipients": sorted(grant.units | grant.roles),
-            "categories": sorted(grant.categories),
-            "purposes": sorted(grant.purposes),
-            "actions": sorted(grant.actions),
-            "partly_withdrawn": bool(grant.parts),
-        }
-        for grant in view.grants
-    ]
+    rows = [_grant_row(grant, at) for grant in view.grants]
     blocks = [
         {"block": shown(block.consent_id), "in_force": block.from_us <= at <= block.until_us} for block in view.blocks
     ]
@@ -164,9 +152,25 @@ def show(
         f" {', '.join(_category(code) for code in row['categories'])}"
         for row in rows
     ]
+    if not rows:
+        lines.append("  no consent was recorded")
     lines += [f"  block {row['block']}  {'in force' if row['in_force'] else 'lifted'}" for row in blocks]
     ctx.spool.close()
     told(as_json, {**data, "consents": rows, "blocks": blocks}, lines)
+
+
+def _grant_row(grant: Grant, at: int) -> dict[str, Any]:
+    return {
+        "consent": shown(grant.consent_id),
+        "in_force": grant.start_us <= at < grant.end_us,
+        "from": shown_moment(grant.start_us),
+        "until": shown_moment(grant.end_us) if grant.end_us > 0 else None,
+        "recipients": sorted(grant.units | grant.roles),
+        "categories": sorted(grant.categories),
+        "purposes": sorted(grant.purposes),
+        "actions": sorted(grant.actions),
+        "partly_withdrawn": bool(grant.parts),
+    }
 
 
 def _category(code: str) -> str:
@@ -220,7 +224,10 @@ def history(
 @click.option("--category", "categories", multiple=True, required=True, help="Information category; repeatable.")
 @click.option("--for", "for_purpose", required=True, help="Purpose of the disclosure.")
 @click.option("--action", default="DISCLOSE", show_default=True)
-@click.option("--lang", type=click.Choice(["sv", "en"]), default="sv", show_default=True)
+@click.option(
+    "--public-interest", multiple=True, help="Category that a decision under chapter 18 OSL releases; repeatable."
+)
+@click.option("--lang", type=click.Choice(["sv", "en"]), help="Language of the sentences.  [default: as the command's]")
 @config_option
 @as_json
 def decide_command(
@@ -236,13 +243,14 @@ def decide_command(
     categories: tuple[str, ...],
     for_purpose: str,
     action: str,
-    lang: str,
+    public_interest: tuple[str, ...],
+    lang: str | None,
     config: Path,
     as_json: bool,
 ) -> None:
     """Whether SEAT may disclose to a role, section by section, with every reason."""
     codes.known("role", role, "to")
-    for category in categories:
+    for category in (*categories, *public_interest):
         codes.known("category", category, "category")
     look = Look(seat=seat, ref=ref, purpose=purpose, case_number=case_number, actor=actor)
     ctx, own, whole, entry = asyncio.run(_fetched(config, look, "consent decide"))
@@ -256,13 +264,12 @@ def decide_command(
         purpose=codes.known("purpose", for_purpose, "for"),
         action=codes.known("action", action, "action"),
         at_us=at,
+        public_interest=frozenset(public_interest),
     )
     decision = decide(request, view, ctx.rules)
-    told_sections = [
-        {"category": each.category, "released": each.released, "reasons": list(each.reasons)}
-        for each in decision.sections
-    ]
-    data = {"as_of": shown_moment(at), "entry_id": entry, "outcome": decision.outcome, "sections": told_sections}
-    lines = list(sentences(decision, request, view, lang, ctx.rules))
+    sections = [{"category": s.category, "released": s.released, "reasons": list(s.reasons)} for s in decision.sections]
+    data = {"as_of": shown_moment(at), "entry_id": entry, "outcome": decision.outcome, "sections": sections}
+    language = lang or click.get_current_context().find_root().params.get("lang") or "sv"
+    lines = list(explain.sentences(decision, request, view, language, ctx.rules))
     ctx.spool.close()
     told(as_json, {**data, "sentences": lines}, lines)

@@ -39,11 +39,11 @@ def must_wait(ctx: Context, command: commands.AnyCommand) -> bool:
 
 
 def submit(ctx: Context, command: commands.AnyCommand, mark: bytes | None = None) -> bytes:
-    """Check a command and make it durable with the mark of its file, in one transaction.
+    """Check a command and keep it with the mark of its file, both or neither; durable with the transaction around it.
 
     Returns a message's event id, else the command's id. Raises HandslagError naming the field; nothing is kept then.
     """
-    with ctx.spool.transaction():
+    with ctx.spool.savepoint():
         if mark is not None:
             ctx.spool.commands.take(mark)
         if isinstance(command, commands.Discard):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 from schemas.errors import HandslagError
@@ -59,24 +60,38 @@ def write_atomic(path: Path, data: bytes) -> None:
 
     Raises `HS-SPOOL-FAILED` when the disk refuses.
     """
-    draft = path.with_name(f".{path.name}.part")
+    write_all({path: data})
+
+
+def write_all(contents: Mapping[Path, bytes]) -> None:
+    """`write_atomic` for several files: each whole or not at all, all durable when this returns."""
     try:
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        sync_folder(path.parent)
+        for path, data in contents.items():
+            draft = path.with_name(f".{path.name}.part")
+            handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        for folder in {path.parent for path in contents}:
+            sync_folder(folder)
     except OSError:
         raise HandslagError("HS-SPOOL-FAILED") from None
 
 
 def rename(source: Path, target: Path) -> None:
     """Give a file its name, durably; raises `HS-SPOOL-FAILED`."""
+    rename_all({source: target})
+
+
+def rename_all(names: Mapping[Path, Path]) -> None:
+    """Give files their names, durable when this returns; raises `HS-SPOOL-FAILED`."""
     try:
-        source.replace(target)
-        sync_folder(target.parent)
+        for source, target in names.items():
+            source.replace(target)
+        for folder in {target.parent for target in names.values()}:
+            sync_folder(folder)
     except OSError:
         raise HandslagError("HS-SPOOL-FAILED") from None
 

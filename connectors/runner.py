@@ -57,7 +57,8 @@ def _steps(ctx: Context, folder: Folder) -> list[tuple[str, float, Step]]:
 
     async def out() -> None:
         sending.review_waiting(ctx)
-        await sending.out(ctx)
+        while await sending.out(ctx):
+            pass
 
     async def poll() -> None:
         # A full answer means that more waits: the pause is for an empty inbox.

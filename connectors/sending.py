@@ -247,10 +247,9 @@ def _to_person(ctx: Context, event: OutgoingEvent) -> None:
         reports.event_notice(ctx, event.event_id, event.event_type, event.event.get("id", ""), what)
 
 
-async def out(ctx: Context) -> None:
-    """Seal and send everything that may leave now."""
-    while seal_due(ctx) + await send_due(ctx):
-        pass
+async def out(ctx: Context) -> bool:
+    """Seal and send one bundle of what may leave now; returns whether there may be more."""
+    return bool(seal_due(ctx) + await send_due(ctx))
 
 
 async def send_due(ctx: Context) -> int:

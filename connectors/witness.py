@@ -7,6 +7,7 @@ person has looked, and both notes are kept as evidence (audit trail, "Checkpoint
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 
 from audit import tlogproof
 from audit.checkpoint import Checkpoint, open_checkpoint, supersedes
@@ -20,6 +21,7 @@ ReadPath = Callable[[str], Awaitable[bytes]]
 
 _NOTE = "checkpoint"
 _HALT = "halt"
+_OPENED = 16
 
 
 class _Missing(Exception):  # noqa: N818 - asks for a tile, reports no fault
@@ -36,6 +38,8 @@ class Witness:
         self._spool = spool
         self._origin = origin
         self._verifier = Verifier.from_vkey(log_key)
+        # The proofs of one answer all carry the same note.
+        self._opened = lru_cache(maxsize=_OPENED)(self._open)
 
     def newest(self) -> bytes | None:
         """The newest signed note that was verified, for the header of every call."""
@@ -68,9 +72,9 @@ class Witness:
         Raises `HS-CHECKPOINT-INVALID`, and `HS-TRAIL-ROLLBACK` after stopping the connector.
         """
         before = self.newest()
-        newer = open_checkpoint(note, origin=self._origin, log_keys=(self._verifier,))
+        newer = self._opened(note)
         if before is not None:
-            older = open_checkpoint(before, origin=self._origin, log_keys=(self._verifier,))
+            older = self._opened(before)
             try:
                 supersedes(newer=newer, older=older, proof=await self._proof(older, newer, fetch))
             except HandslagError as error:
@@ -87,8 +91,12 @@ class Witness:
 
         The caller follows the note: a proof under a forked tree proves nothing.
         """
-        tlogproof.verify(data, leaf_hash=leaf_hash, verifier=self._verifier, origin=self._origin)
-        return tlogproof.parse(data).checkpoint
+        proof = tlogproof.parse(data)
+        tlogproof.check_included(proof, leaf_hash=leaf_hash, checkpoint=self._opened(proof.checkpoint))
+        return proof.checkpoint
+
+    def _open(self, note: bytes) -> Checkpoint:
+        return open_checkpoint(note, origin=self._origin, log_keys=(self._verifier,))
 
     async def agrees(self, note: bytes, fetch: ReadPath, now_us: int) -> None:
         """Check that a note, perhaps older than the remembered one, is of the same tree.
@@ -96,11 +104,11 @@ class Witness:
         Raises as `follow`; an older note is no rollback when the remembered tree contains it.
         """
         known = self.newest()
-        seen = open_checkpoint(note, origin=self._origin, log_keys=(self._verifier,))
+        seen = self._opened(note)
         if known is None:
             await self.follow(note, fetch, now_us)
             return
-        remembered = open_checkpoint(known, origin=self._origin, log_keys=(self._verifier,))
+        remembered = self._opened(known)
         if seen.size >= remembered.size:
             await self.follow(note, fetch, now_us)
             return
@@ -117,7 +125,7 @@ class Witness:
         with self._spool.transaction():
             now = self.newest()
             if now is not None:
-                held = open_checkpoint(now, origin=self._origin, log_keys=(self._verifier,))
+                held = self._opened(now)
                 if held.size >= checkpoint.size:
                     return
             self._spool.memory.put(_NOTE, note)

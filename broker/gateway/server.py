@@ -72,7 +72,11 @@ class Gateway:
 
     async def _answer_to(self, unit: str, request: web.BaseRequest) -> web.Response:
         instance, note = bounds.identity_headers(request)
-        await self._core.seen(unit, instance, note)
+        try:
+            await self._core.seen(unit, instance, note)
+        except HandslagError as error:
+            if error.code != "HS-BROKER-BEHIND" or not calls.answered_behind(request.path):
+                raise
         if request.method == hdrs.METH_GET:
             return await self._list(request.path)
         if request.method != hdrs.METH_POST:

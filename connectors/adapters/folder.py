@@ -1,14 +1,15 @@
 """The folder adapter: an agency system drops JSON files into `in/` and finds answers in `out/` and `receipts/`.
 
 Nothing is lost and nothing given twice, also when the process dies between any two lines:
- - a file is removed after the transaction that took it is durable; a mark of the file in that transaction tells a
+ - files are removed after the transaction that took them is durable; a mark of the file in that transaction tells a
    file that was taken and not yet removed from a new one;
- - an output file is written under a hidden name, then the spool notes that it was given, then it gets its name by a
-   rename. A hidden file found at start is named if the spool says it was given, and removed if not.
+ - output files are written under hidden names, then the spool notes that they were given, then they get their names
+   by renames. A hidden file found at start is named if the spool says it was given, and removed if not.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -23,6 +24,7 @@ from schemas.errors import HandslagError
 
 INPUT_BYTES = 2 * limits.SUBMISSION  # JSON of the largest event; read whole
 _ERROR = ".error.json"
+_TOGETHER = 100  # files taken in one transaction; other tasks wait that long
 
 
 class Folder:
@@ -39,42 +41,54 @@ class Folder:
 
     def take_in(self) -> int:
         """Work off what lies in `in/`, in order of name; returns how many files were taken."""
-        taken = 0
-        for path in sorted(self._in.glob("*.json")):
-            if path.name.startswith(".") or path.name.endswith(_ERROR):
-                continue
-            try:
-                # A link is not followed, and a pipe would keep the whole connector waiting for its writer.
-                if stat.S_ISREG(path.lstat().st_mode):
-                    taken += self._take(path)
-            except OSError:
-                continue  # moved away under our hands
-        return taken
+        marks: dict[Path, bytes] = {}
+        with self._ctx.spool.transaction():
+            for path in sorted(self._in.glob("*.json")):
+                if path.name.startswith(".") or path.name.endswith(_ERROR):
+                    continue
+                if len(marks) == _TOGETHER:
+                    break
+                with contextlib.suppress(OSError):  # moved away under our hands
+                    # A link is not followed, and a pipe would keep the whole connector waiting for its writer.
+                    mark = self._take(path) if stat.S_ISREG(path.lstat().st_mode) else None
+                    if mark is not None:
+                        marks[path] = mark
+        self._remove(marks)
+        return len(marks)
 
-    def _take(self, path: Path) -> bool:
+    def _take(self, path: Path) -> bytes | None:
+        """Accept one file; returns its mark when it may be removed."""
         found = path.stat()
         look = (found.st_size, found.st_mtime_ns)
         steady = self._looked.get(path.name) == look
         error_file = path.with_name(path.name + _ERROR)
         if error_file.exists() and error_file.stat().st_mtime_ns >= found.st_mtime_ns:
-            return False  # refused already; a corrected file is newer
+            return None  # refused already; a corrected file is newer
         self._looked[path.name] = look
         if found.st_size > INPUT_BYTES:
             self._refuse(path, HandslagError("HS-TOO-LARGE", limit=INPUT_BYTES))
-            return False
+            return None
         data = path.read_bytes()
         # A file's name is bytes that need not be text.
         named = os.fsencode(path.name) + f"\x00{look[1]}\x00".encode()
         mark = self._ctx.spool.store.key.handle("intake", named + data)
         if not self._ctx.spool.commands.taken(mark) and not self._submit(path, data, mark, steady=steady):
-            return False
-        path.unlink()
+            return None
+        return mark
+
+    def _remove(self, marks: dict[Path, bytes]) -> None:
+        """Remove files whose transaction is durable."""
+        if not marks:
+            return
+        for path in marks:
+            path.unlink(missing_ok=True)
+            path.with_name(path.name + _ERROR).unlink(missing_ok=True)
+            self._looked.pop(path.name, None)
         files.sync_folder(self._in)
-        error_file.unlink(missing_ok=True)
-        self._looked.pop(path.name, None)
-        # Only now that the removal is durable can the mark go: the same words may be dropped again tomorrow.
-        self._ctx.spool.commands.forget(mark)
-        return True
+        # Only now that the removal is durable can the marks go: the same words may be dropped again tomorrow.
+        with self._ctx.spool.transaction():
+            for mark in marks.values():
+                self._ctx.spool.commands.forget(mark)
 
     def _submit(self, path: Path, data: bytes, mark: bytes, *, steady: bool) -> bool:
         if not steady and not _whole(data):
@@ -98,22 +112,25 @@ class Folder:
 
     def give_out(self) -> int:
         """Write what waits for the agency's system; returns how many files got their names."""
-        given = 0
-        for item in self._ctx.spool.incoming.to_write():
-            # A connector that caught the broker lying gives out no content any more, only what says so.
-            if item.folder == "receipts" or not self._ctx.witness.stopped:
-                self._give(item)
-                given += 1
-        return given
+        # A connector that caught the broker lying gives out no content any more, only what says so.
+        stopped = self._ctx.witness.stopped
+        waiting = self._ctx.spool.incoming.to_write()
+        items = [item for item in waiting if item.folder == "receipts" or not stopped]
+        self._give(items)
+        return len(items)
 
-    def _give(self, item: OutboxItem) -> None:
+    def _give(self, items: list[OutboxItem]) -> None:
         # INVARIANT: test_an_output_file_is_given_once
-        folder = self._to[item.folder]
-        hidden = folder / f".{item.name}.json"
-        data = json.dumps(item.value, ensure_ascii=False, indent=1).encode() + b"\n"
-        files.write_atomic(hidden, data)
-        self._ctx.spool.incoming.written(item)
-        files.rename(hidden, folder / f"{item.name}.json")
+        hidden = {item.number: self._to[item.folder] / f".{item.name}.json" for item in items}
+        files.write_all({hidden[item.number]: _shown(item) for item in items})
+        with self._ctx.spool.transaction():
+            for item in items:
+                self._ctx.spool.incoming.written(item)
+        files.rename_all({hidden[item.number]: self._to[item.folder] / f"{item.name}.json" for item in items})
+
+
+def _shown(item: OutboxItem) -> bytes:
+    return json.dumps(item.value, ensure_ascii=False, indent=1).encode() + b"\n"
 
 
 def finish_renames(folders: dict[str, Path], spool: Spool) -> None:

@@ -1,10 +1,12 @@
 """An agency's system written against the public client: sends a number of assessments, or takes what comes.
 
     python -m tests.bench.agency send CONFIG REF COUNT
-    python -m tests.bench.agency take CONFIG COUNT
+    python -m tests.bench.agency take CONFIG
+    python -m tests.bench.agency withdraw CONFIG REF COUNT
 
 `send` prints seconds from the first `send` to the last `delivery_acknowledged`, and where its own time went; `take`
-acknowledges deliveries for ever.
+acknowledges deliveries for ever; `withdraw` waits for a file `go` beside its configuration, then records a consent and
+withdraws it COUNT times, and prints the milliseconds that each withdrawal took to be answered.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ async def send(config: Path, ref: str, count: int) -> None:
                 if message.kind == "refused":
                     sys.exit(json.dumps(message.value))
                 if message.value.get("code") == "delivery_acknowledged":
-                    first = first or time.perf_counter()
+                    if first is None:
+                        first = time.perf_counter()
+                        print("moving", flush=True)
                     sent.discard(message.value["event_id"])
             if not sent:
                 break
@@ -72,8 +76,37 @@ async def take(config: Path) -> None:
             return
 
 
+_TERMS: dict[str, Any] = {
+    "recipients": [{"role": "social_services_lead"}],
+    "categories": ["IC04"],
+    "purposes": ["THREAT_ASSESSMENT"],
+    "valid_until": "2099-12-31T00:00:00Z",
+    "text_version": "EXEMPEL-sv-1",
+    "terms_version": "EXEMPEL-1",
+    "processing_acknowledged": True,
+    "method": "WRITTEN",
+}
+
+
+async def withdraw(config: Path, ref: str, count: int) -> None:
+    taken = []
+    async with Connector(config) as connector:
+        await connector.beat()
+        print("ready", flush=True)
+        while not config.with_name("go").exists():
+            await asyncio.sleep(0.02)
+        for _ in range(count):
+            given = await connector.grant(ref, **_TERMS)
+            began = time.perf_counter()
+            await connector.withdraw(ref, given["consent"])
+            taken.append(round((time.perf_counter() - began) * 1000, 2))
+    print(json.dumps(taken))
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "send":
         asyncio.run(send(Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])))
+    elif sys.argv[1] == "withdraw":
+        asyncio.run(withdraw(Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])))
     else:
         asyncio.run(take(Path(sys.argv[2])))

@@ -1,4 +1,4 @@
-"""How long one beat takes by the number of entries it seals; prints one JSON line per number.
+"""How long one beat takes by the number of entries it seals; prints JSON lines.
 
     python -m tests.bench.beat [leaves already in the log]
 
@@ -6,14 +6,13 @@ A real Store, seat-key file and anchor on disk; a beat is sealed, anchored, sign
 """
 
 import asyncio
-import json
-import os
 import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from tests.bench.figures import tell
 from tests.sealer.conftest import House
 
 COUNTS = (0, 100, 1000)
@@ -41,17 +40,9 @@ async def main(leaves):
         for count in COUNTS:
             taken = await measure(house, sealer, count)
             size = (await house.store.read(lambda rows: rows.log.head())).size
-            figures = {
-                "bench": "beat",
-                "entries": count,
-                "log_leaves": size,
-                "p50_ms": round(statistics.median(taken), 2),
-                "max_ms": round(taken[-1], 2),
-                "rounds": ROUNDS,
-                "cores": os.cpu_count(),
-                "python": sys.version.split()[0],
-            }
-            print(json.dumps(figures))
+            facts = {"log_leaves": size, "rounds": ROUNDS}
+            tell(f"beat.{count}_entries.p50", round(statistics.median(taken), 2), "ms", **facts)
+            tell(f"beat.{count}_entries.max", round(taken[-1], 2), "ms", **facts)
         house.close()
 
 

@@ -8,7 +8,6 @@ call finds the one before it in a cache. `mixed` is every outcome as it falls; `
 
 from __future__ import annotations
 
-import json
 import random
 import statistics
 import sys
@@ -19,6 +18,7 @@ from consent.decide import decide
 from consent.ledger import LedgerView
 from consent.rules import Rules, shipped
 from consent.terms import DecisionRequest
+from tests.bench.figures import quantile, tell
 from tests.consent.making import HOUR, T0, act, ask, ledger, party, request, terms, to_role, to_unit
 
 _CATEGORIES = ("IC01", "IC02", "IC12")
@@ -68,11 +68,9 @@ def main(views: int) -> None:
         cases = [_case(dice, covers) for _ in range(views)]
         _times(cases, rules, 1)
         spent = sorted(_times(cases, rules, 10))
-        for label, value in (
-            ("p50", statistics.median(spent)),
-            ("p99", spent[int(len(spent) * 0.99)]),
-        ):
-            print(json.dumps({"name": f"decide.{name}.{label}", "value": round(value, 2), "unit": "us"}))
+        tell(f"decide.{name}.p50", round(statistics.median(spent), 2), "us", views=views)
+        tell(f"decide.{name}.p99", round(quantile(spent, 0.99), 2), "us", views=views)
+        tell(f"decide.{name}.rate", round(1e6 / statistics.mean(spent)), "decisions/s", views=views)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""How many entries per second the offline verifier checks; prints one JSON line.
+"""How many entries per second the offline verifier checks; prints JSON lines.
 
 python -m tests.bench.verify [entries] [entries per beat]
 """
 
-import json
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from tests.bench.figures import tell
 from tests.trail.builder import Builder, checked, plain
 
 
@@ -27,16 +27,8 @@ def main(entries=50_000, per_beat=500):
         seconds = time.perf_counter() - started
         if not report.whole:
             sys.exit("the bench's own trail does not verify")
-        figures = {
-            "bench": "verify",
-            "entries": report.entries,
-            "leaves": report.leaves,
-            "checkpoints": report.checkpoints,
-            "bytes": path.stat().st_size,
-            "seconds": round(seconds, 3),
-            "entries_per_s": round(report.entries / seconds),
-        }
-        print(json.dumps(figures))
+        facts = {"entries": report.entries, "leaves": report.leaves, "checkpoints": report.checkpoints}
+        tell("verify.rate", round(report.entries / seconds), "entries/s", bytes=path.stat().st_size, **facts)
 
 
 if __name__ == "__main__":

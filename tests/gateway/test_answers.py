@@ -156,3 +156,16 @@ async def test_every_refusal_after_authentication_is_an_entry(line):
     await line.post("/v1/nothing", b"")
     await line.post("/v1/inbox:fetch", b"not a record")
     assert [code for _unit, code in line.core.refusals] == ["HS-CALL-UNKNOWN", "HS-PAYLOAD-REJECTED"]
+
+
+async def test_a_broker_that_is_behind_still_takes_a_withdrawal_and_shows_its_log(line):
+    async def behind(unit, instance, note):
+        raise HandslagError("HS-BROKER-BEHIND")
+
+    line.core.seen = behind
+    status, _headers, body = await line.post("/v1/inbox:fetch", b"")
+    assert (status, json.loads(body)["code"]) == (503, "HS-BROKER-BEHIND")
+    status, _headers, body = await line.post("/v1/consents", b"")
+    assert json.loads(body)["code"] == "HS-PAYLOAD-REJECTED"  # it was looked at
+    async with line.session.get(line.url + "/v1/checkpoint", headers={"Handslag-Instance": "1"}) as answer:
+        assert answer.status == 200

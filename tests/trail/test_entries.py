@@ -6,8 +6,12 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from audit.entry import OPERATOR, Draft, open_beat, open_payload, seal
+from audit.entryshape import agreed
+from audit.trailfile import EntryRow
 from audit.vault import SeatKeys
 from schemas.errors import HandslagError
 from schemas.trail import AuditEntry, Beat, Payload
@@ -108,3 +112,33 @@ def test_an_entry_longer_than_the_bound_is_refused():
         seal(draft, entry_id=bytes(16), salt=bytes(16), at_us=0, keys=SeatKeys(bytes(32)), segment=1,
              random_handle=None)  # fmt: skip
     assert caught.value.code == "HS-TOO-LARGE"
+
+
+def row_of(entry, data=None, **columns):
+    names = ("entry_id", "owner", "handle", "at_us", "operation", "outcome", "reason_class")
+    said = {name: getattr(entry, name) for name in names} | columns
+    return EntryRow(1, *(said[name] for name in names), data or entry.to_bytes(), None, None, None)
+
+
+@given(
+    at_us=st.integers(-(2**63), 2**63 - 1), operation=st.text(max_size=80), owner=st.text(max_size=80),
+    outcome=st.none() | st.text(max_size=9), reason_class=st.none() | st.text(max_size=9),
+    cause=st.none() | st.binary(min_size=16, max_size=16), raw=st.binary(min_size=80, max_size=80),
+    other=st.sampled_from([None, "entry_id", "owner", "handle", "at_us", "operation", "outcome", "reason_class"]),
+)  # fmt: skip
+def test_the_fast_way_agrees_with_the_codec(raw, other, **fields):
+    entry = AuditEntry(salt=raw[:16], entry_id=raw[16:32], handle=raw[32:48], payload_commit=raw[48:], **fields)
+    assert agreed(row_of(entry)) == (entry.payload_commit, entry.cause is not None)
+    if other is not None:
+        wrong = {"at_us": entry.at_us ^ 1, "entry_id": entry.entry_id[1:] + b"x", "handle": entry.handle[:-1]}
+        changed = row_of(entry, **{other: wrong.get(other, "other than any of the above")})
+        assert agreed(changed) is None or changed == row_of(entry)
+
+
+@pytest.mark.parametrize("odd", [None, 1, 1.5, "text", b"\xff", 2**70])
+def test_columns_of_any_type_are_no_agreement(odd):
+    entry = AuditEntry.from_bytes(sealed().entry_bytes)
+    for name in ("entry_id", "owner", "handle", "at_us", "operation"):
+        assert agreed(row_of(entry, **{name: odd})) is None
+    for data in (entry.to_bytes()[:-1], entry.to_bytes() + b"x", b"\xc3\x01"):
+        assert agreed(row_of(entry, data)) is None

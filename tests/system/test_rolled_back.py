@@ -1,0 +1,80 @@
+"""A broker restored from an older copy of its whole folder, seen by connectors that remember more: real processes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import deploy.demo
+from deploy.demo.play import Play
+from deploy.demo.scenario import load
+
+
+@pytest.fixture
+def play(tmp_path):
+    play = Play(tmp_path / "site", load(Path(deploy.demo.__file__).parent), lambda _line: None)
+    with play:
+        play.set_up()
+        yield play
+
+
+def until(met: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < end, "not seen in time"
+        time.sleep(0.1)
+
+
+def ready(play: Play) -> tuple[bool, list[str]]:
+    listen = next(
+        line.split('"')[1] for line in reversed(play.broker.read_text().splitlines()) if line.startswith("listen")
+    )
+    try:
+        with urllib.request.urlopen(f"http://{listen}/readyz", timeout=5) as answer:
+            told = json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        told = json.loads(error.read())
+    except OSError:
+        return False, ["no answer"]
+    return told["ok"], told["reasons"]
+
+
+def status(play: Play) -> dict:
+    return json.loads(play.handslag("connector", "status", "--config", play.config("social"), "--json"))
+
+
+def test_a_broker_behind_what_connectors_saw_is_not_ready_and_hands_over_nothing(play, tmp_path):
+    until(lambda: ready(play)[0])
+    play.stop("broker")
+    shutil.copytree(play.trail, tmp_path / "old")
+    play.start("broker")
+    play._drop("social-01-open-case")  # the file door of the connector, as the demonstration uses it
+    until(lambda: any(f["kind"] == "result" for f in play.files("social")))
+    until(lambda: status(play)["proofs"]["wanted"] == 0)
+    play.stop("broker")
+    shutil.rmtree(play.trail)
+    shutil.copytree(tmp_path / "old", play.trail)
+    play.start("broker")
+    until(lambda: ready(play) == (False, ["HS-BROKER-BEHIND"]))
+    until(lambda: status(play)["stopped_by"] is not None)
+    assert status(play)["stopped_by"] == "HS-TRAIL-ROLLBACK"
+
+
+def test_a_store_behind_its_own_anchor_does_not_start(play, tmp_path):
+    until(lambda: ready(play)[0])
+    play.stop("broker")
+    shutil.copy(play.trail / "broker.db", tmp_path / "old.db")
+    play.start("broker")
+    until(lambda: ready(play)[0])
+    time.sleep(3)  # two beats, so that the anchor moves
+    play.stop("broker")
+    shutil.copy(tmp_path / "old.db", play.trail / "broker.db")
+    with pytest.raises(Exception, match="HS-TRAIL-ROLLBACK"):
+        play.handslag("serve", "--config", play.broker)
