@@ -315,6 +315,29 @@ async def test_what_has_no_proof_raises_an_alarm(tmp_path):
             assert codes == {"HS-PROOF-LATE"}
 
 
+async def test_a_receipt_that_is_kept_back_makes_the_same_bytes_go_again(case):
+    async def lie(honest, *_asked):
+        kept_back = {"RECEIPT", "NOTICE"}
+        return changed(await honest(), lambda items: [item for item in items if item.kind not in kept_back])
+
+    case.liar.lies["fetch"] = lie
+    sent = len(case.liar.submissions)
+    case.social.command(**request_assessment("EX-1"))
+    await case.settle(2)
+    assert case.social.files("receipts", kind="receipt") == []
+    for _ in range(2):
+        case.social.ahead_us += 31_000_000  # past the wait for a receipt
+        await case.settle(1)
+    again = case.liar.submissions[sent:]
+    assert len(again) == 3
+    assert len(set(map(repr, again))) == 1
+    assert len(case.police.files("out", kind="delivery")) == 1
+    case.liar.lies.clear()
+    case.social.ahead_us += 31_000_000
+    await case.settle(2)
+    assert len(case.social.files("receipts", kind="receipt")) == 1
+
+
 # --- a withdrawal
 
 
