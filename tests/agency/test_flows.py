@@ -279,3 +279,18 @@ async def test_a_late_proof_raises_the_alarm_once(world) -> None:
     upkeep.alarm_late(world.ctx)
     [item] = world.ctx.spool.incoming.to_write()
     assert item.value["code"] == "HS-PROOF-LATE"
+
+
+async def test_a_stopped_case_holds_back_no_other(world) -> None:
+    ledgers.take(world.ctx, world.seat, [world.act("GRANT", ("IC04",))])
+    sections = [("police_coordination", "IC04")]
+    event = {"to": ["police_coordination"]}
+    with world.ctx.spool.transaction():
+        for number in range(450):  # more than any page holds
+            world.ctx.spool.outgoing.accept(
+                number.to_bytes(16, "big"), b"a case that nobody here serves", "threat_assessment_requested", event,
+                sections, now_us=world.ctx.now(), shelf_until_us=2**60,
+            )  # fmt: skip
+    event_id = outbound.accept(world.ctx, world.seat, commands.read(json.dumps(SEND).encode()))
+    assert sending.seal_due(world.ctx) == 1
+    assert world.ctx.spool.outgoing.get(event_id).state is OutgoingState.SEALED
