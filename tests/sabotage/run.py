@@ -77,17 +77,24 @@ def _judged(tree: Path, patch: Patch) -> tuple[str | None, str]:
     """Why the patch was not caught, or None and how the test failed."""
     try:
         done = _pytest(tree, [patch.test], PATIENCE_S, "-x")
+        if _only_errors(done):  # processes that did not get up on a busy machine: neither red nor green
+            done = _pytest(tree, [patch.test], PATIENCE_S, "-x")
     except subprocess.TimeoutExpired:
         return f"the test did not end within {PATIENCE_S} s", ""
     if done.returncode == 0:
         return "the defence is off and the test passes all the same: it proves nothing", ""
-    if done.returncode != 1 or not _FAILED.search(done.stdout):
+    if _only_errors(done):
         return f"the test did not fail, it could not run (exit code {done.returncode}):\n{done.stdout[-2000:]}", ""
     how = next((line[1:].strip() for line in done.stdout.splitlines() if line.startswith("E  ")), "")
     # A defence is switched off so that the program goes on without it: one that stumbles proves nothing.
     if how.startswith(_STUMBLES):
         return f"the patch broke the program instead of the defence: {how}", how
     return None, how
+
+
+def _only_errors(done: subprocess.CompletedProcess[str]) -> bool:
+    """Whether pytest ended without a test that passed or failed."""
+    return done.returncode != 0 and (done.returncode != 1 or not _FAILED.search(done.stdout))
 
 
 def _pytest(tree: Path, tests: Sequence[str], patience_s: int, *options: str) -> subprocess.CompletedProcess[str]:
