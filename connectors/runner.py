@@ -22,6 +22,7 @@ from schemas import limits
 from schemas.errors import HandslagError
 
 LOCAL_BEAT_S = 0.2  # how long a dropped file waits to be looked at
+LATE_S = 5.0  # how late this connector may itself notice that a deadline passed
 TIDY_S = 60.0  # deleted content leaves the write-ahead log at least this often
 _log = logging.getLogger("handslag.connector")
 
@@ -73,6 +74,9 @@ def _steps(ctx: Context, folder: Folder) -> list[tuple[str, float, Step]]:
         upkeep.alarm_late(ctx)
         await upkeep.proofs(ctx)
 
+    async def late() -> None:
+        upkeep.warn_overdue(ctx)
+
     async def tidy() -> None:
         ctx.spool.store.tidy()
 
@@ -84,6 +88,7 @@ def _steps(ctx: Context, folder: Folder) -> list[tuple[str, float, Step]]:
         ("directory", ctx.settings.directory_s, lambda: upkeep.directory(ctx)),
         ("checkpoint", beat, lambda: upkeep.checkpoint(ctx)),
         ("proofs", beat, prove),
+        ("deadlines", LATE_S, late),
         ("tidy", TIDY_S, tidy),
     ]
 

@@ -1,14 +1,21 @@
-"""What a connector does on every beat whether or not it has a case: directory, checkpoint, proofs."""
+"""What a connector does on a beat whether or not anything happens: directory, checkpoint, proofs, deadlines."""
 
 from __future__ import annotations
 
 import hashlib
 
+from connectors import reports, waiting
 from connectors.context import Context
-from connectors.fields import shown_moment
+from connectors.fields import moment, shown_moment
+from connectors.waiting import OutgoingState
 from schemas import limits
 from schemas.calls import ProofsAnswer, ProofsRequest, UnitsAnswer
 from schemas.errors import HandslagError
+from schemas.event_types import content_type
+from schemas.identifiers import shown
+
+# Events that somebody may be waiting for; what waits for consent or for a person is on the waiting list instead.
+_ON_ITS_WAY = (OutgoingState.ACCEPTED, OutgoingState.SEALED, OutgoingState.SENT, OutgoingState.DECIDED)
 
 
 async def directory(ctx: Context) -> None:
@@ -74,3 +81,34 @@ def alarm_late(ctx: Context) -> None:
                 "since": shown_moment(want.since_us),
             }
             ctx.spool.incoming.put(f"proof-{want.leaf_hash.hex()}", "receipts", value)
+
+
+def warn_overdue(ctx: Context) -> None:
+    """Tell of events past their deadline that nobody acknowledged, by this connector's own clock, once each.
+
+    The broker tells the same from its side; but a broker that is away, or swallows deliveries and notices alike, must
+    not be able to keep a sender waiting for a warning that never went out.
+    """
+    # INVARIANT: test_a_silent_broker_does_not_hide_a_late_message
+    for event in ctx.spool.outgoing.in_state(*_ON_ITS_WAY):
+        given = event.event.get("deadline_at")
+        own = event.accepted_at_us + content_type(event.event_type).deadline_us
+        if ctx.now() <= (moment(given, "deadline_at") if given else own):
+            continue
+        seat = ctx.identities.by_handle(event.ref)
+        value = {
+            "kind": "notice",
+            "id": event.event.get("id", ""),
+            "ref": seat.ref if seat else "",
+            **reports.words("notice", "delivery_overdue"),
+            "event_id": shown(event.event_id),
+            "event_type": event.event_type,
+            "role": None,
+            "categories": [],
+            "detail": "OWN_CLOCK",
+            "at": shown_moment(ctx.now()),
+        }
+        alarm = waiting.warning("delivery_overdue", event.event_type)
+        if alarm is not None:
+            value["warning"] = alarm
+        ctx.spool.incoming.put(f"late-{event.event_id.hex()}", "receipts", value)

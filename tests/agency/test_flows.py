@@ -63,7 +63,7 @@ async def test_an_accepted_file_is_removed_once_it_is_durable(world) -> None:
     # The same words again are a new event: the file is a new one.
     drop(world, "a.json", SEND)
     assert folder_of(world).take_in() == 1
-    assert len(world.ctx.spool.outgoing.in_state(OutgoingState.ACCEPTED)) == 2
+    assert len(list(world.ctx.spool.outgoing.in_state(OutgoingState.ACCEPTED))) == 2
 
 
 async def test_a_file_taken_and_not_yet_removed_is_not_taken_twice(world) -> None:
@@ -76,7 +76,7 @@ async def test_a_file_taken_and_not_yet_removed_is_not_taken_twice(world) -> Non
     folder = folder_of(world)
     assert folder.take_in() == 1
     assert not path.exists()
-    assert len(world.ctx.spool.outgoing.in_state(OutgoingState.ACCEPTED)) == 1
+    assert len(list(world.ctx.spool.outgoing.in_state(OutgoingState.ACCEPTED))) == 1
 
 
 @pytest.mark.parametrize(
@@ -294,3 +294,18 @@ async def test_a_stopped_case_holds_back_no_other(world) -> None:
     event_id = outbound.accept(world.ctx, world.seat, commands.read(json.dumps(SEND).encode()))
     assert sending.seal_due(world.ctx) == 1
     assert world.ctx.spool.outgoing.get(event_id).state is OutgoingState.SEALED
+
+
+async def test_a_silent_broker_does_not_hide_a_late_message(world) -> None:
+    ledgers.take(world.ctx, world.seat, [world.act("GRANT", ("IC04",))])
+    outbound.accept(world.ctx, world.seat, commands.read(json.dumps({**SEND, "id": "w1"}).encode()))
+    sending.seal_due(world.ctx)
+    upkeep.warn_overdue(world.ctx)
+    assert [item for item in world.ctx.spool.incoming.to_write() if item.name.startswith("late-")] == []
+    start = world.ctx.now()
+    world.ctx.now = lambda: start + 2 * 3600 * 1_000_000
+    for _ in range(2):
+        upkeep.warn_overdue(world.ctx)
+    [told] = [item.value for item in world.ctx.spool.incoming.to_write() if item.name.startswith("late-")]
+    assert (told["code"], told["id"], told["detail"]) == ("delivery_overdue", "w1", "OWN_CLOCK")
+    assert "112" in told["warning"]["sv"]
