@@ -254,15 +254,13 @@ class DeliveryRows:
         self._c.execute(update(delivery).where(delivery.c.delivery_id == row.delivery_id).values(**values))
 
     def end(self, ended: Sequence[tuple[DeliveryRow, DeliveryState, bytes, bytes]]) -> None:
-        """Move locked deliveries to ACKED or REJECTED and drop their content.
+        """Move locked deliveries to ACKED or REJECTED and drop their content; neither is ever given again.
 
         Each with the id and leaf hash of its entry, so that repeating the acknowledgement gets the same answer.
         """
         for state in {state for _row, state, _entry, _leaf in ended}:
             own = [(row, entry, leaf) for row, to, entry, leaf in ended if to is state]
             gone: dict[str, object] = {"item": None, "wrapped_key": None}
-            if state is not DeliveryState.ACKED:
-                gone["live"] = False
             self._c.execute(
                 update(delivery_section).where(delivery_section.c.delivery_id == bindparam("id")).values(**gone),
                 [{"id": row.delivery_id} for row, _entry, _leaf in own],

@@ -106,19 +106,26 @@ def withdrawn_acts(history):
 
 
 def a_hand_over_moved_after_a_withdrawal(history):
-    unit, entry = next(withdrawn_acts(history))
-    trail = history.trail[unit]
-    place = trail.index(entry)
-    moved = next(e for e in trail[:place] if e["operation"] == "DISCLOSURE" and e["event_type"] != "seat_invited")
+    # Which withdrawal has a hand-over before it depends on where the kills fell.
+    trail, entry, moved = next(
+        (history.trail[unit], entry, before)
+        for unit, entry in withdrawn_acts(history)
+        for before in history.trail[unit][: history.trail[unit].index(entry)]
+        if before["operation"] == "DISCLOSURE" and before["event_type"] != "seat_invited"
+    )
     trail.remove(moved)
     trail.insert(trail.index(entry) + 1, moved)
 
 
 def a_file_written_after_a_withdrawal(history):
-    unit, entry = next(withdrawn_acts(history))
-    at_us = next(e["recorded_at_us"] for e in history.ledger[unit] if e["seq"] == entry["ledger_seq"])
-    role = history.roles[unit][0]
-    late = next(f for _u, f in deliveries(history) if f["from_role"] == role and f["at_us"] < at_us)
+    unit, at_us, late = next(
+        (unit, act["recorded_at_us"], given)
+        for unit, entry in withdrawn_acts(history)
+        for act in history.ledger[unit]
+        if act["seq"] == entry["ledger_seq"]
+        for _recipient, given in deliveries(history)
+        if given["from_role"] == history.roles[unit][0] and given["at_us"] < act["recorded_at_us"]
+    )
     late["at_us"] = at_us + 1
     history.files[unit] = [
         f for f in history.files[unit] if f.get("code") != "delivery_cancelled" or f["event_id"] != late["event_id"]
