@@ -74,9 +74,6 @@ def _steps(ctx: Context, folder: Folder) -> list[tuple[str, float, Step]]:
         upkeep.alarm_late(ctx)
         await upkeep.proofs(ctx)
 
-    async def late() -> None:
-        upkeep.warn_overdue(ctx)
-
     async def tidy() -> None:
         ctx.spool.store.tidy()
 
@@ -88,7 +85,7 @@ def _steps(ctx: Context, folder: Folder) -> list[tuple[str, float, Step]]:
         ("directory", ctx.settings.directory_s, lambda: upkeep.directory(ctx)),
         ("checkpoint", beat, lambda: upkeep.checkpoint(ctx)),
         ("proofs", beat, prove),
-        ("deadlines", LATE_S, late),
+        ("deadlines", LATE_S, lambda: upkeep.warn_overdue(ctx)),
         ("tidy", TIDY_S, tidy),
     ]
 

@@ -83,7 +83,7 @@ def alarm_late(ctx: Context) -> None:
             ctx.spool.incoming.put(f"proof-{want.leaf_hash.hex()}", "receipts", value)
 
 
-def warn_overdue(ctx: Context) -> None:
+async def warn_overdue(ctx: Context) -> None:
     """Tell of events past their deadline that nobody acknowledged, by this connector's own clock, once each.
 
     The broker tells the same from its side; but a broker that is away, or swallows deliveries and notices alike, must

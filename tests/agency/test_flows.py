@@ -300,12 +300,12 @@ async def test_a_silent_broker_does_not_hide_a_late_message(world) -> None:
     ledgers.take(world.ctx, world.seat, [world.act("GRANT", ("IC04",))])
     outbound.accept(world.ctx, world.seat, commands.read(json.dumps({**SEND, "id": "w1"}).encode()))
     sending.seal_due(world.ctx)
-    upkeep.warn_overdue(world.ctx)
+    await upkeep.warn_overdue(world.ctx)
     assert [item for item in world.ctx.spool.incoming.to_write() if item.name.startswith("late-")] == []
     start = world.ctx.now()
     world.ctx.now = lambda: start + 2 * 3600 * 1_000_000
     for _ in range(2):
-        upkeep.warn_overdue(world.ctx)
+        await upkeep.warn_overdue(world.ctx)
     [told] = [item.value for item in world.ctx.spool.incoming.to_write() if item.name.startswith("late-")]
     assert (told["code"], told["id"], told["detail"]) == ("delivery_overdue", "w1", "OWN_CLOCK")
     assert "112" in told["warning"]["sv"]
