@@ -23,7 +23,7 @@ from broker.store.port import Rows
 from broker.visibility import introduce_keys
 from consent.admission import WIDENING, check_act
 from consent.ledger import LedgerView
-from schemas import codec
+from schemas import codec, limits
 from schemas.acts import CaseWithdrawal, ConsentAct, HeadLink, Holder, LedgerEvent
 from schemas.calls import ConsentsAnswer, ConsentsRequest
 from schemas.codes import DeliveryState, SeatState
@@ -55,6 +55,8 @@ async def consents(context: Context, unit: str, request: ConsentsRequest) -> Con
     started_us = context.now_us()
     if (before := await answered(context, unit, request)) is not None:
         return ConsentsAnswer.from_bytes(before)
+    if len(request.act) > limits.ACT:
+        raise HandslagError("HS-TOO-LARGE", limit=limits.ACT)
     seat = await own_seat(context, unit, request.seat_id)
     whole = codec.name_of(request.act) == CaseWithdrawal.SCHEMA
     signed_by(seat.signing_key, request.signature, request.act)

@@ -127,7 +127,7 @@ async def state(context: Context, unit: str, request: StateRequest) -> SeatAnswe
     def work(rows: Rows) -> SeatAnswer:
         bump = rows.gate.bump(lead.bucket, 1, context.now_us())
         if statement.kind == "JOIN":
-            seat = _join(rows, lead, statement, request.statement)
+            seat = _join(context, rows, lead, statement, request.statement, bump)
         else:
             seat = _remove(context, rows, lead, statement, request.statement, bump)
         rows.cases.insert_statement(
@@ -181,11 +181,20 @@ def _acceptable(
     return found, inviter
 
 
-def _join(rows: Rows, lead: SeatRow, statement: MemberStatement, signed: SignedStatement) -> SeatRow:
-    """The lead vouches for exactly what the invited unit accepted; anything else is refused."""
+def _join(
+    context: Context, rows: Rows, lead: SeatRow, statement: MemberStatement, signed: SignedStatement, bump: Bump
+) -> SeatRow:
+    """The lead vouches for exactly what the invited unit accepted, while the person still permits it.
+
+    INVARIANT: test_nobody_joins_after_the_person_took_everything_back.
+    """
     invitation = rows.cases.invitation_by_hash(statement.invitation_hash)
     if invitation is None or invitation.state != "ACCEPTED" or invitation.case_id != lead.case_id:
         raise HandslagError("HS-STATE-INVALID", field="invitation")
+    inviter = rows.cases.seat(invitation.inviter_seat)
+    if inviter is None or not inviter.active or not still_covered(context, rows, inviter, invitation, bump.clock_us):
+        raise HandslagError("HS-INVITATION-INVALID")
+    context.directory.get(invitation.unit)
     acceptance = Acceptance.from_bytes(invitation.acceptance or b"")
     accepted = (acceptance.member, acceptance.role, acceptance.signing_key, acceptance.hpke_key_hash)
     if accepted != (statement.member, statement.role, statement.signing_key, statement.hpke_key_hash):

@@ -48,7 +48,7 @@ async def fetch(context: Context, unit: str, request: FetchRequest) -> FetchAnsw
     limit = max(1, min(request.limit, limits.INBOX_ITEMS))
     now_us = context.now_us()
     read = await context.store.read(lambda rows: _read(rows, unit, now_us, limit))
-    prepared = [_prepare(context, row, read, now_us) async for row in paced(read.rows)]
+    prepared = [_prepare(context, row, read, now_us) async for row in paced(_that_fit(read))]
     lease_until = now_us + context.lease_us
     if not prepared and not await context.store.read(lambda rows: rows.inbox.any(unit, now_us)):
         return FetchAnswer(items=(), heads=read.heads)
@@ -67,6 +67,18 @@ async def fetch(context: Context, unit: str, request: FetchRequest) -> FetchAnsw
     answered = [InboxItem(item_id=item.item_id, kind=item.kind, body=item.body) for item in items]
     answered += [p.item for p in prepared if p.row.delivery_id in handed]
     return FetchAnswer(items=tuple(answered), heads=read.heads)
+
+
+def _that_fit(read: _Read) -> list[DeliveryRow]:
+    """The first deliveries that one answer has room for, at least one: large ones must not keep all others back."""
+    room = limits.INBOX_BYTES
+    fit: list[DeliveryRow] = []
+    for row in read.rows:
+        room -= len(row.body or b"") + sum(len(section.item or b"") for section in read.sections[row.delivery_id])
+        if fit and room < 0:
+            break
+        fit.append(row)
+    return fit
 
 
 def _read(rows: Rows, unit: str, now_us: int, limit: int) -> _Read:

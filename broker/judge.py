@@ -34,6 +34,8 @@ def judge(resolved: Resolved, rules: Rules, at_us: int) -> list[Judged]:
     for role in waiting.attempt.recipients:
         holder = resolved.holders[role]
         wrap = wraps.get(role)
+        if holder is not None and wrap is not None and wrap.seat_key_id != holder.seat_key_id:
+            wrap = None  # sealed to a key that the holder does not have: nothing was given, and the receipt says so
         request = DecisionRequest(
             event_type=waiting.core.event_type,
             sender=own_party(sender),

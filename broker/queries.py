@@ -38,7 +38,7 @@ async def ledger_fetch(context: Context, unit: str, request: LedgerFetchRequest)
     if now is None:
         raise HandslagError("HS-SEAT-UNKNOWN")
     return LedgerPage(
-        events=tuple(LedgerEvent.from_bytes(event) for event in events),
+        events=tuple(LedgerEvent.from_bytes(event, limits.CALL * 2) for event in events),
         ledger_seq=now.ledger_seq,
         head=now.head,
         entry_id=entry.entry_id if entry else None,

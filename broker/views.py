@@ -9,11 +9,14 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import replace
 
 from broker.store.cases import SeatRow
 from broker.store.port import Rows
 from consent.ledger import LedgerView, view_of
+from schemas import limits
 from schemas.acts import LedgerEvent
+from schemas.errors import HandslagError
 
 _CAPACITY = 20_000  # views; a few kilobytes each
 
@@ -39,7 +42,7 @@ class Views:
                 found[seat.seat_id] = view
         ledgers = rows.ledger.of_seats([seat.seat_id for seat in missing]) if missing else {}
         for seat in missing:
-            view = view_of([LedgerEvent.from_bytes(event) for event in ledgers[seat.seat_id]])
+            view = _read(seat, ledgers[seat.seat_id])
             self._keep((seat.seat_id, seat.head), view)
             found[seat.seat_id] = view
         return found
@@ -56,3 +59,11 @@ class Views:
             self._kept[key] = view
             while len(self._kept) > self._capacity:
                 self._kept.popitem(last=False)
+
+
+def _read(seat: SeatRow, events: list[bytes]) -> LedgerView:
+    """The view of a stored ledger; one that cannot be read is broken: it permits nothing and stops nobody else."""
+    try:
+        return view_of([LedgerEvent.from_bytes(event, limits.CALL * 2) for event in events])
+    except HandslagError:
+        return replace(LedgerView.empty(), ledger_seq=seat.ledger_seq, head=seat.head, broken=True)

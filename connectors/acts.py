@@ -58,6 +58,7 @@ async def _recorded(ctx: Context, command: Waiting) -> dict[str, Any]:
     answer = await ctx.kept_call("/v1/consents", call_id, request, ConsentsAnswer)
     # The copy is fetched before the local stop is lifted: from here on our own decision knows of the act.
     await ledgers.sync(ctx, seat)
+    ledgers.require_recorded(ctx, seat, request, answer)
     ctx.spool.memory.want_proof(answer.leaf_hash, "consent", ctx.now(), seat.sid)
     return _told(command.kind, made["consent"], answer)
 

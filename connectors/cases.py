@@ -96,7 +96,9 @@ async def open_case(ctx: Context, command: Waiting) -> dict[str, Any]:
 async def invite(ctx: Context, command: Waiting) -> dict[str, Any]:
     """Invite a unit: sealed to its own key, checked by this sender and by the broker like anything else."""
     seat = ctx.identities.get(command.value["ref"])
-    made = drawn(command) or keep(ctx, command, _invitation(ctx, seat, command.value))
+    made, head = drawn(command), ctx.spool.memory.head(seat.sid)[1].hex()
+    if made.get("head") != head:  # decided on another ledger than today's: decide again before anything leaves
+        made = keep(ctx, command, {**_invitation(ctx, seat, command.value), "head": head})
     call_id, invitation = bytes.fromhex(made["call_id"]), bytes.fromhex(made["invitation"])
     request = InviteRequest(
         call_id=call_id,
@@ -254,7 +256,9 @@ async def state(ctx: Context, command: Waiting) -> dict[str, Any]:
             raise HandslagError("HS-NOT-YET", field="remove")
         member = members.holder(command.value["role"], ctx.now()).member
         statement = membership.remove_statement(members=members, lead=seat.keys, member=member, at_us=ctx.now())
-        made = keep(ctx, command, {"call_id": ctx.random(16).hex(), "statement": statement.to_bytes().hex()})
+        with ctx.spool.transaction():
+            made = keep(ctx, command, {"call_id": ctx.random(16).hex(), "statement": statement.to_bytes().hex()})
+            add_statement(ctx, seat, statement)  # counts here at once, whatever the broker answers
     call_id, signed = bytes.fromhex(made["call_id"]), SignedStatement.from_bytes(bytes.fromhex(made["statement"]))
     request = StateRequest(call_id=call_id, seat_id=seat.sid, statement=signed)
     answer = await ctx.kept_call("/v1/seats:state", call_id, request, SeatAnswer)

@@ -62,11 +62,22 @@ def _queue(ctx: Context, command: commands.AnyCommand) -> bytes:
     narrowing = command.do in commands.NARROWING
     value = {**command.model_dump(), "noted_at_us": ctx.now()}
     ctx.spool.commands.accept(command_id, ctx.identities.handle(ref), command.do, value, narrowing=narrowing)
+    if command.do == "withdraw_case":
+        _overtake(ctx, ref)
     if narrowing:
         # The first of the two facts, true from this transaction on, with or without a network.
         told = {"kind": "stopped_here", "do": command.do, "ref": ref, "at": shown_moment(value["noted_at_us"])}
         _report(ctx, value, command_id, told)
     return command_id
+
+
+def _overtake(ctx: Context, ref: str) -> None:
+    """What would widen and was noted before the person took everything back is not carried out any more.
+
+    INVARIANT: test_a_grant_noted_before_a_case_withdrawal_is_not_recorded_after_it.
+    """
+    for earlier in ctx.spool.commands.widening(ctx.identities.handle(ref)):
+        _give_up(ctx, earlier, HandslagError("HS-OVERTAKEN"))
 
 
 def _check(ctx: Context, command: commands.AnyCommand, ref: str) -> None:
@@ -96,6 +107,8 @@ async def run_due(ctx: Context) -> int:
 
 async def run(ctx: Context, command: Waiting) -> bool:
     """Execute one command; False when it must be tried again later."""
+    if command.kind == "invite" and command.ref is not None and ctx.spool.commands.stopped(command.ref):
+        return False  # INVARIANT: test_no_invitation_leaves_while_a_withdrawal_stands_noted
     try:
         result = await _RUN[command.kind](ctx, command)
     except HandslagError as error:
@@ -130,6 +143,12 @@ def _failed(ctx: Context, command: Waiting, error: HandslagError) -> bool:
                 told = {"kind": "not_recorded_yet", "do": command.kind, **reports.error_value(error)}
                 ctx.spool.incoming.put(ctx.random(16).hex(), "receipts", told)
         return False
+    _give_up(ctx, command, error)
+    return True
+
+
+def _give_up(ctx: Context, command: Waiting, error: HandslagError) -> None:
+    """End a command that will not be carried out, and say why."""
     with ctx.spool.transaction():
         if command.kind in {"open_case", "accept"}:
             ctx.identities.forget_opening(command.value["ref"])
@@ -143,7 +162,6 @@ def _failed(ctx: Context, command: Waiting, error: HandslagError) -> bool:
         ctx.spool.commands.prepare(command.command_id, command.value)
         ctx.spool.commands.finish(command.command_id, failed=True)
         _report(ctx, command.value, command.command_id, told)
-    return True
 
 
 def _report(ctx: Context, value: dict[str, Any], command_id: bytes, told: dict[str, Any]) -> None:

@@ -10,11 +10,13 @@ from collections.abc import Iterable
 
 from connectors.context import Context
 from connectors.identity import Seat
+from consent.admission import WIDENING
 from consent.decide import decide
 from consent.ledger import LedgerView, head_after
 from consent.terms import Decision, DecisionRequest, Party, SectionAsk
-from schemas.acts import ConsentAct, LedgerEvent, SeatHead
-from schemas.calls import LedgerFetchRequest, LedgerPage
+from schemas import codec
+from schemas.acts import CaseWithdrawal, ConsentAct, LedgerEvent, SeatHead
+from schemas.calls import ConsentsAnswer, ConsentsRequest, LedgerFetchRequest, LedgerPage
 from schemas.codes import table
 from schemas.errors import HandslagError
 from schemas.identifiers import authority_of
@@ -56,8 +58,26 @@ def take(ctx: Context, seat: Seat, events: Iterable[LedgerEvent]) -> None:
             linked = head_after(head, event.ledger_seq, event.act, event.holders, event.recorded_at_us)
             if event.ledger_seq != seq + 1 or linked != event.head:
                 raise HandslagError("HS-TRAIL-ROLLBACK", check="ledger")
+            act = ConsentAct.from_bytes(event.act)
+            # INVARIANT: test_a_grant_kept_back_opens_nothing_after_a_withdrawal
+            if act.act in WIDENING and act.prev != head:
+                raise HandslagError("HS-TRAIL-ROLLBACK", check="ledger")
             _check_signed(seat, event)
             memory.add_ledger(seat.sid, [event])
+
+
+def require_recorded(ctx: Context, seat: Seat, request: ConsentsRequest, answer: ConsentsAnswer) -> None:
+    """Raise `HS-NOT-RECORDED` unless our own copy holds the act under the number and head that the broker answered.
+
+    "Recorded" is only a word: a broker that says it and keeps the act back must not lift a local stop.
+    """
+    # INVARIANT: test_a_broker_that_only_says_recorded_lifts_no_stop
+    held = ctx.spool.memory.ledger(seat.sid, answer.ledger_seq - 1)[:1] if answer.ledger_seq else []
+    if held and held[0].ledger_seq == answer.ledger_seq and held[0].head == answer.head:
+        whole = codec.name_of(request.act) == CaseWithdrawal.SCHEMA
+        if ConsentAct.from_bytes(held[0].act).act == _UNSIGNED if whole else held[0].act == request.act:
+            return
+    raise HandslagError("HS-NOT-RECORDED")
 
 
 def _check_signed(seat: Seat, event: LedgerEvent) -> None:

@@ -30,12 +30,17 @@ RECEIPT_WAIT_US = 30_000_000  # a decision takes a second; after this the same b
 _ROOM = limits.BUNDLE_BYTES - 128 * 1024  # beside the submissions a bundle carries its statement and lengths
 
 
-def basis(ctx: Context, seat: Seat, roles: Iterable[str]) -> str:
-    """What a sealing rests on: the ledger's number and the keys of the roles. Another basis, another look."""
-    digest = hashlib.sha256()
-    for role in sorted(roles):
+def basis(ctx: Context, seat: Seat, event: Mapping[str, Any]) -> str:
+    """What a sealing rests on: ledger, rules, the roles' keys, and what our own decision gives each role *now*.
+
+    Another basis, another look: a consent that ends by itself changes it as a withdrawal does.
+    INVARIANT: test_bytes_do_not_leave_after_their_consent_ended.
+    """
+    digest = hashlib.sha256(ctx.rules.hash32)
+    for role in sorted(event["to"]):
         keys = holder_keys(ctx, seat, role)
-        digest.update(role.encode() + b"\x00" + (keys.key_id if keys else b""))
+        given = ",".join(sorted(released(ctx, seat, event, role)))
+        digest.update(role.encode() + b"\x00" + (keys.key_id if keys else b"") + given.encode() + b"\x00")
     return f"{ctx.spool.memory.head(seat.sid)[0]}/{digest.hexdigest()[:16]}"
 
 
@@ -65,10 +70,10 @@ def _seal_all(ctx: Context, events: Iterable[OutgoingEvent]) -> int:
         seat = ctx.identities.by_handle(event.ref)
         if seat is None or not seat.active or ctx.spool.commands.stopped(event.ref):
             continue
-        if event.state is OutgoingState.SEALED and event.basis == basis(ctx, seat, event.event["to"]):
-            continue
         if event.shelf_until_us < ctx.now():
             _to_person(ctx, event)
+            continue
+        if event.state is OutgoingState.SEALED and event.basis == basis(ctx, seat, event.event):
             continue
         # Bytes that may have arrived keep their attempt number for ever; anything else is a new attempt.
         number = max(event.attempt, 1) if not event.posted else event.attempt + 1
@@ -95,9 +100,12 @@ def _seal(ctx: Context, seat: Seat, event: OutgoingEvent, number: int) -> None:
         deadline = fields.moment(until, "deadline_at") if until else None
         submission = sealing.attempt(sealed, number, ctx.rules.hash32, deadline, given)
     except HandslagError as error:
-        _refused(ctx, event, error)
+        if event.state is OutgoingState.WAITING:
+            _to_person(ctx, event)  # its content stays: a person decides, and no other event waits behind it
+        else:
+            _refused(ctx, event, error)
         return
-    resting = basis(ctx, seat, event.event["to"])
+    resting = basis(ctx, seat, event.event)
     ctx.spool.outgoing.sealed(event.event_id, number, sealed.to_bytes(), submission.to_bytes(), resting)
 
 
@@ -219,7 +227,7 @@ def _chosen(ctx: Context) -> list[OutgoingEvent]:
         seat = ctx.identities.by_handle(event.ref)
         if seat is None or not seat.active or event.submission is None or ctx.spool.commands.stopped(event.ref):
             continue
-        if event.basis != basis(ctx, seat, event.event["to"]):
+        if event.basis != basis(ctx, seat, event.event):
             if event.state is OutgoingState.SENT:
                 # Unanswered, and the ground has moved: seal a new attempt instead of repeating the old one.
                 _again(ctx, seat, event)
@@ -320,7 +328,7 @@ def review_waiting(ctx: Context) -> int:
 
 def _newly_covered(ctx: Context, seat: Seat, event: OutgoingEvent) -> bool:
     """Whether something changed since the last attempt and an open section is released by it."""
-    if event.basis == basis(ctx, seat, event.event["to"]):
+    if event.basis == basis(ctx, seat, event.event):
         return False
     return any(
         released(ctx, seat, event.event, role) & categories for role, categories in _open(ctx, event.event_id).items()

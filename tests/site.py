@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -206,6 +206,7 @@ class Site:
         scope: Scope | None = None,
         effective_at_us: int | None = None,
         call_id: bytes | None = None,
+        actor_ref: str = "handläggare 1",
     ) -> ConsentsAnswer:
         assert unit.members is not None
         body = ConsentAct(
@@ -218,7 +219,7 @@ class Site:
             effective_at_us=effective_at_us,
             terms=terms,
             scope=scope,
-            actor_ref="handläggare 1",
+            actor_ref=actor_ref,
             assurance="ASSERTED",
             noted_at_us=self.clock(),
         ).to_bytes()
@@ -286,7 +287,9 @@ class Site:
         await self.ack(unit, item.item_id)
         await self.join_with(unit, item)
 
-    async def join_with(self, unit: Unit, item: InboxItem) -> None:
+    async def join_with(
+        self, unit: Unit, item: InboxItem, between: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         """Accept an invitation that was fetched, and let the lead vouch."""
         invited = inviting.open_invitation(
             InvitationDelivery.from_bytes(item.body, 1 << 20),
@@ -323,6 +326,8 @@ class Site:
             members=self.lead.members, lead=self.lead.seat, acceptance=accepted, hpke_key=notice.hpke_key,
             not_before_us=START - DAY, not_after_us=START + 90 * DAY,
         )  # fmt: skip
+        if between:
+            await between()
         await cases.state(
             self.context,
             self.lead.code,

@@ -298,7 +298,14 @@ class DeliveryRows:
         return self._due(
             or_(
                 delivery.c.valid_until_us <= now_us,
-                and_(delivery.c.holds_until_us <= now_us, delivery.c.state == DeliveryState.PENDING.value),
+                and_(
+                    delivery.c.holds_until_us <= now_us,
+                    or_(
+                        delivery.c.state == DeliveryState.PENDING.value,
+                        # handed over, never acknowledged, and its consent has ended: it cannot go again
+                        delivery.c.lease_until_us <= now_us,
+                    ),
+                ),
             ),
             limit,
         )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from broker.store.tables import item
+from schemas import limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +53,17 @@ class InboxRows:
             .limit(limit)
             .with_for_update(skip_locked=True)
         ).all()
-        if rows:
-            numbers = [row.number for row in rows]
+        room = limits.INBOX_BYTES
+        fit: list[Row[Any]] = []
+        for row in rows:  # as many as one answer has room for, at least one
+            room -= len(row.body)
+            if fit and room < 0:
+                break
+            fit.append(row)
+        if fit:
+            numbers = [row.number for row in fit]
             self._c.execute(update(item).where(item.c.number.in_(numbers)).values(lease_until_us=until_us))
-        return [Item(row.item_id, row.unit, row.kind, row.body) for row in rows]
+        return [Item(row.item_id, row.unit, row.kind, row.body) for row in fit]
 
     def remove(self, unit: str, item_ids: Iterable[bytes]) -> set[bytes]:
         """Delete acknowledged items of a unit; returns the ids that were there."""

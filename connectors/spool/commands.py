@@ -76,6 +76,15 @@ class Commands:
         """The broker answered for good. The row stays; its JSON is part of what is kept for ever."""
         self._store.run("UPDATE command SET state=? WHERE command_id=?", "FAILED" if failed else "DONE", command_id)
 
+    def widening(self, ref: bytes) -> list[Waiting]:
+        """Commands of a case without an answer that would permit or tell something."""
+        rows = self._store.all(
+            "SELECT number, command_id, ref, kind, tries, value, state FROM command WHERE ref=? AND state='ACCEPTED'"
+            " AND kind IN ('grant', 'unblock', 'invite') ORDER BY number",
+            ref,
+        )
+        return [self._waiting(row) for row in rows]
+
     def busy(self, ref: bytes) -> bool:
         """Whether an earlier command of this case still waits for its answer."""
         return self._store.one("SELECT 1 FROM command WHERE ref=? AND state='ACCEPTED'", ref) is not None

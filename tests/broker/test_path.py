@@ -118,3 +118,43 @@ async def test_a_unit_takes_only_roles_that_its_agency_listed(tmp_path):
     with pytest.raises(HandslagError, match="HS-STATE-INVALID"):
         await site.open_case()
     site.close()
+
+
+async def test_nobody_joins_after_the_person_took_everything_back(tmp_path):
+    site = Site(tmp_path / "broker")
+    await site.admit()
+    await site.open_case()
+    await site.grant(site.lead, [to_unit(site.police.code)], ["IC01", "IC12"], ["INTAKE"])
+    await site.invite(site.police)
+    item = next(i for i in await site.fetch(site.police) if i.kind == "INVITATION")
+    await site.ack(site.police, item.item_id)
+
+    async def everything_back():
+        await site.withdraw_case(site.lead)
+
+    with pytest.raises(HandslagError, match="HS-INVITATION-INVALID"):
+        await site.join_with(site.police, item, between=everything_back)
+    site.close()
+
+
+async def test_an_act_that_no_answer_could_carry_is_not_recorded(site):
+    with pytest.raises(HandslagError, match="HS-TOO-LARGE"):
+        await site.act(site.police, "BLOCK", bytes(16), terms=None, actor_ref="x" * 20_000)
+    assert (await site.withdraw_case(site.probation)).ledger_seq == 1
+
+
+async def test_what_is_sealed_to_another_key_is_not_said_to_be_released(site):
+    await site.grant(site.police, [to_role(LEAD)], ["IC04"], ["THREAT_ASSESSMENT"])
+    await site.take_statements(site.lead)
+    sealed = site.sealed(
+        site.police, "threat_assessment_completed", assessment(), (LEAD,), "THREAT_ASSESSMENT",
+        released=frozenset({"IC04", "IC06"}),
+    )  # fmt: skip
+    await site.submit(site.police, sealed, keys={LEAD: site.probation.seat.public})
+    await site.decide()
+    await site.fetch(site.police)
+    assert site.police.receipts[-1].roles[0].outcome == "WITHHELD"
+    assert [i.kind for i in await site.fetch(site.lead)] == []
+    await site.submit(site.police, sealed, number=2)
+    await site.decide()
+    assert [i.kind for i in await site.fetch(site.lead)] == ["DELIVERY"]

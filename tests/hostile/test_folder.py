@@ -59,7 +59,7 @@ class Desk:
         return json.loads(told)
 
     def accepted(self) -> int:
-        return len(self.world.ctx.spool.outgoing.in_state(OutgoingState.ACCEPTED))
+        return sum(1 for _ in self.world.ctx.spool.outgoing.in_state(OutgoingState.ACCEPTED))
 
 
 @pytest.fixture
