@@ -23,9 +23,10 @@ from audit.verify_release import Disclosed, check_release
 from audit.verify_replay import Decided, Ledger, check_decision
 from audit.verify_rules import broken_in_payload
 from consent import rules as consent_rules
+from consent.admission import WIDENING
 from consent.ledger import LedgerView
 from schemas import limits
-from schemas.acts import LedgerEvent
+from schemas.acts import ConsentAct, LedgerEvent
 from schemas.errors import HandslagError
 from schemas.inbox import AffectedDelivery
 from schemas.statements import SignedUnit
@@ -193,11 +194,23 @@ def _ledger(acts: list[Opened], report: Report, *, partial: bool) -> Ledger | No
                 report.add(_finding("ledger", one.number, one.entry, "gap"))
             return None
         numbered[at] = (one.number, event, one.payload.affected)
+        if _played_late(event, view):
+            report.add(_finding("ledger", one.number, one.entry, "prev"))
+            return None
         view = view.applied(event)
         if view.broken:
             report.add(_finding("ledger", one.number, one.entry, "head"))
             return None
     return None if partial and not numbered else Ledger(numbered)
+
+
+def _played_late(event: LedgerEvent, view: LedgerView) -> bool:
+    """Whether an act that permits something was signed on another head than the one it was recorded on."""
+    try:
+        act = ConsentAct.from_bytes(event.act)
+    except HandslagError:
+        return False  # unreadable: the view is broken by it
+    return act.act in WIDENING and act.prev != view.head
 
 
 def _sort(seat: _Seat, one: Opened) -> None:
