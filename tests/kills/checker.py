@@ -129,7 +129,7 @@ def _answers(history: History) -> Iterator[str]:
         yield from (f"{name} still lies in the folder of {unit}" for name in history.left[unit])
         for f in history.files[unit]:
             told[f.get("id") or "-"].append(f)
-            if f["kind"] in _NEVER:
+            if f["kind"] in _NEVER and not _overtaken(f, history.files[unit]):
                 yield f"{f['kind']} {f.get('code', '')} at {unit} about {f.get('id', '')}"
     for dropped in history.dropped:
         mine = told[dropped["name"]]
@@ -144,6 +144,12 @@ def _answers(history: History) -> Iterator[str]:
         stops = sum(f["kind"] == "stopped_here" for f in mine)
         if stops != (dropped["value"]["do"] in {"withdraw", "withdraw_case"}):
             yield f"{dropped['name']} was stopped here {stops} times"
+
+
+def _overtaken(refused: Value, files: list[Value]) -> bool:
+    """Whether a command that would have widened was ended, and told so, by a withdrawal of everything noted after it."""
+    stops = (f for f in files if f["kind"] == "stopped_here" and f["do"] == "withdraw_case")
+    return refused.get("code") == "HS-OVERTAKEN" and refused.get("do") in {"grant", "unblock", "invite"} and any(stops)
 
 
 def _rest(history: History) -> Iterator[str]:
