@@ -147,7 +147,7 @@ def _answers(history: History) -> Iterator[str]:
 
 
 def _overtaken(refused: Value, files: list[Value]) -> bool:
-    """Whether a command that would have widened was ended, and told so, by a withdrawal of everything noted after it."""
+    """Whether a command that would have widened was ended, and told so, by a withdrawal of everything after it."""
     stops = (f for f in files if f["kind"] == "stopped_here" and f["do"] == "withdraw_case")
     return refused.get("code") == "HS-OVERTAKEN" and refused.get("do") in {"grant", "unblock", "invite"} and any(stops)
 
