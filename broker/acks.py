@@ -116,6 +116,7 @@ def _plan(
         seat_id=row.sender_seat,
         code="delivery_acknowledged" if one.verdict == "ACK" else "delivery_rejected",
         event_id=row.event_id,
+        attempt=row.attempt,
         role=row.role,
         categories=tuple(sorted(section.category for section in sections)),
         detail=one.code,

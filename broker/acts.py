@@ -264,6 +264,7 @@ def tell_shrunk(context: Context, rows: Rows, shrunk: Sequence[Shrunk], at_us: i
             seat_id=row.sender_seat,
             code="delivery_cancelled",
             event_id=row.event_id,
+            attempt=row.attempt,
             role=row.role,
             categories=tuple(sorted(section.category for section in one.removed)),
             detail=row.state,

@@ -72,6 +72,7 @@ def _notices(context: Context, rows: Rows, late: Sequence[DeliveryRow], code: st
                 seat_id=row.sender_seat,
                 code=code,
                 event_id=row.event_id,
+                attempt=row.attempt,
                 role=row.role,
                 categories=tuple(sorted(section.category for section in sections[row.delivery_id])),
                 detail=row.state,

@@ -10,6 +10,7 @@ from typing import Any
 
 from connectors import ledgers, reports
 from connectors.cases import drawn, keep
+from connectors.commands import NARROWING
 from connectors.context import Context
 from connectors.fields import moment, shown_moment
 from connectors.identity import Seat
@@ -44,6 +45,8 @@ async def _recorded(ctx: Context, command: Waiting) -> dict[str, Any]:
     seat = ctx.identities.get(command.value["ref"])
     made = drawn(command) or keep(ctx, command, {"consent": _consent_id(ctx, command).hex()})
     if "act" not in made:
+        if command.kind not in NARROWING and ctx.spool.commands.overtaken(command):
+            raise HandslagError("HS-OVERTAKEN")
         act = _act(ctx, seat, command.value, bytes.fromhex(made["consent"]))
         signature = seat.keys.sign(act)
         made = {**made, "call_id": ctx.random(16).hex(), "act": act.hex(), "signature": signature.hex()}

@@ -97,6 +97,9 @@ async def invite(ctx: Context, command: Waiting) -> dict[str, Any]:
     """Invite a unit: sealed to its own key, checked by this sender and by the broker like anything else."""
     seat = ctx.identities.get(command.value["ref"])
     made, head = drawn(command), ctx.spool.memory.head(seat.sid)[1].hex()
+    if ctx.spool.commands.overtaken(command):
+        # Not one byte more leaves, also of what may have left before: the withdrawal's answer names what it stopped.
+        raise HandslagError("HS-OVERTAKEN")
     if made.get("head") != head:  # decided on another ledger than today's: decide again before anything leaves
         made = keep(ctx, command, {**_invitation(ctx, seat, command.value), "head": head})
     call_id, invitation = bytes.fromhex(made["call_id"]), bytes.fromhex(made["invitation"])

@@ -235,7 +235,7 @@ def _sections(ctx: Context, told: Receipt) -> None:
     for role in told.roles:
         for section in role.sections:
             if section.released:
-                ctx.spool.outgoing.set_section(told.event_id, role.role, section.category, SectionState.LIVE)
+                ctx.spool.outgoing.released(told.event_id, role.role, section.category, told.attempt)
             elif states.get((role.role, section.category)) is SectionState.OPEN:
                 # A later attempt says of an earlier release only that it did not carry it again.
                 ctx.spool.outgoing.set_section(
@@ -250,6 +250,11 @@ def _notice(ctx: Context, item: InboxItem, told: Notice) -> None:
         try:
             event = ctx.spool.outgoing.get(told.event_id)
             event_type, correlation = event.event_type, event.event.get("id", "")
+            if told.code in NOTICE_EFFECT and _before_its_receipt(ctx, told):
+                # A notice speaks of what a receipt released. That one was given to us before we died, say, and comes
+                # again; this is not acknowledged until then, and comes again as well.
+                # INVARIANT: test_a_notice_waits_for_the_receipt_it_speaks_of
+                return
             _notice_effect(ctx, told)
         except HandslagError as error:
             if error.code != "HS-EVENT-UNKNOWN":
@@ -259,13 +264,21 @@ def _notice(ctx: Context, item: InboxItem, told: Notice) -> None:
     ctx.spool.incoming.want_ack(item.item_id, 0, "ACK")
 
 
+def _before_its_receipt(ctx: Context, told: Notice) -> bool:
+    return (
+        told.event_id is not None
+        and told.attempt is not None
+        and not ctx.spool.outgoing.has_receipt(told.event_id, told.attempt)
+    )
+
+
 def _notice_effect(ctx: Context, told: Notice) -> None:
     effect = NOTICE_EFFECT.get(told.code)
     if effect is None or told.event_id is None:
         return
     for row in ctx.spool.outgoing.sections(told.event_id):
         named = row.role == told.role and (not told.categories or row.category in told.categories)
-        if named and row.state is SectionState.LIVE:
+        if named and row.state is SectionState.LIVE and told.attempt in {None, row.attempt}:
             ctx.spool.outgoing.set_section(told.event_id, row.role, row.category, effect)
     sending.settle(ctx, told.event_id)
 

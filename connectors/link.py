@@ -55,6 +55,10 @@ class Link:
         self._newest = newest
         self._tls = tls_context(settings)
         self._session: aiohttp.ClientSession | None = None
+        self._away = False
+        self._leaving = False
+        self.back = asyncio.Event()
+        """Set for a moment when the broker answers again after it was not reached: who waits on it wakes."""
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -116,12 +120,26 @@ class Link:
             async with self._session.request(
                 method, self._url + path, data=body, headers=headers, allow_redirects=False
             ) as response:
+                self._answered()
                 data = await _bounded(response, ANSWER_BYTES if response.status < 300 else _PROBLEM_BYTES)
                 if response.status < 300:
                     return data
                 raise problem(data)
         except (aiohttp.ClientError, TimeoutError, OSError):
+            self._away = True
             raise HandslagError("HS-BROKER-UNREACHABLE") from None
+
+    def _answered(self) -> None:
+        if self._away:
+            self._away = False
+            self.back.set()
+            if not self._leaving:
+                self.back.clear()
+
+    def leave(self) -> None:
+        """Nobody waits for the broker any more, from now on."""
+        self._leaving = True
+        self.back.set()
 
 
 async def _bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:

@@ -18,6 +18,7 @@ from connectors import executor, inbox, retry, sending, upkeep
 from connectors.adapters.folder import Folder
 from connectors.client import Connector
 from connectors.context import Context
+from connectors.link import Link
 from schemas import limits
 from schemas.errors import HandslagError
 
@@ -37,8 +38,10 @@ async def run(config: Path, stop: asyncio.Event | None = None) -> None:
         ctx = connector.context
         folder = Folder(ctx.settings.folder, ctx)
         async with asyncio.TaskGroup() as group:
+            group.create_task(_end(ctx.link, ended), name="end")
+            group.create_task(_wake(ctx, ended), name="wake")
             for name, seconds, step in _steps(ctx, folder):
-                group.create_task(_every(name, seconds, step, ended), name=name)
+                group.create_task(_every(ctx.link, name, seconds, step, ended), name=name)
 
 
 def _listen(ended: asyncio.Event) -> None:
@@ -90,7 +93,23 @@ def _steps(ctx: Context, folder: Folder) -> list[tuple[str, float, Step]]:
     ]
 
 
-async def _every(name: str, seconds: float, step: Step, ended: asyncio.Event) -> None:
+async def _wake(ctx: Context, ended: asyncio.Event) -> None:
+    """What waited longer and longer for a broker that was away goes at once when any call reaches it again."""
+    # INVARIANT: test_what_waited_for_the_broker_goes_when_it_is_back
+    while not ended.is_set():
+        await ctx.link.back.wait()
+        with ctx.spool.transaction():
+            ctx.spool.commands.soon()
+            ctx.spool.outgoing.soon()
+
+
+async def _end(link: Link, ended: asyncio.Event) -> None:
+    """At the end nobody waits any more."""
+    await ended.wait()
+    link.leave()
+
+
+async def _every(link: Link, name: str, seconds: float, step: Step, ended: asyncio.Event) -> None:
     failures = 0
     told = ""
     while not ended.is_set():
@@ -108,4 +127,4 @@ async def _every(name: str, seconds: float, step: Step, ended: asyncio.Event) ->
                 _log.warning("%s: %s", name, error.code)
                 told = error.code
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ended.wait(), pause)
+            await asyncio.wait_for(link.back.wait(), pause)

@@ -127,6 +127,7 @@ class Notice(Record):
     seat_id: bytes
     code: str
     event_id: bytes | None = None
+    attempt: int | None = None
     role: str | None = None
     categories: tuple[str, ...]
     detail: str | None = None

@@ -72,6 +72,10 @@ class Commands:
         """Try again not before the given time."""
         self._store.run("UPDATE command SET tries=tries+1, next_at_us=? WHERE command_id=?", next_at_us, command_id)
 
+    def soon(self) -> None:
+        """Try again at once what waits for its next try."""
+        self._store.run("UPDATE command SET next_at_us=0 WHERE state='ACCEPTED'")
+
     def finish(self, command_id: bytes, *, failed: bool) -> None:
         """The broker answered for good. The row stays; its JSON is part of what is kept for ever."""
         self._store.run("UPDATE command SET state=? WHERE command_id=?", "FAILED" if failed else "DONE", command_id)
@@ -84,6 +88,11 @@ class Commands:
             ref,
         )
         return [self._waiting(row) for row in rows]
+
+    def overtaken(self, command: Waiting) -> bool:
+        """Whether the person's withdrawal of everything was noted after this command of the case."""
+        sql = "SELECT 1 FROM command WHERE ref IS ? AND kind='withdraw_case' AND number>?"
+        return self._store.one(sql, command.ref, command.number) is not None
 
     def busy(self, ref: bytes) -> bool:
         """Whether an earlier command of this case still waits for its answer."""

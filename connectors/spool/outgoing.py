@@ -39,11 +39,12 @@ class OutgoingEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SectionRow:
-    """One section for one role, with the reasons of the last decision."""
+    """One section for one role: its state, the attempt that released it last (0: none), the last decision's reasons."""
 
     role: str
     category: str
     state: SectionState
+    attempt: int
     reasons: tuple[str, ...]
 
 
@@ -148,15 +149,22 @@ class Outgoing:
         """Try again not before the given time."""
         self._store.run("UPDATE outgoing SET tries=tries+1, next_at_us=? WHERE event_id=?", next_at_us, event_id)
 
+    def soon(self) -> None:
+        """Send at once what is sealed; what was sent waits for its receipt as before."""
+        self._store.run("UPDATE outgoing SET next_at_us=0 WHERE state='SEALED' AND next_at_us>0")
+
     def sections(self, event_id: bytes) -> list[SectionRow]:
         """All sections of an event, by role and category."""
         rows = self._store.all(
-            "SELECT role, category, state, reasons FROM outgoing_section WHERE event_id=? ORDER BY role, category",
+            "SELECT role, category, state, attempt, reasons FROM outgoing_section WHERE event_id=?"
+            " ORDER BY role, category",
             event_id,
         )
         return [
-            SectionRow(role=r, category=c, state=SectionState(s), reasons=tuple(filter(None, why.split(","))))
-            for r, c, s, why in rows
+            SectionRow(
+                role=r, category=c, state=SectionState(s), attempt=n, reasons=tuple(filter(None, why.split(",")))
+            )
+            for r, c, s, n, why in rows
         ]
 
     def set_section(
@@ -169,10 +177,22 @@ class Outgoing:
             state, ",".join(reasons), event_id, role, category,
         )  # fmt: skip
 
+    def released(self, event_id: bytes, role: str, category: str, attempt: int) -> None:
+        """Note that an attempt released a section; a receipt that comes late says nothing against a later one's."""
+        self._store.run(
+            "UPDATE outgoing_section SET state='LIVE', attempt=?, reasons='' WHERE event_id=? AND role=? AND category=?"
+            " AND attempt<? AND state NOT IN ('ACKED','REJECTED')",
+            attempt, event_id, role, category, attempt,
+        )  # fmt: skip
+
     def keep_receipt(self, event_id: bytes, attempt: int, receipt: bytes) -> bool:
         """Keep a receipt as received; False when it was here before."""
         sealed = self._store.key.seal("receipt.value", receipt)
         return self._store.run("INSERT OR IGNORE INTO receipt VALUES(?,?,?)", event_id, attempt, sealed) == 1
+
+    def has_receipt(self, event_id: bytes, attempt: int) -> bool:
+        """Whether the receipt of an attempt is here."""
+        return self._store.one("SELECT 1 FROM receipt WHERE event_id=? AND attempt=?", event_id, attempt) is not None
 
     def receipts(self, event_id: bytes) -> list[bytes]:
         """Receipts of an event by attempt, as received."""

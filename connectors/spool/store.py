@@ -32,7 +32,8 @@ CREATE TABLE IF NOT EXISTS outgoing(number INTEGER PRIMARY KEY AUTOINCREMENT, ev
   event BLOB, sealed BLOB, submission BLOB);
 CREATE INDEX IF NOT EXISTS outgoing_state ON outgoing(state, next_at_us);
 CREATE TABLE IF NOT EXISTS outgoing_section(event_id BLOB NOT NULL, role TEXT NOT NULL, category TEXT NOT NULL,
-  state TEXT NOT NULL, reasons TEXT NOT NULL DEFAULT '', PRIMARY KEY(event_id, role, category)) WITHOUT ROWID;
+  state TEXT NOT NULL, attempt INTEGER NOT NULL DEFAULT 0, reasons TEXT NOT NULL DEFAULT '',
+  PRIMARY KEY(event_id, role, category)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS receipt(event_id BLOB NOT NULL, attempt INTEGER NOT NULL, value BLOB NOT NULL,
   PRIMARY KEY(event_id, attempt)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS incoming(delivery_id BLOB PRIMARY KEY, seat_id BLOB NOT NULL, event_id BLOB NOT NULL,

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from connectors import commands, executor, ledgers, outbound, sending
+from connectors import cases, commands, executor, ledgers, outbound, sending
 from connectors.waiting import OutgoingState
 from consent.ledger import head_after
 from schemas.acts import LedgerEvent
@@ -76,6 +76,23 @@ async def test_a_grant_noted_before_a_case_withdrawal_is_not_recorded_after_it(w
     assert [each.command_id for each in world.ctx.spool.commands.due(world.ctx.now())] == [withdrawal]
     later = submitted(world, GRANT)  # the person may say yes again, afterwards
     assert world.ctx.spool.commands.get(later).state == "ACCEPTED"
+
+
+async def test_a_grant_on_its_way_when_everything_is_withdrawn_is_answered_once(world) -> None:
+    grant = submitted(world, GRANT)
+    command = world.ctx.spool.commands.get(grant)
+    async with world.ctx.link:
+        assert not await executor.run(world.ctx, command)  # signed and posted, and nobody answered
+    submitted(world, WITHDRAW_ALL)
+    posted = world.ctx.spool.commands.get(grant)
+    assert posted.state == "ACCEPTED"  # the broker may have it: its answer is still to be fetched
+    # The answer says that the ledger moved on: the withdrawal came first. Nothing is signed anew on the new head.
+    cases.keep(world.ctx, posted, {"consent": posted.value["drawn"]["consent"]})
+    async with world.ctx.link:
+        assert await executor.run(world.ctx, posted)
+    assert world.ctx.spool.commands.get(grant).value["error"] == "HS-OVERTAKEN"
+    told = [item.value["kind"] for item in world.ctx.spool.incoming.to_write() if item.value.get("do") == "grant"]
+    assert told == ["refused"]
 
 
 async def test_no_invitation_leaves_while_a_withdrawal_stands_noted(world) -> None:

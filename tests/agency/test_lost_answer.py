@@ -4,7 +4,7 @@ import pytest
 
 from connectors import commands, executor, inbox, ledgers, sending
 from connectors.waiting import OutgoingState, SectionState
-from schemas.inbox import InboxItem, Receipt, RoleOutcome, SectionOutcome
+from schemas.inbox import InboxItem, Notice, Receipt, RoleOutcome, SectionOutcome
 
 SEND = (
     b'{"do": "send", "ref": "EX-1", "event_type": "threat_assessment_requested", "to": ["police_coordination"],'
@@ -22,12 +22,12 @@ def posted(world) -> bytes:
     return event_id
 
 
-def receipt(world, event_id: bytes, *, released: bool) -> None:
-    """The broker's receipt of the first attempt."""
+def receipt(world, event_id: bytes, *, released: bool, attempt: int = 1) -> None:
+    """The broker's receipt of an attempt."""
     sections = tuple(SectionOutcome(category=c, released=released, reasons=()) for c in ("IC01", "IC04"))
     outcome = RoleOutcome(role="police_coordination", outcome="RELEASED" if released else "WITHHELD",
                           sections=sections, obligations=(), entry_id=b"e" * 16, leaf_hash=b"l" * 32)  # fmt: skip
-    told = Receipt(seat_id=world.seat.sid, event_id=event_id, attempt=1, decided_at_us=world.ctx.now(),
+    told = Receipt(seat_id=world.seat.sid, event_id=event_id, attempt=attempt, decided_at_us=world.ctx.now(),
                    roles=(outcome,), ledger_seq=1, entry_id=b"e" * 16, leaf_hash=b"l" * 32)  # fmt: skip
     inbox.take(world.ctx, InboxItem(item_id=b"r" * 16, kind="RECEIPT", body=told.to_bytes()))
 
@@ -50,3 +50,34 @@ async def test_what_an_earlier_attempt_released_is_not_sealed_again(world) -> No
     assert event.state is OutgoingState.DECIDED
     assert event.event["data"]["person_name"] == "EXEMPEL"  # kept until it is acknowledged
     assert {row.state for row in world.ctx.spool.outgoing.sections(event_id)} == {SectionState.LIVE}
+
+
+def acknowledged(world, event_id: bytes, attempt: int) -> None:
+    """The broker's notice that the role has what an attempt released."""
+    told = Notice(seat_id=world.seat.sid, code="delivery_acknowledged", event_id=event_id, attempt=attempt,
+                  role="police_coordination", categories=("IC01", "IC04"), at_us=world.ctx.now())  # fmt: skip
+    inbox.take(world.ctx, InboxItem(item_id=b"n" * 16, kind="NOTICE", body=told.to_bytes()))
+
+
+async def test_a_notice_waits_for_the_receipt_it_speaks_of(world) -> None:
+    event_id = posted(world)
+    acknowledged(world, event_id, 1)  # the receipt was leased to a process that died: the notice overtakes it
+    assert [ack.item_id for ack in world.ctx.spool.incoming.acks()] == []
+    receipt(world, event_id, released=True)
+    assert world.ctx.spool.outgoing.get(event_id).state is OutgoingState.DECIDED
+    acknowledged(world, event_id, 1)
+    assert world.ctx.spool.outgoing.get(event_id).state is OutgoingState.DONE
+    assert {ack.item_id for ack in world.ctx.spool.incoming.acks()} == {b"r" * 16, b"n" * 16}
+
+
+async def test_a_notice_about_an_earlier_release_does_not_undo_a_later_one(world) -> None:
+    event_id = posted(world)
+    receipt(world, event_id, released=True, attempt=1)
+    receipt(world, event_id, released=True, attempt=2)
+    cancelled = Notice(seat_id=world.seat.sid, code="delivery_cancelled", event_id=event_id, attempt=1,
+                       role="police_coordination", categories=("IC04",), at_us=world.ctx.now())  # fmt: skip
+    inbox.take(world.ctx, InboxItem(item_id=b"c" * 16, kind="NOTICE", body=cancelled.to_bytes()))
+    assert {row.state for row in world.ctx.spool.outgoing.sections(event_id)} == {SectionState.LIVE}
+    receipt(world, event_id, released=True, attempt=1)
+    acknowledged(world, event_id, 2)
+    assert {row.state for row in world.ctx.spool.outgoing.sections(event_id)} == {SectionState.ACKED}

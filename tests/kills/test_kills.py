@@ -28,7 +28,7 @@ def run(tmp_path_factory):
     return played(tmp_path_factory.mktemp("kills") / "run", FIRST_TIER, SEED)
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(600)
 def test_kills_at_named_places_break_no_promise(run):
     report, _history = run
     assert report.found == []
@@ -209,7 +209,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_the_checker_rejects(run, fault):
     _report, whole = run

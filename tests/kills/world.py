@@ -33,7 +33,7 @@ LAUNCH = Path(__file__).with_name("launch.py")
 UNITS = {"social": ("SOC/EXEMPEL/KONSULT", "SOC/EXEMPEL"), "police": ("POL/EXEMPEL/SYD", "POL"),
          "probation": ("KV/EXEMPEL/FRI", "KV")}  # fmt: skip
 _TICK_S = 0.03
-_PATIENCE_S = 600.0  # a task that failed often waits up to a minute before its next try
+_PATIENCE_S = 180.0  # three times the longest pause between two tries
 _QUEUE = 6  # files that wait in one folder; an agency system that is far behind tells nothing new
 _UNSETTLED = "'ACCEPTED','SEALED','SENT','DECIDED'"
 

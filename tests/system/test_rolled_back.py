@@ -7,29 +7,10 @@ import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-import deploy.demo
 from deploy.demo.play import Play
-from deploy.demo.scenario import load
-
-
-@pytest.fixture
-def play(tmp_path):
-    play = Play(tmp_path / "site", load(Path(deploy.demo.__file__).parent), lambda _line: None)
-    with play:
-        play.set_up()
-        yield play
-
-
-def until(met: Callable[[], bool], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < end, "not seen in time"
-        time.sleep(0.1)
 
 
 def ready(play: Play) -> tuple[bool, list[str]]:
@@ -50,7 +31,7 @@ def status(play: Play) -> dict:
     return json.loads(play.handslag("connector", "status", "--config", play.config("social"), "--json"))
 
 
-def test_a_broker_behind_what_connectors_saw_is_not_ready_and_hands_over_nothing(play, tmp_path):
+def test_a_broker_behind_what_connectors_saw_is_not_ready_and_hands_over_nothing(play, until, tmp_path):
     until(lambda: ready(play)[0])
     play.stop("broker")
     shutil.copytree(play.trail, tmp_path / "old")
@@ -67,7 +48,7 @@ def test_a_broker_behind_what_connectors_saw_is_not_ready_and_hands_over_nothing
     assert status(play)["stopped_by"] == "HS-TRAIL-ROLLBACK"
 
 
-def test_a_store_behind_its_own_anchor_does_not_start(play, tmp_path):
+def test_a_store_behind_its_own_anchor_does_not_start(play, until, tmp_path):
     until(lambda: ready(play)[0])
     play.stop("broker")
     shutil.copy(play.trail / "broker.db", tmp_path / "old.db")
