@@ -99,7 +99,7 @@ def _decided(
     for one in judged:
         entry = decision_entry(context, resolved, sender, one, at_us)
         effects.entries.append(entry)
-        outcomes.append(role_outcome(one, entry))
+        outcomes.append(role_outcome(resolved, one, entry))
         context.metrics.decided(one.decision.outcome)
         if one.holder is not None and one.wrap is not None:
             _deliver(context, effects, resolved, sender, one, one.holder, at_us)
@@ -169,14 +169,20 @@ def reason_class(sections: Sequence[SectionDecision]) -> str | None:
     return next((kind for kind in ("HUMAN", "PERSON", "RULE") if kind in kinds), None)
 
 
-def role_outcome(one: Judged, entry: SealedEntry) -> RoleOutcome:
+def role_outcome(resolved: Resolved, one: Judged, entry: SealedEntry) -> RoleOutcome:
     """What the sender is told for one role: codes it may see, and the entry that proves it."""
+    seat_id = one.holder.seat_id if one.holder else ZERO16
     return RoleOutcome(
         role=one.role,
         outcome=one.decision.outcome,
         sections=tuple(
-            SectionOutcome(category=s.category, released=s.released, reasons=shown_to_sender(s.reasons))
-            for s in one.decision.sections
+            SectionOutcome(
+                category=answer.category,
+                released=answer.released,
+                carried_by=resolved.live.get((seat_id, section.digest)) if answer.released else None,
+                reasons=shown_to_sender(answer.reasons),
+            )
+            for section, answer in zip(resolved.waiting.routing.sections, one.decision.sections, strict=True)
         ),
         obligations=one.decision.obligations,
         entry_id=entry.entry_id,

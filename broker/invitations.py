@@ -49,7 +49,7 @@ async def invite(context: Context, unit: str, request: InviteRequest) -> InviteA
         if rows.cases.invitation(invitation.invitation_id) or rows.deliveries.fingerprints([event_id]):
             raise HandslagError("HS-INVITATION-INVALID")  # one invitation, one event: neither is used twice
         view = context.views.of(rows, [sender])[sender.seat_id]
-        resolved = Resolved(waiting, sender, {}, view, frozenset(), first_time=True)
+        resolved = Resolved(waiting, sender, {}, view, {}, first_time=True)
         at_us = max(bump.clock_us, view.recorded_at_us)
         judged = _judged(context, resolved, sender, invitation, at_us)
         entry = decision_entry(context, resolved, sender, judged, at_us)
@@ -58,7 +58,7 @@ async def invite(context: Context, unit: str, request: InviteRequest) -> InviteA
             event_id=waiting.core.event_id,
             attempt=waiting.attempt.attempt,
             decided_at_us=at_us,
-            roles=(role_outcome(judged, entry),),
+            roles=(role_outcome(resolved, judged, entry),),
             ledger_seq=view.ledger_seq,
             entry_id=entry.entry_id,
             leaf_hash=entry.leaf_hash,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -44,14 +44,14 @@ class Resolved:
     """A submission with all it is decided on.
 
     `refused` is an error code when it is not decided at all; `repeat` the receipt it got before; `holders` the active
-    seat per role addressed, None where nobody holds it; `live` the (recipient seat, digest) that were given already.
+    seat per role addressed, None where nobody holds it; `live` the attempt by (recipient seat, digest) given already.
     """
 
     waiting: Waiting
     sender: SeatRow | None
     holders: dict[str, SeatRow | None]
     view: LedgerView
-    live: frozenset[tuple[bytes, bytes]]
+    live: Mapping[tuple[bytes, bytes], int]
     first_time: bool
     refused: str | None = None
     repeat: bytes | None = None
@@ -115,7 +115,7 @@ def resolve(rows: Rows, batch: Sequence[Waiting], views: Views, rules: Rules, no
                 sender=sender,
                 holders={r: holders.get((sender.case_id, r)) if sender else None for r in waiting.attempt.recipients},
                 view=ledgers[sender.seat_id] if sender else LedgerView.empty(),
-                live=frozenset((seat, digest) for event, seat, digest in live if event == event_id),
+                live={(seat, digest): number for (event, seat, digest), number in live.items() if event == event_id},
                 first_time=event_id not in known,
                 refused=refused,
                 repeat=before[1] if same and before else None,

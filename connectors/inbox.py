@@ -235,7 +235,8 @@ def _sections(ctx: Context, told: Receipt) -> None:
     for role in told.roles:
         for section in role.sections:
             if section.released:
-                ctx.spool.outgoing.released(told.event_id, role.role, section.category, told.attempt)
+                carrier = section.carried_by or told.attempt
+                ctx.spool.outgoing.released(told.event_id, role.role, section.category, carrier)
             elif states.get((role.role, section.category)) is SectionState.OPEN:
                 # A later attempt says of an earlier release only that it did not carry it again.
                 ctx.spool.outgoing.set_section(

@@ -19,6 +19,7 @@ class SectionOutcome(Record):
 
     category: str
     released: bool
+    carried_by: int | None = None
     reasons: tuple[str, ...]
 
 

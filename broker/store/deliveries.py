@@ -98,14 +98,15 @@ class DeliveryRows:
 
     # --- deliveries
 
-    def live_sections(self, event_ids: Iterable[bytes]) -> set[tuple[bytes, bytes, bytes]]:
-        """(event id, recipient seat, digest) that a delivery holds, has handed over or had acknowledged."""
+    def live_sections(self, event_ids: Iterable[bytes]) -> dict[tuple[bytes, bytes, bytes], int]:
+        """Attempt by (event id, recipient seat, digest) that a delivery holds, has handed over or had acknowledged."""
+        of = delivery_section.c
         rows = self._c.execute(
-            select(delivery_section.c.event_id, delivery_section.c.recipient_seat, delivery_section.c.digest).where(
-                delivery_section.c.event_id.in_(list(event_ids)), delivery_section.c.live
-            )
+            select(of.event_id, of.recipient_seat, of.digest, delivery.c.attempt)
+            .join(delivery, delivery.c.delivery_id == of.delivery_id)
+            .where(of.event_id.in_(list(event_ids)), of.live)
         )
-        return {(row.event_id, row.recipient_seat, row.digest) for row in rows}
+        return {(row.event_id, row.recipient_seat, row.digest): row.attempt for row in rows}
 
     def insert(self, rows: Sequence[DeliveryRow], sections: Sequence[SectionRow]) -> None:
         """New deliveries with their sections."""

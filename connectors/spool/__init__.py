@@ -1,7 +1,8 @@
 """The durable spool of a connector, both ways: the only SQL of the agency's side besides `identity.py`.
 
 `store` opens the SQLite file and its transactions, `outgoing`, `incoming`, `commands` and `memory` are its rooms. All
-content lies in sealed columns; what is in clear are random identifiers, states, counts and times.
+content lies in sealed columns; in clear are random identifiers, states, counts, times, and codes: the event type, role,
+categories and reasons of what waits.
 """
 
 from __future__ import annotations

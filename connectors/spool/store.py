@@ -15,55 +15,9 @@ from typing import Any
 
 from connectors import files
 from connectors.box import DataKey
+from connectors.spool.tables import VERSIONS
 from schemas.errors import HandslagError
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS intake(mark BLOB PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS seat(ref BLOB PRIMARY KEY, seat_id BLOB UNIQUE, state TEXT NOT NULL,
-  case_handle BLOB NOT NULL, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS command(number INTEGER PRIMARY KEY AUTOINCREMENT, command_id BLOB NOT NULL UNIQUE, ref BLOB,
-  kind TEXT NOT NULL, narrowing INTEGER NOT NULL, state TEXT NOT NULL, tries INTEGER NOT NULL DEFAULT 0,
-  next_at_us INTEGER NOT NULL DEFAULT 0, value BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS outgoing(number INTEGER PRIMARY KEY AUTOINCREMENT, event_id BLOB NOT NULL UNIQUE,
-  ref BLOB NOT NULL, event_type TEXT NOT NULL, state TEXT NOT NULL, attempt INTEGER NOT NULL DEFAULT 0,
-  posted INTEGER NOT NULL DEFAULT 0, basis TEXT NOT NULL DEFAULT '', tries INTEGER NOT NULL DEFAULT 0,
-  next_at_us INTEGER NOT NULL DEFAULT 0, accepted_at_us INTEGER NOT NULL, shelf_until_us INTEGER NOT NULL,
-  event BLOB, sealed BLOB, submission BLOB);
-CREATE INDEX IF NOT EXISTS outgoing_state ON outgoing(state, next_at_us);
-CREATE TABLE IF NOT EXISTS outgoing_section(event_id BLOB NOT NULL, role TEXT NOT NULL, category TEXT NOT NULL,
-  state TEXT NOT NULL, attempt INTEGER NOT NULL DEFAULT 0, reasons TEXT NOT NULL DEFAULT '',
-  PRIMARY KEY(event_id, role, category)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS receipt(event_id BLOB NOT NULL, attempt INTEGER NOT NULL, value BLOB NOT NULL,
-  PRIMARY KEY(event_id, attempt)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS incoming(delivery_id BLOB PRIMARY KEY, seat_id BLOB NOT NULL, event_id BLOB NOT NULL,
-  state TEXT NOT NULL, at_us INTEGER NOT NULL, value BLOB) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS incoming_section(event_id BLOB NOT NULL, digest BLOB NOT NULL, delivery_id BLOB NOT NULL,
-  state TEXT NOT NULL, PRIMARY KEY(event_id, digest)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS event_hash(event_id BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS ack(item_id BLOB PRIMARY KEY, hand_number INTEGER NOT NULL, verdict TEXT NOT NULL,
-  code TEXT) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS outbox(number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,
-  folder TEXT NOT NULL, delivery_id BLOB, written INTEGER NOT NULL DEFAULT 0, value BLOB);
-CREATE INDEX IF NOT EXISTS outbox_waits ON outbox(number) WHERE NOT written;
-CREATE TABLE IF NOT EXISTS ledger(seat_id BLOB NOT NULL, seq INTEGER NOT NULL, value BLOB NOT NULL,
-  PRIMARY KEY(seat_id, seq)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS ledger_head(seat_id BLOB PRIMARY KEY, seq INTEGER NOT NULL,
-  head BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS statement(number INTEGER PRIMARY KEY AUTOINCREMENT, case_handle BLOB NOT NULL,
-  hash BLOB NOT NULL, value BLOB NOT NULL, UNIQUE(case_handle, hash));
-CREATE TABLE IF NOT EXISTS invitation(invitation_id BLOB PRIMARY KEY, state TEXT NOT NULL,
-  value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS call(call_id BLOB PRIMARY KEY, path TEXT NOT NULL, at_us INTEGER NOT NULL,
-  request BLOB NOT NULL, answer BLOB) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS proof(leaf_hash BLOB PRIMARY KEY, kind TEXT NOT NULL, since_us INTEGER NOT NULL,
-  alarmed INTEGER NOT NULL DEFAULT 0, value BLOB, seat_id BLOB) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS proof_waits ON proof(since_us) WHERE value IS NULL;
-CREATE TABLE IF NOT EXISTS evidence(number INTEGER PRIMARY KEY AUTOINCREMENT, at_us INTEGER NOT NULL,
-  code TEXT NOT NULL, value BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS reading(number INTEGER PRIMARY KEY AUTOINCREMENT, at_us INTEGER NOT NULL,
-  value BLOB NOT NULL);
-"""
 _PROBE = b"this file belongs to this key"
 
 
@@ -71,7 +25,11 @@ class Store:
     """A SQLite file whose `value`-like columns are sealed under the data key."""
 
     def __init__(self, path: Path, key: DataKey) -> None:
-        """Open or create; raises `HS-SPOOL-FAILED`, `HS-FOLDER-UNSAFE`, or `HS-SPOOL-UNREADABLE` for another key."""
+        """Open, create or bring up to date.
+
+        Raises `HS-SPOOL-FAILED`, `HS-FOLDER-UNSAFE`, `HS-SPOOL-UNREADABLE` for another key, or `HS-SPOOL-NEWER` for a
+        file that a later Handslag has written.
+        """
         self.key = key
         self._depth = 0
         files.private_folder(path.parent, "data_dir")
@@ -82,14 +40,25 @@ class Store:
                 path.chmod(0o600)
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "foreign_keys=ON"):
                 self._db.execute(f"PRAGMA {pragma}")
-            self._db.executescript(_TABLES)
         except (sqlite3.Error, OSError):
             raise HandslagError("HS-SPOOL-FAILED") from None
         try:
+            self._bring_up_to_date()
             self._probe()
         except HandslagError:
             self._db.close()
             raise
+
+    def _bring_up_to_date(self) -> None:
+        """Every version that the file lacks, all in one transaction."""
+        with self.transaction():
+            [(held,)] = self.all("PRAGMA user_version")
+            if held > len(VERSIONS):
+                raise HandslagError("HS-SPOOL-NEWER")
+            for script in VERSIONS[held:]:
+                for statement in script.split(";\n"):
+                    self.run(statement)
+            self.run(f"PRAGMA user_version={len(VERSIONS)}")
 
     def _probe(self) -> None:
         """A database and a key that do not belong together are found at the start, not at the first message."""

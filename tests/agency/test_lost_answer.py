@@ -22,9 +22,9 @@ def posted(world) -> bytes:
     return event_id
 
 
-def receipt(world, event_id: bytes, *, released: bool, attempt: int = 1) -> None:
+def receipt(world, event_id: bytes, *, released: bool, attempt: int = 1, by: int | None = None) -> None:
     """The broker's receipt of an attempt."""
-    sections = tuple(SectionOutcome(category=c, released=released, reasons=()) for c in ("IC01", "IC04"))
+    sections = tuple(SectionOutcome(category=c, released=released, carried_by=by, reasons=()) for c in ("IC01", "IC04"))
     outcome = RoleOutcome(role="police_coordination", outcome="RELEASED" if released else "WITHHELD",
                           sections=sections, obligations=(), entry_id=b"e" * 16, leaf_hash=b"l" * 32)  # fmt: skip
     told = Receipt(seat_id=world.seat.sid, event_id=event_id, attempt=attempt, decided_at_us=world.ctx.now(),
@@ -79,5 +79,13 @@ async def test_a_notice_about_an_earlier_release_does_not_undo_a_later_one(world
     inbox.take(world.ctx, InboxItem(item_id=b"c" * 16, kind="NOTICE", body=cancelled.to_bytes()))
     assert {row.state for row in world.ctx.spool.outgoing.sections(event_id)} == {SectionState.LIVE}
     receipt(world, event_id, released=True, attempt=1)
+    acknowledged(world, event_id, 2)
+    assert {row.state for row in world.ctx.spool.outgoing.sections(event_id)} == {SectionState.ACKED}
+
+
+async def test_an_attempt_that_found_an_earlier_one_on_its_way_waits_for_that_one(world) -> None:
+    event_id = posted(world)
+    receipt(world, event_id, released=True, attempt=2)
+    receipt(world, event_id, released=True, attempt=3, by=2)  # sealed before the second's receipt came: nothing new
     acknowledged(world, event_id, 2)
     assert {row.state for row in world.ctx.spool.outgoing.sections(event_id)} == {SectionState.ACKED}

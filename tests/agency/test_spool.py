@@ -1,5 +1,7 @@
 """The spool as files: durable, encrypted, each section given once."""
 
+import contextlib
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -13,6 +15,7 @@ from connectors.identity import Identities, Seat
 from connectors.keys import SeatKeyPair
 from connectors.opening import Remembered
 from connectors.spool import Spool
+from connectors.spool.tables import VERSIONS
 from connectors.waiting import OutgoingState, SectionState
 from schemas.acts import LedgerEvent
 from schemas.errors import HandslagError
@@ -275,3 +278,16 @@ def test_a_taken_reference_is_refused(spool: Spool) -> None:
     with pytest.raises(HandslagError) as unknown:
         identities.get("EX-2")
     assert unknown.value.code == "HS-REF-UNKNOWN"
+
+
+def test_a_spool_of_a_later_version_is_refused_and_left_alone(world) -> None:
+    path = world.ctx.settings.database
+    world.ctx.spool.close()
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        file.execute("PRAGMA user_version=99")
+    with pytest.raises(HandslagError, match="HS-SPOOL-NEWER"):
+        world.open()
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        assert file.execute("PRAGMA user_version").fetchone() == (99,)
+        file.execute(f"PRAGMA user_version={len(VERSIONS)}")
+    world.open()

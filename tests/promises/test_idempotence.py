@@ -170,6 +170,17 @@ async def test_the_next_attempt_gives_only_what_is_not_given(site, state, again)
     assert len(await states(site)) - before == again
 
 
+async def test_the_receipt_names_the_attempt_that_carries_a_section(site):
+    """A sender may seal anew before a receipt came; whose delivery it waits for is not to be guessed."""
+    await site.grant(site.police, [to_role(LEAD)], ["IC04"], [PURPOSE])
+    sealed = await sent(site)
+    await site.grant(site.police, [to_role(LEAD)], ["IC04", "IC06"], [PURPOSE])
+    await bundle(site, [attempt(site, sealed, 2)])
+    await site.decide()
+    told = [{s.category: s.carried_by for r in one.roles for s in r.sections} for one in await receipts(site)]
+    assert told == [{"IC04": None, "IC06": None}, {"IC04": 1, "IC06": None}]
+
+
 async def test_the_next_attempt_brings_the_section_that_is_missing_and_no_other(site):
     await site.grant(site.police, [to_role(LEAD)], ["IC04"], [PURPOSE])
     sealed = await sent(site)
