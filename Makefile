@@ -2,7 +2,7 @@
 PYTHON ?= python3
 DIR ?= build/demo
 
-.PHONY: help demo test test-long bench sabotage lint reference lock clean
+.PHONY: help demo test test-long bench sabotage lint reference compatibility lock clean
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -33,6 +33,9 @@ lint: .venv-dev/ok  ## ruff, mypy --strict, import rules
 reference: .venv-dev/ok  ## write docs/errors.md and docs/codes.md anew from the tables
 	.venv-dev/bin/python -m schemas.reference errors > docs/errors.md
 	.venv-dev/bin/python -m schemas.reference codes > docs/codes.md
+
+compatibility: .venv-dev/ok  ## before a release: do today's schemas and every released version read each other?
+	.venv-dev/bin/python -m schemas.releases check
 
 lock:           ## write the locks anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements/connector.lock
