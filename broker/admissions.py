@@ -59,6 +59,7 @@ class Admission:
     certificate_sha256: bytes
     admitted_at_us: int
     revoked_at_us: int | None = None
+    probe: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The admission with its bytes in hexadecimal."""
@@ -129,8 +130,15 @@ def checked_entry(request: AdmissionRequest, now: datetime) -> UnitEntry:
     return entry
 
 
-def admit(request: AdmissionRequest, authority: pki.Authority, others: list[Admission], now: datetime) -> Admission:
-    """Check the request and issue the unit's certificate.
+def admit(
+    request: AdmissionRequest,
+    authority: pki.Authority,
+    others: list[Admission],
+    now: datetime,
+    *,
+    probe: bool = False,
+) -> Admission:
+    """Check the request and issue the unit's certificate; `probe` marks a unit of the operator's standing test case.
 
     Raises `HS-ADMISSION-INVALID`, also when the agency is on the list already under another key, and
     `HS-CERTIFICATE-INVALID`.
@@ -138,6 +146,10 @@ def admit(request: AdmissionRequest, authority: pki.Authority, others: list[Admi
     entry = checked_entry(request, now)
     if any(other.agency == request.agency and other.agency_key != request.agency_key for other in others):
         raise HandslagError("HS-ADMISSION-INVALID", field="agency_key")
+    before = next((other for other in others if other.unit == request.unit and other.revoked_at_us is None), None)
+    if before is not None and probe and not before.probe:
+        # INVARIANT: test_an_agencys_unit_is_never_made_a_probe, it would vanish from every count and alarm
+        raise HandslagError("HS-ADMISSION-INVALID", field="probe")
     certificate = pki.client_certificate(authority, request.csr_pem, request.unit, now)
     der = certificate.public_bytes(serialization.Encoding.DER)
     return Admission(
@@ -150,6 +162,7 @@ def admit(request: AdmissionRequest, authority: pki.Authority, others: list[Admi
         certificate_pem=certificate.public_bytes(serialization.Encoding.PEM).decode("ascii"),
         certificate_sha256=hashlib.sha256(der).digest(),
         admitted_at_us=int(now.timestamp() * 1_000_000),
+        probe=probe or (before is not None and before.probe),
     )
 
 
@@ -178,7 +191,7 @@ def revoked(admission: Admission, now: datetime) -> Admission:
 
 
 def trust_statement(origin: str, vkey: str, supervisor_key: bytes, admitted: list[Admission]) -> TrustStatement:
-    """What the agencies are asked to sign: every agency with a unit that is not revoked, by code."""
+    """What the agencies are asked to sign: every agency of these with a unit that is not revoked, by code."""
     agencies = {each.agency: each.agency_key for each in admitted if each.revoked_at_us is None}
     listed = tuple(TrustedAgency(agency=code, signing_key=key) for code, key in sorted(agencies.items()))
     return TrustStatement(origin=origin, log_key=vkey, agencies=listed, supervisor_key=supervisor_key)

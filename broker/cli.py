@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from audit.note import Verifier
-from broker import admissions, control, doctor, initialise, keyfiles, pki, settings
+from broker import admissions, control, doctor, initialise, keyfiles, pki, settings, status
 from broker.gateway.server import Serving
 from broker.settings import BrokerSettings
 from broker.store import rootkey
@@ -132,8 +132,9 @@ def agency() -> None:
 @config_option
 @click.argument("request_files", metavar="REQUEST...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Answer file, for one REQUEST only.")
+@click.option("--probe", is_flag=True, help="A unit of the operator's own standing test case.")
 @as_json
-def agency_admit(config: Path, request_files: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
+def agency_admit(config: Path, request_files: tuple[Path, ...], out: Path | None, probe: bool, as_json: bool) -> None:
     """Check each REQUEST that `handslag connector init` made, issue its certificate, register its unit.
 
     The answer is written next to the request as REQUEST.answer.json. Before it is handed over, compare the agency key's
@@ -142,14 +143,14 @@ def agency_admit(config: Path, request_files: tuple[Path, ...], out: Path | None
     if out is not None and len(request_files) != 1:
         raise click.UsageError("--out takes exactly one REQUEST")
     loaded = settings.load(config)
-    done = [_admitted(loaded, path, out or path.with_name(path.stem + ".answer.json")) for path in request_files]
+    done = [_admitted(loaded, path, out or path.with_name(path.stem + ".answer.json"), probe) for path in request_files]
     lines = [
         f"{row['unit']}: admitted, agency key {row['agency_key_sha256']}, answer in {row['answer']}" for row in done
     ]
     told(as_json, {"admitted": done}, lines)
 
 
-def _admitted(loaded: BrokerSettings, path: Path, out: Path) -> dict[str, str]:
+def _admitted(loaded: BrokerSettings, path: Path, out: Path, probe: bool) -> dict[str, str]:
     try:
         data = path.read_bytes()
     except OSError:
@@ -161,7 +162,8 @@ def _admitted(loaded: BrokerSettings, path: Path, out: Path) -> dict[str, str]:
         "origin": loaded.origin,
         "log_key": _vkey(loaded),
     }
-    admission = admissions.admit(admissions.read_request(data), authority, admissions.load_all(loaded.data_dir), _now())
+    request, others = admissions.read_request(data), admissions.load_all(loaded.data_dir)
+    admission = admissions.admit(request, authority, others, _now(), probe=probe)
     if control.is_running(loaded.data_dir):
         control.call(loaded.data_dir, "admit", admission.to_json())
     admissions.save(loaded.data_dir, admission)
@@ -177,12 +179,17 @@ def _admitted(loaded: BrokerSettings, path: Path, out: Path) -> dict[str, str]:
 
 @agency.command("trust", epilog=examples("handslag agency trust --config broker.toml > trust.toml"))
 @config_option
+@click.option("--probe", is_flag=True, help="The list of the operator's standing test case, which has its own.")
 @as_json
-def agency_trust(config: Path, as_json: bool) -> None:
-    """Print a draft of trust.toml with every admitted agency, unsigned; it is valid once two of them signed it."""
+def agency_trust(config: Path, probe: bool, as_json: bool) -> None:
+    """Print a draft of trust.toml with every admitted agency, unsigned; it is valid once two of them signed it.
+
+    The standing test case trusts its own two keys and nobody else, and no agency is asked to trust it.
+    """
     loaded = settings.load(config)
     supervisor = keyfiles.supervisor_key(loaded.supervisor_key_file)
-    admitted = admissions.load_all(loaded.data_dir)
+    # INVARIANT: test_no_agency_is_asked_to_trust_the_probe
+    admitted = [each for each in admissions.load_all(loaded.data_dir) if each.probe == probe]
     statement = admissions.trust_statement(loaded.origin, _vkey(loaded), supervisor, admitted)
     text, fingerprint = admissions.trust_draft(statement), admissions.fingerprint(statement)
     told(as_json, {"trust_toml": text, "fingerprint": fingerprint}, [text + f"# fingerprint {fingerprint}"])
@@ -207,15 +214,27 @@ def agency_revoke(config: Path, unit: str, as_json: bool) -> None:
     told(as_json, {"unit": unit, "in_force": running}, [f"{unit}: revoked" + ("" if running else " at the next start")])
 
 
-@agency.command("status", epilog=examples("handslag agency status --config broker.toml --json"))
+@agency.command(
+    "status",
+    epilog=examples(
+        "handslag agency status --config broker.toml",
+        "handslag --lang sv agency status --config broker.toml",
+        "handslag agency status --config broker.toml --json | jq '.units[] | select(.state == \"ADMITTED\")'",
+    ),
+)
 @config_option
 @as_json
-def agency_status(config: Path, as_json: bool) -> None:
-    """List the admitted units with the day their certificate ends."""
+@click.pass_context
+def agency_status(ctx: click.Context, config: Path, as_json: bool) -> None:
+    """List the units: last contact, connector version, end of the certificate, clock. Never what waits for whom.
+
+    Works also while the broker is down: the last contact is then the one it kept, at most a minute old when it stopped.
+    """
     loaded = settings.load(config)
-    rows = [doctor.unit_status(admission) for admission in admissions.load_all(loaded.data_dir)]
-    lines = [f"{row['unit']}  {row['state']}  certificate until {row['certificate_until']}" for row in rows]
-    told(as_json, {"units": rows, "running": control.is_running(loaded.data_dir)}, lines or ["No unit is admitted."])
+    running = control.is_running(loaded.data_dir)
+    rows = status.units(loaded, running=running, now=_now())
+    lang = (ctx.find_root().obj or {}).get("lang", "en")
+    told(as_json, {"units": [row.as_json() for row in rows], "running": running}, status.lines(rows, running, lang))
 
 
 @click.command("doctor", epilog=examples("handslag doctor --config broker.toml", "handslag doctor --json | jq ."))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from broker.contacts import Contacts
 from broker.directory import Directory
 from broker.metrics import Metrics
 from broker.recorder import Recorder
@@ -33,6 +34,7 @@ class Context:
     random: Callable[[int], bytes]
     faults: Callable[[BaseException], None]
     lease_us: int
+    contacts: Contacts = field(default_factory=Contacts)
 
     def new_id(self) -> bytes:
         """A fresh UUIDv7."""

@@ -162,6 +162,10 @@ class BrokerCore:
         if note is not None:
             await self._witnessed.check_seen(note)
 
+    async def contacted(self, unit: str, version: str | None, clock_us: int | None) -> None:
+        """A connector called: in memory at once, in the store within a minute (`contacts.keep`)."""
+        self._context.contacts.note(unit, self._context.now_us(), version, clock_us)
+
     async def unit_of(self, cert_sha256: bytes) -> str | None:
         """The admitted unit of a client certificate."""
         return self._context.directory.unit_of(cert_sha256)
@@ -190,6 +194,7 @@ class BrokerCore:
             instance=before.instance if before else 0,
             admitted_at_us=at_us,
             revoked_at_us=None,
+            probe=admission.probe,
         )
         recorded = self._context.recorder.about_unit(
             entry.unit,

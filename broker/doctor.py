@@ -142,14 +142,3 @@ def _node(loaded: BrokerSettings) -> Finding:
         return Finding("broker ready", False, f"It runs and is not ready: {reasons}.")
     except (OSError, ValueError, ssl.SSLError):
         return Finding("broker ready", False, "It runs and its operations port does not answer.")
-
-
-def unit_status(admission: admissions.Admission) -> dict[str, str]:
-    """What the operator sees of an admitted unit: code, state, and the last day of its certificate (ISO date)."""
-    certificate = x509.load_pem_x509_certificate(admission.certificate_pem.encode())
-    return {
-        "unit": admission.unit,
-        "agency": admission.agency,
-        "state": "ADMITTED" if admission.revoked_at_us is None else "REVOKED",
-        "certificate_until": certificate.not_valid_after_utc.date().isoformat(),
-    }

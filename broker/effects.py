@@ -100,7 +100,7 @@ def _decided(
         entry = decision_entry(context, resolved, sender, one, at_us)
         effects.entries.append(entry)
         outcomes.append(role_outcome(resolved, one, entry))
-        context.metrics.decided(one.decision.outcome)
+        context.metrics.decided(one.decision.outcome, probe=context.directory.is_probe(sender.unit))
         if one.holder is not None and one.wrap is not None:
             _deliver(context, effects, resolved, sender, one, one.holder, at_us)
     receipt = Receipt(

@@ -63,7 +63,7 @@ async def fetch(context: Context, unit: str, request: FetchRequest) -> FetchAnsw
         return items, handed
 
     items, handed = await context.store.write(work)
-    context.metrics.handed_over(len(handed))
+    context.metrics.handed_over(len(handed), probe=context.directory.is_probe(unit))
     answered = [InboxItem(item_id=item.item_id, kind=item.kind, body=item.body) for item in items]
     answered += [p.item for p in prepared if p.row.delivery_id in handed]
     return FetchAnswer(items=tuple(answered), heads=read.heads)

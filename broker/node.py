@@ -9,15 +9,18 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import asdict
 from typing import Any
 
 from audit.note import Signer
 from broker import admissions, control, keyfiles, logs
 from broker.anchor import Anchor
+from broker.contacts import keep
 from broker.context import Context
 from broker.core import BrokerCore
 from broker.directory import Directory
 from broker.gateway.server import Serving, serve_gateway
+from broker.lookout import Surroundings
 from broker.metrics import Metrics
 from broker.recorder import Recorder
 from broker.sealer import Hooks, Sealer
@@ -94,7 +97,13 @@ class Node:
         for admission in admissions.load_all(self.settings.data_dir):
             await core.admit(admission)
         await core.reload_units()
+        self.context.contacts.take(await self.store.read(lambda rows: rows.contacts.all()))
         return core
+
+    @property
+    def contradicted(self) -> bool:
+        """Whether the anchor or a connector has seen another or a longer log than the one that lies here."""
+        return self.sealer.behind or self.witnessed.reason is not None
 
     def _fault(self, error: BaseException) -> None:
         """An unforeseen fault in the worker: its type only, since its text may hold values."""
@@ -127,17 +136,19 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
                 group.create_task(work(node.context)),
                 group.create_task(watch_time(node.context)),
                 group.create_task(node.sealer.run(settings.beat_seconds)),
+                group.create_task(keep(store, node.context.contacts)),
+                group.create_task(Surroundings(node.context, settings, lambda: node.contradicted).run()),
             ]
             async with (
                 serve_gateway(core, settings, node.metrics) as serving,
-                control.serve_control(settings.data_dir, _commands(core)),
+                control.serve_control(settings.data_dir, _commands(core, node.context)),
             ):
                 yield serving
             for loop in loops:
                 loop.cancel()
 
 
-def _commands(core: BrokerCore) -> Mapping[str, control.Handler]:
+def _commands(core: BrokerCore, context: Context) -> Mapping[str, control.Handler]:
     """What the operator's commands may ask of the running node."""
 
     async def admit(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,7 +159,10 @@ def _commands(core: BrokerCore) -> Mapping[str, control.Handler]:
     async def revoke(arguments: Mapping[str, Any]) -> dict[str, Any]:
         return {"revoked": await core.revoke(str(arguments["unit"]))}
 
-    return {"admit": admit, "revoke": revoke}
+    async def contacts(_arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return {"contacts": [asdict(row) for row in context.contacts.all()]}
+
+    return {"admit": admit, "revoke": revoke, "contacts": contacts}
 
 
 def run(settings: BrokerSettings, started: Callable[[Serving], None] = lambda _serving: None) -> None:

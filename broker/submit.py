@@ -44,7 +44,7 @@ async def submit(context: Context, unit: str, request: SubmitRequest) -> SubmitA
     if records:
         await context.stream.append(records)
     accepted = sum(map(len, records.values()))
-    context.metrics.submitted(accepted)
+    context.metrics.submitted(accepted, probe=context.directory.is_probe(unit))
     return SubmitAnswer(accepted=accepted, refusals=tuple(sorted(refusals, key=lambda refusal: refusal.index)))
 
 

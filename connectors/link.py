@@ -10,6 +10,7 @@ import base64
 import json
 import random
 import ssl
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
@@ -18,12 +19,15 @@ import aiohttp
 
 from connectors import retry
 from connectors.settings import Settings
+from schemas import version
 from schemas.errors import HandslagError, registry
 from schemas.records import Record
 
 CONTENT_TYPE = "application/vnd.handslag.avro"
 INSTANCE = "Handslag-Instance"
 CHECKPOINT = "Handslag-Checkpoint"
+VERSION = "Handslag-Version"
+CLOCK = "Handslag-Clock"
 ANSWER_BYTES = 16 * 1024 * 1024  # 200 inbox items of the largest usual size; a broker must not fill this machine
 TIMEOUT_S = 30.0
 _PROBLEM_BYTES = 16 * 1024
@@ -110,7 +114,7 @@ class Link:
 
     async def _once(self, method: str, path: str, body: bytes | None) -> bytes:
         assert self._session is not None, "the link is used inside its context"
-        headers = {INSTANCE: self._instance}
+        headers = {INSTANCE: self._instance, VERSION: version.current(), CLOCK: str(time.time_ns() // 1000)}
         note = self._newest()
         if note is not None:
             headers[CHECKPOINT] = base64.b64encode(note).decode()

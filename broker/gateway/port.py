@@ -112,6 +112,10 @@ class Core(Protocol):
         """Record that a call of an authenticated unit was refused with a code that will not go away by itself."""
         ...
 
+    async def contacted(self, unit: str, version: str | None, clock_us: int | None) -> None:
+        """A connector called; its version and clock (microseconds UTC) as it told them, None where it did not."""
+        ...
+
     async def unit_of(self, cert_sha256: bytes) -> str | None:
         """The admitted, not revoked unit whose client certificate (DER) has this SHA-256, or None."""
         ...

@@ -62,6 +62,7 @@ class Gateway:
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         unit = await tls.authenticated_unit(self._core, request.transport)
+        await self._core.contacted(unit, *bounds.told_about_itself(request))
         try:
             return await self._answer_to(unit, request)
         except HandslagError as error:
@@ -116,6 +117,13 @@ async def serve_gateway(core: Core, settings: BrokerSettings, metrics: Metrics) 
     Port 0 picks a free port, told by `Serving`. Raises `HS-ADDRESS-TAKEN`, `HS-SETTINGS-INVALID`.
     """
     context = tls.server_context(settings.tls)
+
+    def take_certificate() -> None:
+        tls.reload_certificate(context, settings.tls)
+        metrics.certificate_ends("server", tls.ends_s(settings.tls.certificate_file))
+        metrics.certificate_ends("authority", tls.ends_s(settings.tls.client_ca_file))
+
+    take_certificate()
     async with serve_operations(core, settings.operations.address, metrics) as (health, operations):
         # `logger`: aiohttp's own quotes the request; `auto_decompress`: a small body must not become a large one.
         server = web.Server(
@@ -136,7 +144,7 @@ async def serve_gateway(core: Core, settings: BrokerSettings, metrics: Metrics) 
                 raise HandslagError("HS-ADDRESS-TAKEN", field="listen") from None
             health.started = True
             listening = Address(address.host, runner.addresses[0][1])
-            yield Serving(listening, operations, health, lambda: tls.reload_certificate(context, settings.tls))
+            yield Serving(listening, operations, health, take_certificate)
         finally:
             health.started = False
             await runner.cleanup()

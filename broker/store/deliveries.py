@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, or_, select, tuple_, update
@@ -321,11 +321,11 @@ class DeliveryRows:
         )
         return [DeliveryRow(*row) for row in rows]
 
-    def pending_summary(self) -> tuple[int, int | None]:
-        """(number of deliveries waiting, moment the oldest of them was decided) for the metrics."""
+    def pending_summary(self, without: Collection[str] = ()) -> tuple[int, int | None]:
+        """(number of deliveries waiting, moment the oldest was decided), those to the units `without` left out."""
         rows = self._c.execute(
             select(delivery.c.decided_at_us)
-            .where(delivery.c.state == DeliveryState.PENDING.value)
+            .where(delivery.c.state == DeliveryState.PENDING.value, delivery.c.recipient_unit.not_in(sorted(without)))
             .order_by(delivery.c.decided_at_us)
         ).scalars()
         times = list(rows)

@@ -67,6 +67,18 @@ class EntryRows:
         )
         return [(row.number, row.leaf_hash) for row in rows]
 
+    def unsealed_summary(self, floor: int, limit: int) -> tuple[int, int | None]:
+        """(number of entries above `floor` without a leaf, at most `limit`; moment of the oldest) for the metrics."""
+        rows = self._c.execute(
+            select(entry.c.at_us)
+            .outerjoin(leaf, leaf.c.entry_number == entry.c.number)
+            .where(entry.c.number > floor, leaf.c.idx.is_(None))
+            .order_by(entry.c.number)
+            .limit(limit)
+        )
+        times = list(rows.scalars())
+        return len(times), min(times, default=None)
+
     def index_of(self, leaf_hashes: Iterable[bytes]) -> dict[bytes, int]:
         """Leaf index by leaf hash, for those that are in the tree."""
         rows = self._c.execute(

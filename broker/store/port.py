@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection
 
 from broker.store.cases import CaseRows
+from broker.store.contacts import ContactRows
 from broker.store.deliveries import DeliveryRows
 from broker.store.entries import EntryRows
 from broker.store.gate import GateRows
@@ -31,6 +32,7 @@ class Rows:
     def __init__(self, connection: Connection) -> None:
         self.gate = GateRows(connection)
         self.units = UnitRows(connection)
+        self.contacts = ContactRows(connection)
         self.cases = CaseRows(connection)
         self.ledger = LedgerRows(connection)
         self.deliveries = DeliveryRows(connection)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from broker.store.tables import BUCKETS, stream, stream_tail
 
@@ -47,6 +47,17 @@ class StreamRows:
     def waiting(self) -> list[int]:
         """Buckets that hold a record."""
         return [int(b) for b in self._c.execute(select(stream.c.bucket).distinct()).scalars()]
+
+    def summary(self) -> tuple[int, list[bytes]]:
+        """(number of records that wait, the oldest record of each bucket that holds one)."""
+        firsts = select(stream.c.bucket, func.min(stream.c.position).label("position")).group_by(stream.c.bucket)
+        first = firsts.subquery()
+        rows = self._c.execute(
+            select(stream.c.record).join(
+                first, (first.c.bucket == stream.c.bucket) & (first.c.position == stream.c.position)
+            )
+        )
+        return int(self._c.execute(select(func.count()).select_from(stream)).scalar_one()), list(rows.scalars())
 
     def trim(self, bucket: int, below: int) -> None:
         """Delete records below the store's position: nothing decided stays in the stream."""

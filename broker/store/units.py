@@ -25,6 +25,7 @@ class UnitRow:
     instance: int
     admitted_at_us: int
     revoked_at_us: int | None
+    probe: bool = False
 
 
 class UnitRows:

@@ -7,6 +7,9 @@ import contextlib
 from collections.abc import Mapping, Sequence
 
 from broker.store.port import Rows, Store
+from schemas import limits
+from schemas.errors import HandslagError
+from schemas.stream_record import StreamRecord
 
 
 class EmbeddedStream:
@@ -37,6 +40,15 @@ class EmbeddedStream:
     async def trim(self, bucket: int, below: int) -> None:
         """Delete records below a decided position."""
         await self._store.write(lambda rows: rows.stream.trim(bucket, below))
+
+    async def lag(self) -> tuple[int, int | None]:
+        """Undecided records and the moment the oldest was taken; a record that cannot be read tells no moment."""
+        count, firsts = await self._store.read(lambda rows: rows.stream.summary())
+        taken: list[int] = []
+        for record in firsts:
+            with contextlib.suppress(HandslagError):
+                taken.append(StreamRecord.from_bytes(record, limits.SUBMISSION + limits.CALL).received_at_us)
+        return count, min(taken, default=None)
 
     async def wait(self, seconds: float) -> None:
         """Return when something was appended here, or after `seconds`."""

@@ -25,6 +25,10 @@ class Stream(Protocol):
         """Forget records below a decided position."""
         ...
 
+    async def lag(self) -> tuple[int, int | None]:
+        """(number of undecided records, moment the oldest was taken in microseconds) for the metrics."""
+        ...
+
     async def wait(self, seconds: float) -> None:
         """Return when something was appended, or after `seconds`."""
         ...

@@ -36,6 +36,7 @@ class CoreForHttpTests:
     reasons: tuple[str, ...] = ()
     newest_instance: int = 1
     saw: list = field(default_factory=list)
+    contacts: list = field(default_factory=list)
     asked: list = field(default_factory=list)
     refusals: list = field(default_factory=list)
 
@@ -117,6 +118,9 @@ class CoreForHttpTests:
         self.saw.append((unit, instance, note))
         if instance < self.newest_instance:
             raise HandslagError("HS-INSTANCE-OLD")
+
+    async def contacted(self, unit, version, clock_us):
+        self.contacts.append((unit, version, clock_us))
 
     async def refused(self, unit, code):
         self.refusals.append((unit, code))
