@@ -30,6 +30,7 @@ CALLS = (
     "ledger",
     "audit",
     "proofs",
+    "trust",
     "explain",
     "cosign",
     "units",
