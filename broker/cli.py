@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from audit.note import Verifier
-from broker import admissions, control, doctor, initialise, keyfiles, pki, settings, status
+from broker import admissions, admitting, control, doctor, initialise, keyfiles, pki, settings, status
 from broker.gateway.server import Serving
 from broker.settings import BrokerSettings
 from broker.store import rootkey
@@ -58,6 +58,7 @@ def _now() -> datetime:
     type=click.Path(path_type=Path),
     help="Public HPKE key of the supervisor, 1216 bytes in hexadecimal; without it a demonstration pair is made.",
 )
+@click.option("--serve", "at_once", is_flag=True, help="Run the new broker at once, as `handslag serve` does.")
 @as_json
 def init(
     folder: Path,
@@ -66,6 +67,7 @@ def init(
     hosts: tuple[str, ...],
     origin: str | None,
     supervisor_key: Path | None,
+    at_once: bool,
     as_json: bool,
 ) -> None:
     """Create a broker's folder: configuration, keys and a DEMONSTRATION certificate authority."""
@@ -87,7 +89,9 @@ def init(
     ]
     if made.demonstration_supervisor:
         lines.append("The supervisor's key pair in supervisor-demo/ is for DEMONSTRATIONS only.")
-    told(as_json, data, [*lines, f"Next: handslag serve --config {made.config}"])
+    told(as_json, data, lines if at_once else [*lines, f"Next: handslag serve --config {made.config}"])
+    if at_once:
+        _serve(made.config, as_json)
 
 
 @click.command(epilog=examples("handslag serve --config demo-broker/broker.toml"))
@@ -95,7 +99,14 @@ def init(
 @as_json
 def serve(config: Path, as_json: bool) -> None:
     """Run the broker until it is told to stop (SIGTERM, SIGINT)."""
+    _serve(config, as_json)
+
+
+def _serve(config: Path, as_json: bool) -> None:
     loaded = settings.load(config)
+    # INVARIANT: test_an_authority_for_trying_out_says_so_at_every_start
+    for said in pki.said_of_itself(loaded.tls.client_ca_file):
+        click.echo(f"WARNING: the certificate authority says of itself: {said}", err=True)
     node = importlib.import_module("broker.node")  # only here: it brings the store and the engines with it
 
     def started(serving: Serving) -> None:
@@ -132,48 +143,46 @@ def agency() -> None:
 @config_option
 @click.argument("request_files", metavar="REQUEST...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Answer file, for one REQUEST only.")
+@click.option("--whole-region", "whole", multiple=True, help="Police region whose every unit is in; repeatable.")
+@click.option("--lone", is_flag=True, help="One more unit of a region on file, though everybody sees it appear.")
 @click.option("--probe", is_flag=True, help="A unit of the operator's own standing test case.")
 @as_json
-def agency_admit(config: Path, request_files: tuple[Path, ...], out: Path | None, probe: bool, as_json: bool) -> None:
+def agency_admit(
+    config: Path,
+    request_files: tuple[Path, ...],
+    out: Path | None,
+    whole: tuple[str, ...],
+    lone: bool,
+    probe: bool,
+    as_json: bool,
+) -> None:
     """Check each REQUEST that `handslag connector init` made, issue its certificate, register its unit.
 
-    The answer is written next to the request as REQUEST.answer.json. Before it is handed over, compare the agency key's
-    fingerprint with the agency by phone.
+    All or none, at one moment. The answer is written next to the request as REQUEST.answer.json. Police units come
+    region by region: give all requests of POL/EXEMPEL at once, with `--whole-region POL/EXEMPEL`.
     """
     if out is not None and len(request_files) != 1:
         raise click.UsageError("--out takes exactly one REQUEST")
     loaded = settings.load(config)
-    done = [_admitted(loaded, path, out or path.with_name(path.stem + ".answer.json"), probe) for path in request_files]
+    supervisor = keyfiles.supervisor_key(loaded.supervisor_key_file)
+    broker = admitting.Broker(
+        settings=loaded, authority=_authority(loaded), log_key=_vkey(loaded), supervisor_key=supervisor
+    )
+    pairs = [(path, out or path.with_name(path.stem + ".answer.json")) for path in request_files]
+    done = admitting.admit(broker, admitting.Plan(requests=pairs, whole_regions=whole, lone=lone, probe=probe), _now())
+    rows = [_admitted_row(admission, answer) for admission, answer in done.units]
     lines = [
-        f"{row['unit']}: admitted, agency key {row['agency_key_sha256']}, answer in {row['answer']}" for row in done
+        f"{row['unit']}: admitted, agency key {row['agency_key_sha256']}, answer in {row['answer']}" for row in rows
     ]
-    told(as_json, {"admitted": done}, lines)
+    told(as_json, {"admitted": rows, "trust_fingerprint": done.fingerprint}, lines)
 
 
-def _admitted(loaded: BrokerSettings, path: Path, out: Path, probe: bool) -> dict[str, str]:
-    try:
-        data = path.read_bytes()
-    except OSError:
-        raise HandslagError("HS-ADMISSION-INVALID", field="file") from None
-    authority = _authority(loaded)
-    answer: dict[str, str] = {
-        "ca_pem": authority.pem.decode("ascii"),
-        "broker_url": loaded.url,
-        "origin": loaded.origin,
-        "log_key": _vkey(loaded),
-    }
-    request, others = admissions.read_request(data), admissions.load_all(loaded.data_dir)
-    admission = admissions.admit(request, authority, others, _now(), probe=probe)
-    if control.is_running(loaded.data_dir):
-        control.call(loaded.data_dir, "admit", admission.to_json())
-    admissions.save(loaded.data_dir, admission)
-    answer["certificate_pem"] = admission.certificate_pem
-    out.write_text(json.dumps(answer, indent=1), encoding="utf-8")
+def _admitted_row(admission: admissions.Admission, answer: Path) -> dict[str, str]:
     return {
         "unit": admission.unit,
         "agency_key_sha256": admissions.key_fingerprint(admission),
         "certificate_sha256": admission.certificate_sha256.hex(),
-        "answer": str(out),
+        "answer": str(answer),
     }
 
 

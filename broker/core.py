@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from broker import acks, acts, cases, handover, invitations, queries, submit
 from broker.admissions import Admission
@@ -11,6 +12,7 @@ from broker.sealer import Sealer
 from broker.store.port import Rows
 from broker.store.units import UnitRow
 from broker.trail import Trail, Witnessed
+from broker.trustdesk import TrustDesk
 from schemas import limits
 from schemas.calls import (
     AcceptRequest,
@@ -40,6 +42,7 @@ from schemas.calls import (
 from schemas.errors import HandslagError
 from schemas.statements import UnitEntry
 from schemas.trail import Payload
+from schemas.trust_calls import TrustAnswer, TrustRequest
 
 _ANSWER_S = 0.9  # a consent call is repeated inside until then, and after it answered "not yet recorded, repeat"
 
@@ -47,7 +50,10 @@ _ANSWER_S = 0.9  # a consent call is repeated inside until then, and after it an
 class BrokerCore:
     """Implements the gateway's port."""
 
-    def __init__(self, context: Context, sealer: Sealer, trail: Trail, witnessed: Witnessed) -> None:
+    def __init__(
+        self, context: Context, sealer: Sealer, trail: Trail, witnessed: Witnessed, desk: TrustDesk | None = None
+    ) -> None:
+        self._desk = desk
         self._context = context
         self._sealer = sealer
         self._trail = trail
@@ -129,6 +135,12 @@ class BrokerCore:
         found = await self._trail.proofs(request.leaf_hashes)
         return ProofsAnswer(proofs=tuple(LeafProof(leaf_hash=leaf, proof=proof) for leaf, proof in found))
 
+    async def trust(self, unit: str, request: TrustRequest) -> TrustAnswer:
+        """POST /v1/trust; a core without a desk has no admissions to make a list of."""
+        if self._desk is None:
+            raise HandslagError("HS-CALL-UNKNOWN")
+        return await asyncio.to_thread(self._desk.take, unit, request.signature)
+
     async def units(self) -> UnitsAnswer:
         """GET /v1/units."""
         return queries.units(self._context)
@@ -170,8 +182,17 @@ class BrokerCore:
         """The admitted unit of a client certificate."""
         return self._context.directory.unit_of(cert_sha256)
 
-    async def admit(self, admission: Admission) -> None:
-        """Take a unit into the store, or shut a revoked one out; an entry of the operator records it."""
+    async def admit_together(self, admissions: Sequence[Admission]) -> None:
+        """Take several units in: the directory shows all of them from one moment on."""
+        for admission in admissions:
+            await self.admit(admission, publish=False)
+        await self.reload_units()
+
+    async def admit(self, admission: Admission, *, publish: bool = True) -> None:
+        """Take a unit into the store, or shut a revoked one out; an entry of the operator records it.
+
+        Without `publish` the directory in memory stays as it is until `reload_units`.
+        """
         entry = UnitEntry.from_bytes(admission.entry)
         known = {row.unit: row for row in await self._context.store.read(lambda rows: rows.units.all())}
         before = known.get(admission.unit)
@@ -209,7 +230,8 @@ class BrokerCore:
             rows.entries.insert([recorded])
 
         await self._context.store.write(work)
-        await self.reload_units()
+        if publish:
+            await self.reload_units()
 
     async def revoke(self, unit: str) -> bool:
         """Shut a unit out from now on; returns whether it was admitted. An entry of the operator records it."""

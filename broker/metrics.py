@@ -31,6 +31,7 @@ CALLS = (
     "ledger",
     "audit",
     "proofs",
+    "trust",
     "explain",
     "cosign",
     "units",

@@ -30,6 +30,7 @@ from broker.store.migrate import migrate
 from broker.store.sqlite import SqliteStore
 from broker.stream.embedded import EmbeddedStream
 from broker.trail import Trail, Witnessed
+from broker.trustdesk import TrustDesk
 from broker.views import Views
 from broker.worker import watch_time, work
 from consent.rules import shipped
@@ -93,7 +94,13 @@ class Node:
                 failed=self._beat_failed,
             ),
         )
-        core = BrokerCore(self.context, self.sealer, self.trail, self.witnessed)
+        desk = TrustDesk(
+            self.settings.data_dir,
+            self.settings.origin,
+            self._signer.verifier.vkey(),
+            self.context.supervisor_key,
+        )
+        core = BrokerCore(self.context, self.sealer, self.trail, self.witnessed, desk)
         for admission in admissions.load_all(self.settings.data_dir):
             await core.admit(admission)
         await core.reload_units()
@@ -156,13 +163,18 @@ def _commands(core: BrokerCore, context: Context) -> Mapping[str, control.Handle
         await core.admit(admission)
         return {"unit": admission.unit}
 
+    async def admit_together(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        several = [admissions.Admission.from_json(each) for each in arguments["admissions"]]
+        await core.admit_together(several)
+        return {"units": len(several)}
+
     async def revoke(arguments: Mapping[str, Any]) -> dict[str, Any]:
         return {"revoked": await core.revoke(str(arguments["unit"]))}
 
     async def contacts(_arguments: Mapping[str, Any]) -> dict[str, Any]:
         return {"contacts": [asdict(row) for row in context.contacts.all()]}
 
-    return {"admit": admit, "revoke": revoke, "contacts": contacts}
+    return {"admit": admit, "admit_together": admit_together, "revoke": revoke, "contacts": contacts}
 
 
 def run(settings: BrokerSettings, started: Callable[[Serving], None] = lambda _serving: None) -> None:

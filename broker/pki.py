@@ -10,6 +10,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from urllib.parse import quote, unquote
 
 from cryptography import x509
@@ -114,6 +115,15 @@ def client_certificate(authority: Authority, csr_pem: bytes, unit: str, now: dat
 def unit_uri(unit: str) -> str:
     """The URI that names a unit in a certificate; Å, Ä and Ö are percent-encoded (RFC 3986 section 2.1)."""
     return _SCHEME + quote(checked_unit(unit), safe="/")
+
+
+def said_of_itself(file: Path) -> tuple[str, ...]:
+    """What an authority's certificate file says against its use: `WARNING`, or nothing."""
+    try:
+        subject = x509.load_pem_x509_certificate(file.read_bytes()).subject
+    except (OSError, ValueError):
+        return ()
+    return (WARNING,) if any(name.value == WARNING for name in subject) else ()
 
 
 def named_unit(certificate: x509.Certificate) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def connector() -> None:
 @click.option("--dir", "folder", type=click.Path(path_type=Path), required=True, help="Folder to create.")
 @click.option("--unit", required=True, help="Unit code.")
 @click.option("--agency", required=True, help="Agency code, as it will stand in trust.toml.")
-@click.option("--controller", required=True, help="Controller that owns the unit's audit entries.")
+@click.option("--controller", help="Controller that owns the unit's audit entries.  [default: the agency]")
 @click.option("--role", "roles", multiple=True, required=True, help="Role the unit may hold; repeatable.")
 @click.option("--agency-key", type=click.Path(path_type=Path), help="Key file of the agency, if it has one already.")
 @click.option("--accept", type=click.Choice(["automatic", "explicit"]), default="explicit", show_default=True)
@@ -66,7 +67,7 @@ def init(
     folder: Path,
     unit: str,
     agency: str,
-    controller: str,
+    controller: str | None,
     roles: tuple[str, ...],
     agency_key: Path | None,
     accept: str,
@@ -74,7 +75,7 @@ def init(
     as_json: bool,
 ) -> None:
     """Create keys, certificate request, request.json for the operator, and connector.toml."""
-    who = enrolment.Unit(unit=unit, agency=agency, controller=controller, roles=roles)
+    who = enrolment.Unit(unit=unit, agency=agency, controller=controller or agency, roles=roles)
     made = enrolment.initialise(folder, who, agency_key, {"accept": accept, "regime": regime})
     click.echo(NO_BACKUP, err=True)
     told(as_json, {**made, "backup": None}, [
@@ -84,15 +85,50 @@ def init(
     ])  # fmt: skip
 
 
-@connector.command("enrol", epilog=examples("handslag connector enrol answer.json --config konsult/connector.toml"))
+@connector.command(
+    "enrol",
+    epilog=examples(
+        "handslag connector enrol answer.json --config konsult/connector.toml",
+        "handslag connector enrol answer.json --heard 'ab12 cd34 ...' --config konsult/connector.toml",
+    ),
+)
 @click.argument("answer", type=click.Path(path_type=Path))
+@click.option("--heard", help="Fingerprint as another agency read it out; `-` reads it from stdin.  [default: asks]")
+@click.option("--agency-key", type=click.Path(path_type=Path), help="Default: keys/agency.key, if it lies there.")
 @config_option
 @as_json
-def enrol(answer: Path, config: Path, as_json: bool) -> None:
-    """Take the operator's ANSWER: certificate, authority, address and origin."""
+def enrol(answer: Path, heard: str | None, agency_key: Path | None, config: Path, as_json: bool) -> None:
+    """Take the operator's ANSWER, compare the trust list with another agency by phone, and sign it."""
     current = enrolment.enrol(config, answer)
-    lines = [f"Enrolled with {current.broker_url}. Next: `handslag connector trust install`."]
-    told(as_json, {"broker_url": current.broker_url, "origin": current.origin}, lines)
+    data = {"broker_url": current.broker_url, "origin": current.origin, "compared": False, "signed": False}
+    lines = [f"Enrolled with {current.broker_url}."]
+    offered = enrolment.offer(answer)
+    if offered is None or not offered.comparable:
+        lines.append("The trust list names no other agency yet: ask for a new answer when one is admitted.")
+    else:
+        heard = _heard(offered.spoken, heard)
+        data["fingerprint"] = "".join(offered.spoken.split())
+        if heard is None:
+            lines.append("Not compared: run this again with --heard, or `handslag connector trust install`.")
+        else:
+            data["signed"] = enrolment.compared(config, offered, heard, agency_key)
+            data["compared"] = True
+            lines.append(f"Compared. Next: handslag connector run --config {config}")
+    told(as_json, data, lines)
+
+
+READ_ALOUD = "Läs upp / Read aloud: "
+HEARD = "Skriv vad den andra läste upp / Type what the other read out"
+
+
+def _heard(spoken: str, given: str | None) -> str | None:
+    """What the other agency read out: given, from stdin, or asked for at a terminal; None where nobody is asked."""
+    if given not in {None, "-"}:
+        return given
+    click.echo(READ_ALOUD + spoken, err=True)
+    if given == "-":
+        return sys.stdin.readline()
+    return str(click.prompt(HEARD, err=True)) if sys.stdin.isatty() else None
 
 
 @connector.group("trust", epilog=examples("handslag connector trust fingerprint trust.toml"))
@@ -157,6 +193,8 @@ def run(config: Path) -> None:
     """Run until told to stop (SIGTERM, SIGINT)."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     click.echo(NO_BACKUP, err=True)
+    for said in enrolment.authority_says(config):
+        click.echo(f"WARNING: the certificate authority says of itself: {said}", err=True)
     asyncio.run(runner.run(config))
 
 

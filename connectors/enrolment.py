@@ -145,6 +145,52 @@ def enrol(config: Path, answer_file: Path) -> Settings:
     return configuration.load(config)
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The trust list in the operator's answer: unsigned, and nothing until its fingerprint was compared by phone."""
+
+    listed: trust.TrustList
+
+    @property
+    def spoken(self) -> str:
+        """The fingerprint on one line, in groups of four digits."""
+        return " ".join(trust.spoken(self.listed.fingerprint).split())
+
+    @property
+    def comparable(self) -> bool:
+        """Whether there is another agency to compare with."""
+        return len(self.listed.statement.agencies) >= trust.SIGNERS
+
+
+def offer(answer_file: Path) -> Offer | None:
+    """The trust list that an answer brings, or None; raises `HS-CONFIG-INVALID`, `HS-TRUST-INVALID`."""
+    try:
+        text = json.loads(answer_file.read_bytes()).get("trust_toml")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        raise HandslagError("HS-CONFIG-INVALID", field="answer") from None
+    return Offer(trust.parse(text)) if isinstance(text, str) else None
+
+
+def compared(config: Path, offered: Offer, heard: str, agency_key: Path | None = None) -> bool:
+    """Take the list whose fingerprint another agency read out, signed by this agency where its key lies here.
+
+    Returns whether it was signed. Raises `HS-TRUST-COMPARE` for another fingerprint, `HS-TRUST-INVALID` when the list
+    is another broker's or shows another key of this agency.
+    """
+    # INVARIANT: test_a_list_that_sounds_otherwise_is_not_taken
+    if trust.normal(heard) != offered.listed.fingerprint.hex():
+        raise HandslagError("HS-TRUST-COMPARE")
+    current = configuration.load(config)
+    if offered.listed.statement.origin != current.origin:
+        raise HandslagError("HS-TRUST-INVALID", field="origin")
+    key = agency_key or current.keys_dir / "agency.key"
+    signs = agency_key is not None or key.exists()
+    listed = trust.signed_by(offered.listed, current.agency, load_agency_key(key)) if signs else offered.listed
+    files.write_atomic(current.trust_file, trust.rendered(listed).encode())
+    update_config(config, {"trust_fingerprint": listed.fingerprint.hex()})
+    return signs
+
+
 def _check_certificate(pem: bytes, current: Settings) -> dt.datetime:
     """The certificate names this unit and holds this key; returns when it ends. Raises `HS-CONFIG-INVALID`."""
     try:
@@ -224,6 +270,15 @@ def write_config(path: Path, values: dict[str, Any]) -> None:
     lines = ["# One Handslag connector; see docs/connector-quickstart.md. Paths are relative to this file."]
     lines += [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
     files.write_atomic(path, ("\n".join(lines) + "\n").encode())
+
+
+def authority_says(config: Path) -> list[str]:
+    """What the authority's certificate says against its own use, for every start; nothing where it cannot be read."""
+    try:
+        subject = x509.load_pem_x509_certificate(configuration.load(config).ca.read_bytes()).subject
+    except (OSError, ValueError, HandslagError):
+        return []
+    return [str(name.value) for name in subject if "NOT FOR PERSONAL DATA" in str(name.value)]
 
 
 def update_config(path: Path, changes: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from connectors import executor, inbox, retry, sending, upkeep
+from connectors import executor, inbox, retry, sending, trusting, upkeep
 from connectors.adapters.folder import Folder
 from connectors.client import Connector
 from connectors.context import Context
@@ -34,6 +34,9 @@ async def run(config: Path, stop: asyncio.Event | None = None) -> None:
     """Run until SIGTERM, SIGINT or `stop`; raises HandslagError when the configuration cannot be used."""
     ended = stop or asyncio.Event()
     _listen(ended)
+    await trusting.complete(config, ended)
+    if ended.is_set():
+        return
     async with Connector(config) as connector:
         ctx = connector.context
         folder = Folder(ctx.settings.folder, ctx)

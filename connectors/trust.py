@@ -123,7 +123,7 @@ def trusted(listed: TrustList, fingerprint: str) -> Trust:
     `fingerprint` is 64 hex digits in any grouping. Every signature present must hold. Raises `HS-TRUST-INVALID`.
     """
     # INVARIANT: test_the_operator_alone_cannot_make_a_trust_list
-    if _normal(fingerprint) != listed.fingerprint.hex():
+    if normal(fingerprint) != listed.fingerprint.hex():
         raise HandslagError("HS-TRUST-INVALID", check="fingerprint")
     agencies = listed.statement.agencies
     keys = {each.agency: each.signing_key for each in agencies}
@@ -206,7 +206,8 @@ def signed_unit(entry: UnitEntry, agency: AgencySigner) -> SignedUnit:
     return SignedUnit(entry=data, signature=agency.sign(data))
 
 
-def _normal(fingerprint: str) -> str:
+def normal(fingerprint: str) -> str:
+    """A fingerprint as it was typed, without its grouping and in small letters."""
     return "".join(fingerprint.replace("-", " ").replace(":", " ").split()).lower()
 
 

@@ -12,7 +12,7 @@ from audit.tiles import parse_tile_path
 from broker.gateway import bounds
 from broker.gateway.port import Core
 from schemas import calls as records
-from schemas import catalogue, limits
+from schemas import catalogue, limits, trust_calls
 from schemas.errors import HandslagError
 from schemas.records import Record
 
@@ -94,6 +94,7 @@ POSTS: Mapping[str, RecordCall] = {
         lambda core, unit, request: core.proofs(unit, request),
         check=bounds.check_proofs,
     ),
+    "/v1/trust": RecordCall("trust", trust_calls.TrustRequest, lambda core, unit, request: core.trust(unit, request)),
 }
 
 # What a broker that is behind still answers: a withdrawal never waits for anything, and the log shows itself.

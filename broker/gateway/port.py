@@ -28,6 +28,7 @@ from schemas.calls import (
     SubmitRequest,
     UnitsAnswer,
 )
+from schemas.trust_calls import TrustAnswer, TrustRequest
 
 
 class Core(Protocol):
@@ -79,6 +80,10 @@ class Core(Protocol):
 
     async def proofs(self, unit: str, request: ProofsRequest) -> ProofsAnswer:
         """POST /v1/proofs."""
+        ...
+
+    async def trust(self, unit: str, request: TrustRequest) -> TrustAnswer:
+        """POST /v1/trust; carries the agencies' signatures under the trust list and vouches for none."""
         ...
 
     async def units(self) -> UnitsAnswer:

@@ -125,7 +125,11 @@ class Play:
             with self.config(unit.name).open("a", encoding="utf-8") as config:
                 config.write("poll_s = 0.3\n")
         requests = [self.config(name).parent / "request.json" for name in self.scenario.units]
-        self.handslag("agency", "admit", "--config", self.broker, *requests)
+        regions = {
+            unit.code.rpartition("/")[0] for unit in self.scenario.units.values() if unit.code.startswith("POL/")
+        }
+        whole = [word for region in sorted(regions) for word in ("--whole-region", region)]
+        self.handslag("agency", "admit", "--config", self.broker, *whole, *requests)
         self._trust()
         for name in self.scenario.units:
             self.start(name)

@@ -21,6 +21,7 @@ from broker.metrics import Metrics
 from broker.settings import BrokerSettings
 from schemas import calls
 from schemas.errors import HandslagError
+from schemas.trust_calls import TrustAnswer
 
 UNIT = "SOC/EXEMPEL/KONSULT"
 NOTE = "exempel.invalid/audit\n1\nAAAA\n\n— exempel AAAA\n"
@@ -95,6 +96,9 @@ class CoreForHttpTests:
     async def proofs(self, unit, request):
         proofs = tuple(calls.LeafProof(leaf_hash=leaf) for leaf in request.leaf_hashes)
         return await self._answer(unit, request, calls.ProofsAnswer(proofs=proofs))
+
+    async def trust(self, unit, request):
+        return TrustAnswer(statement=b"EXEMPEL", signatures=())
 
     async def units(self):
         return await self._answer(None, "units", calls.UnitsAnswer(units=()))

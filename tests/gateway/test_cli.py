@@ -205,7 +205,7 @@ def test_a_unit_is_admitted_listed_and_revoked(config, tmp_path):
     assert code == 0
     (row,) = json.loads(out)["admitted"]
     answer = json.loads(Path(row["answer"]).read_text())
-    assert sorted(answer) == ["broker_url", "ca_pem", "certificate_pem", "log_key", "origin"]
+    assert sorted(answer) == ["broker_url", "ca_pem", "certificate_pem", "log_key", "origin", "trust_toml"]
     certificate = x509.load_pem_x509_certificate(answer["certificate_pem"].encode())
     certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(answer["ca_pem"].encode()))
     (kept,) = admissions.load_all(config.parent / "data")
