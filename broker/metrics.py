@@ -22,6 +22,7 @@ CALLS = (
     "fetch",
     "ack",
     "consents",
+    "said",
     "open",
     "invite",
     "accept",
