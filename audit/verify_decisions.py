@@ -22,6 +22,7 @@ from audit.verify_keys import Leads, Opened, check_acts, lead_keys, speaker_of
 from audit.verify_release import Disclosed, check_release
 from audit.verify_replay import Decided, Ledger, check_decision
 from audit.verify_rules import broken_in_payload
+from audit.verify_said import check_said_decided, check_said_signed, is_said
 from consent import rules as consent_rules
 from consent.admission import WIDENING
 from consent.ledger import LedgerView
@@ -43,6 +44,7 @@ class _Seat:
     decisions: list[Opened] = field(default_factory=list)
     refusals: list[Opened] = field(default_factory=list)
     disclosures: list[Opened] = field(default_factory=list)
+    said: list[Opened] = field(default_factory=list)
 
 
 def check_content(
@@ -142,23 +144,26 @@ def _check_signed(
 ) -> None:
     """Who spoke: the seat's key, every act under it, and the unit's evidence of what was decided."""
     speaker = speaker_of(seat_id, seat.statements, anchors, leads, report)
-    if speaker is None and (seat.acts or seat.decisions):
+    spoke = seat.acts or seat.decisions or seat.said
+    if speaker is None and spoke:
         if partial:
             report.leave_open(["ledger-part"])
         else:
-            report.add((seat.acts or seat.decisions)[0].finding("seat-key", "none"))
+            report.add(spoke[0].finding("seat-key", "none"))
     if speaker is not None:
         check_acts(seat.acts, speaker, report)
+        check_said_signed(seat.said, speaker, report)
     check_evidence([*seat.decisions, *seat.refusals], speaker, anchors, report)
 
 
 def _check_seat(seat: _Seat, report: Report, *, partial: bool) -> Ledger | None:
     ledger = _ledger(seat.acts, report, partial=partial)
     if ledger is None:
-        if seat.decisions or seat.disclosures:
+        if seat.decisions or seat.disclosures or seat.said:
             report.leave_open(["ledger-part"])
         return None
     _, shipped = consent_rules.shipped()
+    check_said_decided(seat.said, ledger, shipped, report)
     recipients = {}
     for one in seat.decisions:
         decided = Decided(one.entry, one.payload)
@@ -225,7 +230,7 @@ def _sort(seat: _Seat, one: Opened) -> None:
         case "DECISION":
             seat.decisions.append(one)
         case "DISCLOSURE":
-            seat.disclosures.append(one)
+            (seat.said if is_said(one.payload) else seat.disclosures).append(one)
 
 
 def _check_beat(row: EntryRow, entry: AuditEntry, key: bytes, stored: object, report: Report) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from broker import acks, acts, cases, handover, invitations, queries, submit
+from broker import acks, acts, cases, handover, invitations, queries, said, submit
 from broker.admissions import Admission
 from broker.context import Context
 from broker.sealer import Sealer
@@ -40,6 +40,7 @@ from schemas.calls import (
     UnitsAnswer,
 )
 from schemas.errors import HandslagError
+from schemas.said import DisclosureAnswer, DisclosureRequest
 from schemas.statements import UnitEntry
 from schemas.trail import Payload
 from schemas.trust_calls import TrustAnswer, TrustRequest
@@ -98,6 +99,10 @@ class BrokerCore:
                 raise HandslagError("HS-NOT-RECORDED") from None
 
         return await bounded()
+
+    async def record_disclosure(self, unit: str, request: DisclosureRequest) -> DisclosureAnswer:
+        """POST /v1/disclosures:record."""
+        return await said.record(self._context, unit, request)
 
     async def open_case(self, unit: str, request: OpenRequest) -> SeatAnswer:
         """POST /v1/cases:open."""

@@ -23,6 +23,7 @@ CALLS = (
     "fetch",
     "ack",
     "consents",
+    "said",
     "open",
     "invite",
     "accept",

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from connectors import fields
-from schemas import codes
+from schemas import codes, limits
 from schemas.errors import HandslagError
 from schemas.event_types import content_type
 from schemas.identifiers import checked_unit, parsed
@@ -207,6 +207,20 @@ class Send(CaseCommand):
     data: dict[str, Any]
 
 
+class RecordDisclosure(CaseCommand):
+    """Note what was said outside Handslag: at a meeting, by phone, in a letter. `note` never leaves this connector."""
+
+    do: Literal["record_disclosure"]
+    to: list[Code] = Field(min_length=1, max_length=limits.RECIPIENTS)
+    purpose: Code
+    categories: list[Code] = Field(min_length=1, max_length=limits.SECTIONS)
+    manner: Code
+    said_at: Moment | None = None
+    consents: list[Spelled] = Field(default=[], max_length=limits.SECTIONS)
+    public_interest_released: list[Code] = Field(default=[])
+    note: Annotated[str, Field(max_length=4000)] | None = None
+
+
 NARROWING = ("block", "withdraw", "withdraw_case")
 AnyCommand = (
     OpenCase
@@ -222,6 +236,7 @@ AnyCommand = (
     | Discard
     | Introduce
     | Send
+    | RecordDisclosure
 )
 _ADAPTER: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="do")])
 _WORDS = {
@@ -233,6 +248,7 @@ _WORDS = {
     "action": "action",
     "role": "role",
     "to": "role",
+    "manner": "manner",
 }
 
 
@@ -276,7 +292,7 @@ def _check_codes(command: AnyCommand) -> None:
 
 
 def _check_rest(command: AnyCommand) -> None:
-    for name in ("valid_from", "valid_until", "effective_at", "occurred_at", "deadline_at"):
+    for name in ("valid_from", "valid_until", "effective_at", "occurred_at", "deadline_at", "said_at"):
         given = getattr(command, name, None)
         if given is not None:
             fields.moment(given, name)
@@ -284,6 +300,8 @@ def _check_rest(command: AnyCommand) -> None:
         given = getattr(command, name, None)
         if given is not None:
             parsed(given)
+    for consent in getattr(command, "consents", []):
+        parsed(consent)
     if isinstance(command, Invite):
         checked_unit(command.unit)
     if isinstance(command, Grant) and command.given_by != "SELF":

@@ -6,9 +6,9 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from connectors import acts, cases, commands, outbound, reports, retry
+from connectors import acts, cases, commands, outbound, reports, retry, spoken
 from connectors.context import Context
-from connectors.fields import shown_moment
+from connectors.fields import moment, shown_moment
 from connectors.spool.commands import Waiting
 from schemas.acts import ConsentAct
 from schemas.errors import HandslagError
@@ -27,6 +27,7 @@ _RUN: dict[str, Callable[[Context, Waiting], Awaitable[dict[str, Any]]]] = {
     "join": cases.state,
     "remove": cases.state,
     "close": cases.close,
+    "record_disclosure": spoken.record,
 }
 
 
@@ -91,6 +92,8 @@ def _check(ctx: Context, command: commands.AnyCommand, ref: str) -> None:
             raise HandslagError("HS-INVITATION-INVALID", field="invitation")
         return
     seat = ctx.identities.get(ref)
+    if isinstance(command, commands.RecordDisclosure) and command.said_at:
+        spoken.check_said_at(moment(command.said_at, "said_at"), ctx.now())
     if isinstance(command, commands.Withdraw | commands.Unblock):
         acts_known = (ConsentAct.from_bytes(event.act) for event in ctx.spool.memory.ledger(seat.sid))
         if parsed(command.consent) not in {act.consent_id for act in acts_known}:

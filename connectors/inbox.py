@@ -47,6 +47,7 @@ async def poll(ctx: Context) -> int:
     before = {seat.sid: ctx.spool.memory.head(seat.sid) for seat in ctx.identities.all() if seat.seat_id is not None}
     answer = await ctx.link.call("/v1/inbox:fetch", FetchRequest(limit=limits.INBOX_ITEMS), FetchAnswer)
     await ledgers.compare(ctx, answer.heads, before)
+    ledgers.confirmed(ctx)
     take_all(ctx, answer.items)
     return len(answer.items)
 

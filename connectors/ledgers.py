@@ -22,6 +22,8 @@ from schemas.errors import HandslagError
 from schemas.identifiers import authority_of
 
 _UNSIGNED = "WITHDRAW_ALL"
+_CONFIRMED = "ledgers_confirmed_at"
+_NOTED_US = 30_000_000  # an idle beat need not write
 
 
 async def sync(ctx: Context, seat: Seat) -> None:
@@ -110,6 +112,19 @@ async def compare(ctx: Context, heads: Iterable[SeatHead], before: dict[bytes, t
                 if error.code in {"HS-TRAIL-ROLLBACK", "HS-SIGNATURE-INVALID"}:
                     _contradicted(ctx, each.to_bytes())
                 raise
+
+
+def confirmed(ctx: Context) -> None:
+    """Note that the broker just told the head of every seat here and that our copies agree; kept to the half minute."""
+    before = confirmed_at(ctx)
+    if before is None or not 0 <= ctx.now() - before < _NOTED_US:
+        ctx.spool.memory.put(_CONFIRMED, ctx.now().to_bytes(8, "big"))
+
+
+def confirmed_at(ctx: Context) -> int | None:
+    """When our copies were last known to be whole, in microseconds; None before the first answer."""
+    held = ctx.spool.memory.get(_CONFIRMED)
+    return None if held is None else int.from_bytes(held, "big")
 
 
 def _contradicted(ctx: Context, evidence: bytes) -> None:

@@ -35,6 +35,7 @@ _TITLES = {
     "seat_state": "States of a seat",
     "record": "Words of explanations: records",
     "effect": "Words of explanations: effects",
+    "manner": "Ways in which something is said outside the broker",
 }
 _MADE = "Made by `make reference`; change the table, not this page.\n"
 

@@ -12,7 +12,7 @@ from audit.tiles import parse_tile_path
 from broker.gateway import bounds
 from broker.gateway.port import Core
 from schemas import calls as records
-from schemas import catalogue, limits, trust_calls
+from schemas import catalogue, limits, said, trust_calls
 from schemas.errors import HandslagError
 from schemas.records import Record
 
@@ -66,6 +66,9 @@ POSTS: Mapping[str, RecordCall] = {
         records.ConsentsRequest,
         lambda core, unit, request: core.consents(unit, request),
         lane="consents",
+    ),
+    "/v1/disclosures:record": RecordCall(
+        "said", said.DisclosureRequest, lambda core, unit, request: core.record_disclosure(unit, request)
     ),
     "/v1/cases:open": RecordCall(
         "open", records.OpenRequest, lambda core, unit, request: core.open_case(unit, request)

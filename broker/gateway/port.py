@@ -28,6 +28,7 @@ from schemas.calls import (
     SubmitRequest,
     UnitsAnswer,
 )
+from schemas.said import DisclosureAnswer, DisclosureRequest
 from schemas.trust_calls import TrustAnswer, TrustRequest
 
 
@@ -48,6 +49,10 @@ class Core(Protocol):
 
     async def consents(self, unit: str, request: ConsentsRequest) -> ConsentsAnswer:
         """POST /v1/consents; answers after commit."""
+        ...
+
+    async def record_disclosure(self, unit: str, request: DisclosureRequest) -> DisclosureAnswer:
+        """POST /v1/disclosures:record: what was said, whatever the consents say about it."""
         ...
 
     async def open_case(self, unit: str, request: OpenRequest) -> SeatAnswer:

@@ -79,6 +79,7 @@ DYNAMIC = {
     ("broker/control.py", "code if code in registry() else 'HS-INTERNAL'"),
     ("connectors/sending.py", "code if code in registry() else 'HS-ANSWER-INVALID'"),
     ("connectors/client.py", "waiting.value['error']"),
+    ("connectors/by_hand.py", "waiting.value['error']"),
     ("connectors/link.py", "code"),
     ("connectors/witness.py", "halt.decode()"),
     ("connectors/witness.py", "code"),
