@@ -38,6 +38,7 @@ MOUNTS = {
     "serve": Mount("broker.cli:serve", "Operator: run the broker.", _BROKER_NEEDS),
     "config": Mount("broker.cli:config", "Operator: check the configuration.", _BROKER_NEEDS),
     "agency": Mount("broker.cli:agency", "Operator: admit and revoke units of agencies.", _BROKER_NEEDS),
+    "admin": Mount("broker.admin_cli:admin", "Operator: have two administrators sign what is done.", _BROKER_NEEDS),
     "doctor": Mount("broker.cli:doctor_command", "Operator: find what is wrong.", _BROKER_NEEDS),
     "backup": Mount("broker.cli:backup", "Operator: not yet; says what to do instead.", _BROKER_NEEDS),
     "restore": Mount("broker.cli:restore", "Operator: not yet; says what to do instead.", _BROKER_NEEDS),

@@ -26,11 +26,11 @@ from audit.verify_said import check_said_decided, check_said_signed, is_said
 from consent import rules as consent_rules
 from consent.admission import WIDENING
 from consent.ledger import LedgerView
-from schemas import limits
+from schemas import codec, limits
 from schemas.acts import ConsentAct, LedgerEvent
 from schemas.errors import HandslagError
 from schemas.inbox import AffectedDelivery
-from schemas.statements import SignedUnit
+from schemas.statements import SignedUnit, UnitEntry
 from schemas.trail import AuditEntry
 
 
@@ -130,7 +130,7 @@ def _admitted(units: Iterable[Opened], anchors: Anchors, report: Report) -> Anch
         return anchors
     for one in units:
         act, signature = one.payload.act, one.payload.act_signature
-        if one.entry.operation != "ADMIN" or act is None:
+        if one.entry.operation != "ADMIN" or act is None or codec.name_of(act) != UnitEntry.SCHEMA:
             continue
         try:
             anchors = anchors.with_units([SignedUnit(entry=act, signature=signature or b"")])

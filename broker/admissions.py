@@ -166,6 +166,11 @@ def admit(
     )
 
 
+def subject(admission: Admission) -> bytes:
+    """What an administrative act names of an admission: the SHA-256 of the unit's encoded entry."""
+    return hashlib.sha256(admission.entry).digest()
+
+
 def load_all(data_dir: Path) -> list[Admission]:
     """Every admission of the data folder by unit code, revoked ones included; raises `HS-ADMISSION-INVALID`."""
     found = []

@@ -6,41 +6,20 @@ Exit codes, the same everywhere: 0 done, 1 failed with a code of the registry on
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
 from audit.note import Verifier
 from broker import admissions, admitting, control, doctor, initialise, keyfiles, pki, settings, status
+from broker.admin_cli import broker_of, ready
+from broker.cli_parts import as_json, config_option, examples, told
 from broker.gateway.server import Serving
 from broker.settings import BrokerSettings
 from broker.store import rootkey
 from schemas.errors import HandslagError
-
-EXITS = "Exit codes: 0 done, 1 failed (code on stderr), 2 wrong usage."
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Answer as one JSON object on stdout.")
-config_option = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default=Path("broker.toml"),
-    show_default=True,
-    help="The broker's configuration.",
-)
-
-
-def examples(*lines: str) -> str:
-    """The end of a command's help: examples, then the exit codes."""
-    return "\b\n" + "\n".join(("Examples:", *(f"  {line}" for line in lines), "", EXITS))
-
-
-def told(as_json: bool, data: dict[str, Any], lines: list[str]) -> None:
-    """Write the answer: `data` as one JSON object, or `lines` for a person."""
-    click.echo(json.dumps(data, ensure_ascii=False) if as_json else "\n".join(lines))
 
 
 def _now() -> datetime:
@@ -163,13 +142,12 @@ def agency_admit(
     """
     if out is not None and len(request_files) != 1:
         raise click.UsageError("--out takes exactly one REQUEST")
-    loaded = settings.load(config)
-    supervisor = keyfiles.supervisor_key(loaded.supervisor_key_file)
-    broker = admitting.Broker(
-        settings=loaded, authority=_authority(loaded), log_key=_vkey(loaded), supervisor_key=supervisor
-    )
+    broker, now = broker_of(config), _now()
     pairs = [(path, out or path.with_name(path.stem + ".answer.json")) for path in request_files]
-    done = admitting.admit(broker, admitting.Plan(requests=pairs, whole_regions=whole, lone=lone, probe=probe), _now())
+    plan = admitting.Plan(requests=pairs, whole_regions=whole, lone=lone, probe=probe)
+    pending = admitting.admission_of(broker, _authority(broker.settings), plan, now)
+    pending = ready(broker, pending, pairs[0][0].with_suffix(".admit.json"), as_json)
+    done = admitting.carried_out(broker, pending, now)
     rows = [_admitted_row(admission, answer) for admission, answer in done.units]
     lines = [
         f"{row['unit']}: admitted, agency key {row['agency_key_sha256']}, answer in {row['answer']}" for row in rows
@@ -207,19 +185,18 @@ def agency_trust(config: Path, probe: bool, as_json: bool) -> None:
 @agency.command("revoke", epilog=examples("handslag agency revoke --config broker.toml SOC/EXEMPEL/KONSULT"))
 @config_option
 @click.argument("unit")
+@click.option("--reason", help="A word for why; every connector is shown it.")
+@click.option("--draft", type=click.Path(path_type=Path), default=Path("revoke.json"), show_default=True)
 @as_json
-def agency_revoke(config: Path, unit: str, as_json: bool) -> None:
-    """Shut a unit out: its certificate stops counting at its next call, and stays out after a restart."""
-    loaded = settings.load(config)
-    kept = next((each for each in admissions.load_all(loaded.data_dir) if each.unit == unit), None)
-    if kept is None:
-        raise HandslagError("HS-UNIT-UNKNOWN")
-    # The file first: should the node fall in between, it reads the revocation when it starts.
-    ended = kept if kept.revoked_at_us is not None else admissions.revoked(kept, _now())
-    admissions.save(loaded.data_dir, ended)
-    running = control.is_running(loaded.data_dir)
-    if running:
-        control.call(loaded.data_dir, "revoke", {"unit": unit, "revoked_at_us": ended.revoked_at_us})
+def agency_revoke(config: Path, unit: str, reason: str | None, draft: Path, as_json: bool) -> None:
+    """Shut a unit out: its certificate stops counting at its next call, and stays out after a restart.
+
+    Signed by two administrators like every act. A stolen key cannot wait for two: see `handslag connector compromised`.
+    """
+    broker, now = broker_of(config), _now()
+    pending = ready(broker, admitting.revocation(broker, unit, reason, now), draft, as_json)
+    admitting.carried_out(broker, pending, now)
+    running = control.is_running(broker.settings.data_dir)
     told(as_json, {"unit": unit, "in_force": running}, [f"{unit}: revoked" + ("" if running else " at the next start")])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from broker import acks, acts, cases, handover, invitations, queries, said, submit
+from broker import acks, acts, administration, cases, handover, invitations, queries, said, submit
 from broker.admissions import Admission
 from broker.context import Context
 from broker.sealer import Sealer
@@ -14,6 +14,7 @@ from broker.store.units import UnitRow
 from broker.trail import Trail, Witnessed
 from broker.trustdesk import TrustDesk
 from schemas import limits
+from schemas.admin import AdminActsAnswer, SignedAdminAct
 from schemas.calls import (
     AcceptRequest,
     AckAnswer,
@@ -99,6 +100,14 @@ class BrokerCore:
                 raise HandslagError("HS-NOT-RECORDED") from None
 
         return await bounded()
+
+    async def acts(self, after: int) -> AdminActsAnswer:
+        """GET /v1/acts/N."""
+        return await administration.acts(self._context, after)
+
+    async def record_acts(self, signed: Sequence[SignedAdminAct]) -> int:
+        """Record the operator's acts that the trail has not yet; returns how many were new."""
+        return await administration.recorded(self._context, signed)
 
     async def record_disclosure(self, unit: str, request: DisclosureRequest) -> DisclosureAnswer:
         """POST /v1/disclosures:record."""

@@ -36,6 +36,7 @@ CALLS = (
     "explain",
     "cosign",
     "units",
+    "acts",
     "rules",
     "schemas",
     "checkpoint",

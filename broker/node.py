@@ -12,8 +12,11 @@ from contextlib import ExitStack, asynccontextmanager
 from dataclasses import asdict
 from typing import Any
 
+from audit.administration import Acts
 from audit.note import Signer
 from broker import admissions, control, keyfiles, logs
+from broker.actfiles import ActFiles
+from broker.administration import require_admitted
 from broker.anchor import Anchor
 from broker.contacts import keep
 from broker.context import Context
@@ -72,6 +75,7 @@ class Node:
             lease_us=int(settings.lease_seconds * 1_000_000),
         )
         self._signer = Signer(settings.origin, key)
+        self.files = ActFiles(settings.data_dir, settings.origin)
         self.trail = Trail(store)
         self.witnessed = Witnessed(store, settings.origin, self._signer.verifier)
 
@@ -101,8 +105,10 @@ class Node:
             self.context.supervisor_key,
         )
         core = BrokerCore(self.context, self.sealer, self.trail, self.witnessed, desk)
+        await core.record_acts(self.files.all())
+        chain = self.files.chain()
         for admission in admissions.load_all(self.settings.data_dir):
-            await core.admit(admission)
+            await _admit(core, chain, admission)
         await core.reload_units()
         self.context.contacts.take(await self.store.read(lambda rows: rows.contacts.all()))
         return core
@@ -148,33 +154,46 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
             ]
             async with (
                 serve_gateway(core, settings, node.metrics) as serving,
-                control.serve_control(settings.data_dir, _commands(core, node.context)),
+                control.serve_control(settings.data_dir, _commands(core, node.context, node.files)),
             ):
                 yield serving
             for loop in loops:
                 loop.cancel()
 
 
-def _commands(core: BrokerCore, context: Context) -> Mapping[str, control.Handler]:
+async def _admit(core: BrokerCore, chain: Acts, admission: admissions.Admission) -> None:
+    if admission.revoked_at_us is None:
+        require_admitted(chain, admission.unit, admissions.subject(admission))
+    await core.admit(admission)
+
+
+def _commands(core: BrokerCore, context: Context, files: ActFiles) -> Mapping[str, control.Handler]:
     """What the operator's commands may ask of the running node."""
 
-    async def admit(arguments: Mapping[str, Any]) -> dict[str, Any]:
-        admission = admissions.Admission.from_json(arguments)
-        await core.admit(admission)
-        return {"unit": admission.unit}
+    async def look() -> Acts:
+        await core.record_acts(files.all())
+        return files.chain()
+
+    async def acts(_arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return {"acts": (await look()).count}
 
     async def admit_together(arguments: Mapping[str, Any]) -> dict[str, Any]:
         several = [admissions.Admission.from_json(each) for each in arguments["admissions"]]
+        chain = await look()
+        for each in several:
+            require_admitted(chain, each.unit, admissions.subject(each))
         await core.admit_together(several)
         return {"units": len(several)}
 
     async def revoke(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        if (await look()).admitted.get(str(arguments["unit"])) is not None:
+            raise HandslagError("HS-ADMIN-UNSIGNED", check="unit")
         return {"revoked": await core.revoke(str(arguments["unit"]))}
 
     async def contacts(_arguments: Mapping[str, Any]) -> dict[str, Any]:
         return {"contacts": [asdict(row) for row in context.contacts.all()]}
 
-    return {"admit": admit, "admit_together": admit_together, "revoke": revoke, "contacts": contacts}
+    return {"acts": acts, "admit_together": admit_together, "revoke": revoke, "contacts": contacts}
 
 
 def run(settings: BrokerSettings, started: Callable[[Serving], None] = lambda _serving: None) -> None:

@@ -57,6 +57,13 @@ class TlsSettings(_Part):
     client_ca_file: Path
 
 
+class AdministrationSettings(_Part):
+    """Keys of two administrators on this machine: for demonstrations, where one person plays both."""
+
+    first_key_file: Path | None = None
+    second_key_file: Path | None = None
+
+
 class OperationsSettings(_Part):
     """Where health and metrics are served, in plain HTTP: leave it on the loopback address."""
 
@@ -99,6 +106,7 @@ class BrokerSettings(BaseSettings):
     tls: TlsSettings
     operations: OperationsSettings = OperationsSettings()
     admission: AdmissionSettings | None = None
+    administration: AdministrationSettings | None = None
 
     @classmethod
     def settings_customise_sources(

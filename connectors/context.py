@@ -23,10 +23,11 @@ from consent.rules import Rules
 from schemas.calls import UnitsAnswer
 from schemas.errors import HandslagError
 from schemas.records import Record
-from schemas.statements import SignedStatement
+from schemas.statements import SignedStatement, SignedUnit
 
 Answer = TypeVar("Answer", bound=Record)
 _UNITS = "units"
+_UNITS_BYTES = 16 * 1024 * 1024
 
 
 def clock() -> int:
@@ -72,13 +73,18 @@ class Context:
         )
         held = spool.memory.get(_UNITS)
         if held is not None:
-            context.take_units(UnitsAnswer.from_bytes(held, 16 * 1024 * 1024))
+            context.take_units(UnitsAnswer.from_bytes(held, _UNITS_BYTES))
         return context
 
     def take_units(self, answer: UnitsAnswer) -> None:
         """Use a directory whose every entry verified, and keep it for the next start."""
         self.directory = trust.directory(answer.units, self.trusted)
         self.spool.memory.put(_UNITS, answer.to_bytes())
+
+    def listed_units(self) -> tuple[SignedUnit, ...]:
+        """The directory's entries as they came; empty before the first."""
+        held = self.spool.memory.get(_UNITS)
+        return () if held is None else UnitsAnswer.from_bytes(held, _UNITS_BYTES).units
 
     def units(self) -> trust.Directory:
         """The directory; raises `HS-NOT-READY` before the first one came."""

@@ -89,6 +89,7 @@ def _steps(ctx: Context, folder: Folder) -> list[tuple[str, float, Step]]:
         ("send", LOCAL_BEAT_S, out),
         ("inbox", beat, poll),
         ("directory", ctx.settings.directory_s, lambda: upkeep.directory(ctx)),
+        ("operator", ctx.settings.directory_s, lambda: upkeep.operator(ctx)),
         ("checkpoint", beat, lambda: upkeep.checkpoint(ctx)),
         ("proofs", beat, prove),
         ("deadlines", LATE_S, lambda: upkeep.warn_overdue(ctx)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from connectors import reports, waiting
+from connectors import operators, reports, waiting
 from connectors.context import Context
 from connectors.fields import moment, shown_moment
 from connectors.waiting import OutgoingState
@@ -23,6 +23,12 @@ async def directory(ctx: Context) -> None:
     ctx.take_units(await ctx.link.get("/v1/units", UnitsAnswer))
     if hashlib.sha256(await ctx.link.raw("/v1/rules")).digest() != ctx.rules.hash32:
         raise HandslagError("HS-RULES-OTHER")
+
+
+async def operator(ctx: Context) -> None:
+    """Fetch what the operator's administrators signed, and look whether all that is admitted was."""
+    await operators.follow(ctx)
+    operators.unsigned(ctx)
 
 
 async def checkpoint(ctx: Context) -> None:

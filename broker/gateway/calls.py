@@ -101,13 +101,21 @@ POSTS: Mapping[str, RecordCall] = {
 }
 
 # What a broker that is behind still answers: a withdrawal never waits for anything, and the log shows itself.
-_BEHIND = ("/v1/consents", "/v1/checkpoint", "/v1/tile/", "/v1/units", "/v1/rules")
+_BEHIND = ("/v1/consents", "/v1/checkpoint", "/v1/tile/", "/v1/units", "/v1/rules", "/v1/acts/")
+
+_NUMBER = 9  # digits of an act's number
 
 NOT_YET: Mapping[str, str] = {"/v1/decisions:explain": "explain", "/v1/checkpoint/cosign": "cosign"}
 
 
 async def _units(core: Core, _rest: str) -> bytes:
     return (await core.units()).to_bytes()
+
+
+async def _acts(core: Core, rest: str) -> bytes:
+    if not rest.isascii() or not rest.isdigit() or len(rest) > _NUMBER:
+        raise HandslagError("HS-CALL-UNKNOWN")
+    return (await core.acts(int(rest))).to_bytes()
 
 
 async def _rules(core: Core, _rest: str) -> bytes:
@@ -150,6 +158,7 @@ GETS: Mapping[str, ListCall] = {
     "/v1/checkpoint": ListCall("checkpoint", "text/plain", _checkpoint),
 }
 FAMILIES: Mapping[str, ListCall] = {
+    "/v1/acts/": ListCall("acts", bounds.AVRO, _acts),
     "/v1/schemas/": ListCall("schemas", "application/json", _schema),
     "/v1/tile/": ListCall("tile", "application/octet-stream", _tile),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from schemas.admin import AdminActsAnswer
 from schemas.calls import (
     AcceptRequest,
     AckAnswer,
@@ -89,6 +90,10 @@ class Core(Protocol):
 
     async def trust(self, unit: str, request: TrustRequest) -> TrustAnswer:
         """POST /v1/trust; carries the agencies' signatures under the trust list and vouches for none."""
+        ...
+
+    async def acts(self, after: int) -> AdminActsAnswer:
+        """GET /v1/acts/N: the operator's acts after number N, the same for everybody."""
         ...
 
     async def units(self) -> UnitsAnswer:

@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
 
+from broker.store.admin import AdminRows
 from broker.store.cases import CaseRows
 from broker.store.contacts import ContactRows
 from broker.store.deliveries import DeliveryRows
@@ -33,6 +34,7 @@ class Rows:
         self.gate = GateRows(connection)
         self.units = UnitRows(connection)
         self.contacts = ContactRows(connection)
+        self.admin = AdminRows(connection)
         self.cases = CaseRows(connection)
         self.ledger = LedgerRows(connection)
         self.deliveries = DeliveryRows(connection)

@@ -62,6 +62,16 @@ contact = Table(
     Column("clock_offset_us", BigInteger),
 )
 
+# the operator's acts signed by two administrators; the act itself stands in its entry
+admin_act = Table(
+    "admin_act",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("act_hash", LargeBinary, nullable=False, unique=True),
+    Column("entry_id", LargeBinary, nullable=False, unique=True),
+    Column("at_us", BigInteger, nullable=False),
+)
+
 case = Table(
     "exit_case",
     metadata,

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import handslag
 from audit.note import Verifier
-from broker import admissions, cli, control, keyfiles, pki, settings
+from broker import admissions, cli, cli_parts, control, keyfiles, pki, settings
 from broker.store import rootkey
 from schemas.errors import HandslagError, registry
 from schemas.statements import UnitEntry
@@ -259,12 +259,15 @@ async def test_a_running_node_is_told(config, tmp_path):
         heard.append(arguments)
         return {}
 
+    async def look(_arguments):
+        return {}
+
     asked = request(tmp_path, Ed25519PrivateKey.generate())
     with control.sole_node(data):
-        async with control.serve_control(data, {"admit": hear, "revoke": hear}):
+        async with control.serve_control(data, {"acts": look, "admit_together": hear, "revoke": hear}):
             assert (await asyncio.to_thread(run, "agency", "admit", "--config", config, asked))[0] == 0
             told = json.loads((await asyncio.to_thread(run, "agency", "revoke", "--config", config, UNIT, "--json"))[1])
-    assert admissions.Admission.from_json(heard[0]).unit == heard[1]["unit"] == UNIT
+    assert admissions.Admission.from_json(heard[0]["admissions"][0]).unit == heard[1]["unit"] == UNIT
     assert told["in_force"] is True
 
 
@@ -276,7 +279,7 @@ async def test_a_node_that_refuses_leaves_nothing(config, tmp_path):
 
     asked = request(tmp_path, Ed25519PrivateKey.generate())
     with control.sole_node(data):
-        async with control.serve_control(data, {"admit": refuse}):
+        async with control.serve_control(data, {"acts": refuse, "admit_together": refuse}):
             assert (await asyncio.to_thread(run, "agency", "admit", "--config", config, asked))[0] == 1
     assert admissions.load_all(data) == []
 
@@ -406,4 +409,4 @@ def test_help_is_quick():
 
 
 def test_exit_codes_are_told_once():
-    assert cli.EXITS in (cli.init.epilog or "")
+    assert cli_parts.EXITS in (cli.init.epilog or "")

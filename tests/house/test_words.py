@@ -36,6 +36,10 @@ DEMONSTRATION = {
         "READ-ME-demo",
         "whether the supervisor is a demo",
         "demonstration_supervisor",
+        "administrators-demo",
+        "demonstration administrators",
+        "demo-{name}",
+        "DEMONSTRATION: take them out",
     ),
     "broker/pki.py": (
         "The demonstration certificate authority",
@@ -43,7 +47,7 @@ DEMONSTRATION = {
         "A demonstration authority",
         "Handslag demonstration",
     ),
-    "broker/settings.py": ("The demonstration authority that",),
+    "broker/settings.py": ("The demonstration authority that", "for demonstrations, where one person"),
     "schemas/tables/errors.toml": ("demo behöver hela källträdet", "the demo needs the whole source tree"),
 }
 

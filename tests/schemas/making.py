@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import connectors.sealing  # noqa: F401
 
 # The modules that define records; a record that is defined elsewhere is found by test_every_record_has_its_schema.
+import schemas.admin
 import schemas.calls
 import schemas.said
 import schemas.stream_record
