@@ -14,6 +14,7 @@ from typing import TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import generate_latest
 
+from broker.quota import KINDS
 from schemas.codes import DeliveryState, Outcome
 from schemas.errors import registry as errors
 
@@ -46,6 +47,7 @@ LABELS: Mapping[str, frozenset[str]] = {
     "state": frozenset({DeliveryState.ACKED, DeliveryState.REJECTED}),
     "call": frozenset(CALLS),
     "code": frozenset(errors()),
+    "quota": frozenset(KINDS),
 }
 
 # A withdrawal is promised within 100 ms on one node and one second on three; a batch should stay under 50 ms.
@@ -75,6 +77,7 @@ class Metrics:
         self._overdue = self._counter("deliveries_overdue", "Deliveries that passed their deadline unacknowledged.")
         self._expired = self._counter("deliveries_expired", "Deliveries that ended because their validity ended.")
         self._refusals = self._counter("refusals", "Calls and submissions refused, by error code.", "code")
+        self._over = self._counter("over_quota", "Calls and bundles over a quota of their unit, by quota.", "quota")
 
     def _measure_durations(self) -> None:
         self._withdrawal = self._histogram(
@@ -90,6 +93,8 @@ class Metrics:
         self._oldest = self._gauge("delivery_oldest_pending_age_seconds", "Age of the oldest waiting delivery.")
         self._log = self._gauge("log_entries", "Leaves of the audit log, fillers included.")
         self._wal = self._gauge("wal_bytes", "Size of the store's write-ahead log.")
+        self._disk_free = self._gauge("disk_free_bytes", "Bytes that the broker may still write on the data disk.")
+        self._disk_low = self._gauge("disk_low", "1 while the disk has room for reserved kinds only, else 0.")
         self._ready = self._gauge("ready", "1 while the broker is ready to serve, else 0.")
         beat = self._gauge("beat_age_seconds", "Time since the last beat of the sealer, or since the start.")
         beat.set_function(lambda: self._clock() - self._beat_at)
@@ -163,6 +168,15 @@ class Metrics:
     def wal(self, size: int) -> None:
         """The store's write-ahead log holds `size` bytes."""
         self._wal.set(size)
+
+    def over_quota(self, quota: str) -> None:
+        """A call or bundle was over a quota, one of `broker.quota.KINDS`."""
+        self._over.labels(quota).inc()
+
+    def disk(self, free: int, low: bool) -> None:
+        """`free` bytes are left on the data disk; `low`: they are kept for what has reserved room."""
+        self._disk_free.set(free)
+        self._disk_low.set(1 if low else 0)
 
     def ready(self, ready: bool) -> None:
         """Whether the broker is ready to serve."""

@@ -17,8 +17,10 @@ from broker.anchor import Anchor
 from broker.context import Context
 from broker.core import BrokerCore
 from broker.directory import Directory
+from broker.disk import DiskRoom
 from broker.gateway.server import Serving, serve_gateway
 from broker.metrics import Metrics
+from broker.quota import Limits, Quotas
 from broker.recorder import Recorder
 from broker.sealer import Hooks, Sealer
 from broker.settings import BrokerSettings
@@ -66,6 +68,8 @@ class Node:
             random=os.urandom,
             faults=self._fault,
             lease_us=int(settings.lease_seconds * 1_000_000),
+            quotas=Quotas(Limits(**settings.quotas.model_dump()), time.monotonic, metrics.over_quota),
+            room=DiskRoom(settings.data_dir, settings.disk.reserve_bytes, settings.disk.ballast_bytes, metrics.disk),
         )
         self._signer = Signer(settings.origin, key)
         self.trail = Trail(store)
@@ -129,7 +133,7 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
                 group.create_task(node.sealer.run(settings.beat_seconds)),
             ]
             async with (
-                serve_gateway(core, settings, node.metrics) as serving,
+                serve_gateway(core, settings, node.metrics, node.context.quotas) as serving,
                 control.serve_control(settings.data_dir, _commands(core)),
             ):
                 yield serving

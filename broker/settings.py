@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from broker.disk import BALLAST, RESERVE
 from schemas.errors import HandslagError
 
 # A key that asks for a secret itself, or a value that looks like one, whatever key it stands under.
@@ -80,6 +81,26 @@ class AdmissionSettings(_Part):
     ca_key_file: Path
 
 
+class QuotaSettings(_Part):
+    """Bounds per unit (docs/protocol.md, "Quotas"); what is urgent has `urgent_per_minute` beyond all others."""
+
+    calls_per_second: float = Field(default=100, ge=1)
+    fetches_per_second: float = Field(default=20, ge=0.1)
+    queries_per_minute: float = Field(default=60, ge=1)
+    submissions_per_minute: float = Field(default=6_000, ge=1)
+    bytes_per_minute: float = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
+    stream_submissions: int = Field(default=6_000, ge=1)
+    stream_bytes: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
+    urgent_per_minute: float = Field(default=600, ge=10)
+
+
+class DiskSettings(_Part):
+    """Bytes on the data disk kept for what must get in, and the part of them that a ballast file holds."""
+
+    reserve_bytes: int = Field(default=RESERVE, ge=4 * 1024 * 1024)
+    ballast_bytes: int = Field(default=BALLAST, ge=0)
+
+
 class BrokerSettings(BaseSettings):
     """Everything the broker is told. Seconds where a name ends in `_seconds`."""
 
@@ -99,6 +120,8 @@ class BrokerSettings(BaseSettings):
     tls: TlsSettings
     operations: OperationsSettings = OperationsSettings()
     admission: AdmissionSettings | None = None
+    quotas: QuotaSettings = QuotaSettings()
+    disk: DiskSettings = DiskSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import json
 import random
+import re
 import ssl
 from collections.abc import Callable
 from types import TracebackType
@@ -27,6 +28,8 @@ CHECKPOINT = "Handslag-Checkpoint"
 ANSWER_BYTES = 16 * 1024 * 1024  # 200 inbox items of the largest usual size; a broker must not fill this machine
 TIMEOUT_S = 30.0
 _PROBLEM_BYTES = 16 * 1024
+RETRY_AFTER_S = 3600  # longest Retry-After that is believed
+_SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 Answer = TypeVar("Answer", bound=Record)
 Newest = Callable[[], bytes | None]
@@ -105,7 +108,8 @@ class Link:
             except HandslagError as error:
                 if attempt == tries or not retry.again(error):
                     raise
-                await asyncio.sleep(retry.delay_s(attempt, random.random()))  # noqa: S311 - spreads load, no secret
+                pause = retry.delay_s(attempt, random.random(), retry.floor_s(error))  # noqa: S311 - spreads load
+                await asyncio.sleep(pause)
         raise HandslagError("HS-BROKER-UNREACHABLE")
 
     async def _once(self, method: str, path: str, body: bytes | None) -> bytes:
@@ -124,7 +128,7 @@ class Link:
                 data = await _bounded(response, ANSWER_BYTES if response.status < 300 else _PROBLEM_BYTES)
                 if response.status < 300:
                     return data
-                raise problem(data)
+                raise problem(data, response.headers.get("Retry-After"))
         except (aiohttp.ClientError, TimeoutError, OSError):
             self._away = True
             raise HandslagError("HS-BROKER-UNREACHABLE") from None
@@ -153,8 +157,11 @@ async def _bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def problem(data: bytes) -> HandslagError:
-    """The error in an `application/problem+json` body; only codes of the registry and their own words are believed."""
+def problem(data: bytes, retry_after: str | None = None) -> HandslagError:
+    """The error in an `application/problem+json` body; only codes of the registry and their own words are believed.
+
+    `retry_after` is the header's value: whole seconds count, an hour at most, or a broker could put us to sleep.
+    """
     try:
         body = json.loads(data)
         code, context = body["code"], body.get("context", {})
@@ -163,4 +170,7 @@ def problem(data: bytes) -> HandslagError:
     if not isinstance(code, str) or code not in registry() or not isinstance(context, dict):
         return HandslagError("HS-ANSWER-INVALID")
     told = {str(name): value for name, value in context.items() if isinstance(value, str | int)}
-    return HandslagError(code, **told)
+    error = HandslagError(code, **told)
+    if retry_after is not None and _SECONDS.fullmatch(retry_after):
+        error.after(min(int(retry_after), RETRY_AFTER_S))
+    return error

@@ -17,6 +17,8 @@ from broker.gateway.operations import Operations, serve_operations
 from broker.gateway.port import Core
 from broker.gateway.problems import CORRELATION, internal, problem
 from broker.metrics import Metrics
+from broker.quota import Limits, Quotas
+from broker.room import holds_urgent
 from broker.settings import Address, BrokerSettings
 from schemas import limits
 from schemas.errors import HandslagError
@@ -36,9 +38,10 @@ class Serving:
 class Gateway:
     """Answers /v1 for the units that `core` knows; one instance serves all connections."""
 
-    def __init__(self, core: Core, metrics: Metrics) -> None:
+    def __init__(self, core: Core, metrics: Metrics, quotas: Quotas | None = None) -> None:
         self._core = core
         self._metrics = metrics
+        self._quotas = quotas or Quotas(Limits(), time.monotonic, metrics.over_quota)
         self._under_way = bounds.UnderWay()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -47,7 +50,7 @@ class Gateway:
         correlation = secrets.token_hex(16)
         name = calls.name_of(request.method, request.path)
         try:
-            response = await self._answer(request)
+            response = await self._answer(request, name)
         except HandslagError as error:
             response = self._refusal(error, correlation)
         except Exception as fault:  # noqa: BLE001 - the outermost door: what nobody foresaw is told without its text
@@ -60,17 +63,18 @@ class Gateway:
         self._metrics.refused(error.code)
         return problem(error, correlation)
 
-    async def _answer(self, request: web.BaseRequest) -> web.Response:
+    async def _answer(self, request: web.BaseRequest, name: str) -> web.Response:
         unit = await tls.authenticated_unit(self._core, request.transport)
         try:
-            return await self._answer_to(unit, request)
+            return await self._answer_to(unit, request, name)
         except HandslagError as error:
             # INVARIANT: test_every_refusal_after_authentication_is_an_entry
             if not error.entry.retriable:
                 await self._core.refused(unit, error.code)
             raise
 
-    async def _answer_to(self, unit: str, request: web.BaseRequest) -> web.Response:
+    async def _answer_to(self, unit: str, request: web.BaseRequest, name: str) -> web.Response:
+        on_reserve = self._quotas.call(unit, name)
         instance, note = bounds.identity_headers(request)
         try:
             await self._core.seen(unit, instance, note)
@@ -87,15 +91,20 @@ class Gateway:
         if call is None:
             raise HandslagError("HS-CALL-UNKNOWN")
         with self._under_way.room(unit, call.lane):
-            return await self._record(request, unit, call)
+            return await self._record(request, unit, call, on_reserve=on_reserve)
 
     async def _list(self, path: str) -> web.Response:
         call, rest = calls.listed(path)
         return web.Response(body=await call.answer(self._core, rest), content_type=call.content_type)
 
-    async def _record(self, request: web.BaseRequest, unit: str, call: calls.RecordCall) -> web.Response:
+    async def _record(
+        self, request: web.BaseRequest, unit: str, call: calls.RecordCall, *, on_reserve: bool
+    ) -> web.Response:
         body = await bounds.read_body(request, call.limit)
         asked = await _decoded(call.request, body, call.limit)
+        # INVARIANT: test_a_withdrawal_gets_in_when_every_other_call_is_refused
+        if on_reserve and not await holds_urgent(asked):
+            raise self._quotas.not_urgent(unit)
         if call.check is not None:
             call.check(asked)
         answer = await call.answer(self._core, unit, asked)
@@ -110,7 +119,9 @@ async def _decoded(kind: type[Record], body: bytes, limit: int) -> Record:
 
 
 @asynccontextmanager
-async def serve_gateway(core: Core, settings: BrokerSettings, metrics: Metrics) -> AsyncIterator[Serving]:
+async def serve_gateway(
+    core: Core, settings: BrokerSettings, metrics: Metrics, quotas: Quotas | None = None
+) -> AsyncIterator[Serving]:
     """Serve /v1 and the operations port while the block runs; calls under way get five seconds to end.
 
     Port 0 picks a free port, told by `Serving`. Raises `HS-ADDRESS-TAKEN`, `HS-SETTINGS-INVALID`.
@@ -119,7 +130,7 @@ async def serve_gateway(core: Core, settings: BrokerSettings, metrics: Metrics) 
     async with serve_operations(core, settings.operations.address, metrics) as (health, operations):
         # `logger`: aiohttp's own quotes the request; `auto_decompress`: a small body must not become a large one.
         server = web.Server(
-            Gateway(core, metrics).handle,
+            Gateway(core, metrics, quotas).handle,
             access_log=None,
             auto_decompress=False,
             lingering_time=2.0,

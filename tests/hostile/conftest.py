@@ -23,6 +23,7 @@ class Door:
         self.site = site
         self.sessions: dict[str, aiohttp.ClientSession] = {}
         self.url = ""
+        self.operations = ""
 
     async def post(self, unit: str, path: str, body: bytes) -> tuple[int, bytes]:
         headers = usual(Handslag_Checkpoint=None)
