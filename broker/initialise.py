@@ -136,9 +136,6 @@ client_ca_file = "tls/demo-ca.pem"  # for demonstrations; see tls/READ-ME-demo.t
 ca_certificate_file = "tls/demo-ca.pem"
 ca_key_file = "tls/demo-ca.key"
 
-[disk]
-reserve_bytes = 268435456           # below this only withdrawals, blocks, corrections and acute events are taken
-
 [operations]
 listen = "{plan.operations}"           # health and metrics in plain HTTP: keep it on the loopback address
 """
