@@ -95,6 +95,7 @@ class Metrics:
         self._wal = self._gauge("wal_bytes", "Size of the store's write-ahead log.")
         self._disk_free = self._gauge("disk_free_bytes", "Bytes that the broker may still write on the data disk.")
         self._disk_low = self._gauge("disk_low", "1 while the disk has room for reserved kinds only, else 0.")
+        self._waiting = self._gauge("waiting_calls", "Fetches that wait for something to hand over.")
         self._ready = self._gauge("ready", "1 while the broker is ready to serve, else 0.")
         beat = self._gauge("beat_age_seconds", "Time since the last beat of the sealer, or since the start.")
         beat.set_function(lambda: self._clock() - self._beat_at)
@@ -177,6 +178,10 @@ class Metrics:
         """`free` bytes are left on the data disk; `low`: they are kept for what has reserved room."""
         self._disk_free.set(free)
         self._disk_low.set(1 if low else 0)
+
+    def waiting(self, count: int) -> None:
+        """`count` fetches wait for something to hand over."""
+        self._waiting.set(count)
 
     def ready(self, ready: bool) -> None:
         """Whether the broker is ready to serve."""

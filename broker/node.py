@@ -19,6 +19,7 @@ from broker.core import BrokerCore
 from broker.directory import Directory
 from broker.disk import DiskRoom
 from broker.gateway.server import Serving, serve_gateway
+from broker.gateway.waiting import Waiting
 from broker.metrics import Metrics
 from broker.quota import Limits, Quotas
 from broker.recorder import Recorder
@@ -126,6 +127,8 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
         node = Node(settings, Metrics(), store, vault)
         core = await node.open_log()
         await node.sealer.start()
+        waiting = Waiting(settings.wait_seconds, node.metrics.waiting)
+        store.on_news = waiting.ring
         async with asyncio.TaskGroup() as group:
             loops = [
                 group.create_task(work(node.context)),
@@ -133,7 +136,7 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
                 group.create_task(node.sealer.run(settings.beat_seconds)),
             ]
             async with (
-                serve_gateway(core, settings, node.metrics, node.context.quotas) as serving,
+                serve_gateway(core, settings, node.metrics, node.context.quotas, waiting) as serving,
                 control.serve_control(settings.data_dir, _commands(core)),
             ):
                 yield serving

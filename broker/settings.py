@@ -115,6 +115,7 @@ class BrokerSettings(BaseSettings):
     supervisor_key_file: Path
     beat_seconds: float = Field(default=10.0, ge=0.05, le=3600)
     lease_seconds: float = Field(default=60.0, ge=1, le=3600)
+    wait_seconds: float = Field(default=20.0, ge=0, le=20)
     store: str = "sqlite"
     stream: str = "embedded"
     tls: TlsSettings

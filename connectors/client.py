@@ -160,7 +160,7 @@ class Connector:
         await executor.run_due(ctx)
         sending.review_waiting(ctx)
         more = await sending.out(ctx)
-        came = await inbox.poll(ctx)
+        came = await inbox.poll(ctx, wait_s=0)
         while await inbox.send_acks(ctx) == limits.INBOX_ITEMS:
             pass
         upkeep.alarm_late(ctx)

@@ -11,7 +11,8 @@ import json
 import random
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -60,6 +61,7 @@ class Link:
         self._session: aiohttp.ClientSession | None = None
         self._away = False
         self._leaving = False
+        self._waits: set[asyncio.Timeout] = set()
         self.back = asyncio.Event()
         """Set for a moment when the broker answers again after it was not reached: who waits on it wakes."""
 
@@ -144,6 +146,21 @@ class Link:
         """Nobody waits for the broker any more, from now on."""
         self._leaving = True
         self.back.set()
+        for call in self._waits:
+            call.reschedule(asyncio.get_running_loop().time())
+
+    @asynccontextmanager
+    async def until_leaving(self) -> AsyncIterator[None]:
+        """A call that may wait at the broker, ended by `leave`; what it would have brought comes again later."""
+        try:
+            async with asyncio.timeout(0 if self._leaving else None) as call:
+                self._waits.add(call)
+                try:
+                    yield
+                finally:
+                    self._waits.discard(call)
+        except TimeoutError:
+            raise HandslagError("HS-BROKER-UNREACHABLE") from None
 
 
 async def _bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:

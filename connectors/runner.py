@@ -84,7 +84,7 @@ def _steps(ctx: Context, folder: Folder) -> list[tuple[str, float, Step]]:
         ("folder", LOCAL_BEAT_S, local),
         ("commands", LOCAL_BEAT_S, lambda: executor.run_due(ctx)),
         ("send", LOCAL_BEAT_S, out),
-        ("inbox", beat, poll),
+        ("inbox", LOCAL_BEAT_S if ctx.settings.wait_s else beat, poll),
         ("directory", ctx.settings.directory_s, lambda: upkeep.directory(ctx)),
         ("checkpoint", beat, lambda: upkeep.checkpoint(ctx)),
         ("proofs", beat, prove),

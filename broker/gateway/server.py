@@ -16,11 +16,13 @@ from broker.gateway import bounds, calls, tls
 from broker.gateway.operations import Operations, serve_operations
 from broker.gateway.port import Core
 from broker.gateway.problems import CORRELATION, internal, problem
+from broker.gateway.waiting import Waiting
 from broker.metrics import Metrics
 from broker.quota import Limits, Quotas
 from broker.room import holds_urgent
 from broker.settings import Address, BrokerSettings
 from schemas import limits
+from schemas.calls import FetchRequest
 from schemas.errors import HandslagError
 from schemas.records import Record
 
@@ -38,10 +40,11 @@ class Serving:
 class Gateway:
     """Answers /v1 for the units that `core` knows; one instance serves all connections."""
 
-    def __init__(self, core: Core, metrics: Metrics, quotas: Quotas | None = None) -> None:
+    def __init__(self, core: Core, metrics: Metrics, quotas: Quotas | None, waiting: Waiting) -> None:
         self._core = core
         self._metrics = metrics
         self._quotas = quotas or Quotas(Limits(), time.monotonic, metrics.over_quota)
+        self._waiting = waiting
         self._under_way = bounds.UnderWay()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -75,12 +78,7 @@ class Gateway:
 
     async def _answer_to(self, unit: str, request: web.BaseRequest, name: str) -> web.Response:
         on_reserve = self._quotas.call(unit, name)
-        instance, note = bounds.identity_headers(request)
-        try:
-            await self._core.seen(unit, instance, note)
-        except HandslagError as error:
-            if error.code != "HS-BROKER-BEHIND" or not calls.answered_behind(request.path):
-                raise
+        await self._compare(request, unit)
         if request.method == hdrs.METH_GET:
             return await self._list(request.path)
         if request.method != hdrs.METH_POST:
@@ -92,6 +90,15 @@ class Gateway:
             raise HandslagError("HS-CALL-UNKNOWN")
         with self._under_way.room(unit, call.lane):
             return await self._record(request, unit, call, on_reserve=on_reserve)
+
+    async def _compare(self, request: web.BaseRequest, unit: str) -> None:
+        """Whether broker and connector remember the same: the instance and the newest checkpoint."""
+        instance, note = bounds.identity_headers(request)
+        try:
+            await self._core.seen(unit, instance, note)
+        except HandslagError as error:
+            if error.code != "HS-BROKER-BEHIND" or not calls.answered_behind(request.path):
+                raise
 
     async def _list(self, path: str) -> web.Response:
         call, rest = calls.listed(path)
@@ -107,8 +114,23 @@ class Gateway:
             raise self._quotas.not_urgent(unit)
         if call.check is not None:
             call.check(asked)
-        answer = await call.answer(self._core, unit, asked)
+        if isinstance(asked, FetchRequest) and asked.wait_ms:
+            answer: Record = await self._waited(request, unit, asked)
+        else:
+            answer = await call.answer(self._core, unit, asked)
         return web.Response(status=call.status, body=answer.to_bytes(), content_type=bounds.AVRO)
+
+    async def _waited(self, request: web.BaseRequest, unit: str, asked: FetchRequest) -> Record:
+        """What there is, or what comes in time; who waited passes the whole door again."""
+        with self._waiting.place(unit) as place:
+            answer = await self._core.fetch(unit, asked)
+            if answer.items or place is None:
+                return answer
+            await self._waiting.wait(place, (asked.wait_ms or 0) / 1000)
+        # INVARIANT: test_who_was_shut_out_while_waiting_is_handed_nothing
+        await tls.authenticated_unit(self._core, request.transport)
+        await self._compare(request, unit)
+        return await self._core.fetch(unit, asked)
 
 
 async def _decoded(kind: type[Record], body: bytes, limit: int) -> Record:
@@ -120,17 +142,22 @@ async def _decoded(kind: type[Record], body: bytes, limit: int) -> Record:
 
 @asynccontextmanager
 async def serve_gateway(
-    core: Core, settings: BrokerSettings, metrics: Metrics, quotas: Quotas | None = None
+    core: Core,
+    settings: BrokerSettings,
+    metrics: Metrics,
+    quotas: Quotas | None = None,
+    waiting: Waiting | None = None,
 ) -> AsyncIterator[Serving]:
     """Serve /v1 and the operations port while the block runs; calls under way get five seconds to end.
 
     Port 0 picks a free port, told by `Serving`. Raises `HS-ADDRESS-TAKEN`, `HS-SETTINGS-INVALID`.
     """
     context = tls.server_context(settings.tls)
+    waiting = waiting or Waiting(settings.wait_seconds, metrics.waiting)
     async with serve_operations(core, settings.operations.address, metrics) as (health, operations):
         # `logger`: aiohttp's own quotes the request; `auto_decompress`: a small body must not become a large one.
         server = web.Server(
-            Gateway(core, metrics, quotas).handle,
+            Gateway(core, metrics, quotas, waiting).handle,
             access_log=None,
             auto_decompress=False,
             lingering_time=2.0,
@@ -150,4 +177,5 @@ async def serve_gateway(
             yield Serving(listening, operations, health, lambda: tls.reload_certificate(context, settings.tls))
         finally:
             health.started = False
+            waiting.close()
             await runner.cleanup()

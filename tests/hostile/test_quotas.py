@@ -20,6 +20,7 @@ import pytest
 
 from broker.disk import DiskRoom
 from broker.gateway.server import serve_gateway
+from broker.gateway.waiting import Waiting
 from broker.quota import Limits, Quotas
 from connectors import sealing
 from connectors.link import RETRY_AFTER_S, problem
@@ -42,7 +43,9 @@ TIGHT = Limits(
 
 
 @asynccontextmanager
-async def doorway(site, tmp_path, *, limits: Limits | None = None, room: DiskRoom | None = None) -> AsyncIterator[Door]:
+async def doorway(
+    site, tmp_path, *, limits: Limits | None = None, room: DiskRoom | None = None, waiting: Waiting | None = None
+) -> AsyncIterator[Door]:
     """The site's broker behind TLS with bounds of the test's own."""
     metrics = site.context.metrics
     quotas = Quotas(limits or Limits(), time.monotonic, metrics.over_quota)
@@ -52,7 +55,8 @@ async def doorway(site, tmp_path, *, limits: Limits | None = None, room: DiskRoo
     core = _Core(site.context, _Sealer(), unused, _Witnessed())  # type: ignore[arg-type]
     core.certificates = {}
     door = Door(site)
-    async with serve_gateway(core, settings_for(files.folder, tmp_path), metrics, quotas) as serving:
+    door.core = core
+    async with serve_gateway(core, settings_for(files.folder, tmp_path), metrics, quotas, waiting) as serving:
         door.url = f"https://127.0.0.1:{serving.gateway.port}"
         door.operations = f"http://127.0.0.1:{serving.operations.port}"
         for unit in site.units.values():
