@@ -41,6 +41,9 @@ CALLS = (
     "unknown",
 )
 
+# What became of connections that never proved themselves, and of bytes that were no request.
+ENDED = ("address", "full", "crowd", "slow", "ended", "unit", "request")
+
 # INVARIANT: test_labels_come_from_closed_lists
 LABELS: Mapping[str, frozenset[str]] = {
     "outcome": frozenset(Outcome),
@@ -48,6 +51,7 @@ LABELS: Mapping[str, frozenset[str]] = {
     "call": frozenset(CALLS),
     "code": frozenset(errors()),
     "quota": frozenset(KINDS),
+    "kind": frozenset(ENDED),
 }
 
 # A withdrawal is promised within 100 ms on one node and one second on three; a batch should stay under 50 ms.
@@ -79,6 +83,12 @@ class Metrics:
         self._refusals = self._counter("refusals", "Calls and submissions refused, by error code.", "code")
         self._over = self._counter("over_quota", "Calls and bundles over a quota of their unit, by quota.", "quota")
 
+        self._ended = self._counter(
+            "connections_ended",
+            "Connections ended before a call was authenticated, and bytes that are no request.",
+            "kind",
+        )
+
     def _measure_durations(self) -> None:
         self._withdrawal = self._histogram(
             "withdrawal_duration_seconds", "Time from a withdrawal's arrival to its answer after commit."
@@ -95,6 +105,7 @@ class Metrics:
         self._wal = self._gauge("wal_bytes", "Size of the store's write-ahead log.")
         self._disk_free = self._gauge("disk_free_bytes", "Bytes that the broker may still write on the data disk.")
         self._disk_low = self._gauge("disk_low", "1 while the disk has room for reserved kinds only, else 0.")
+        self._connections = self._gauge("connections", "Connections of the gateway, not yet proven ones included.")
         self._waiting = self._gauge("waiting_calls", "Fetches that wait for something to hand over.")
         self._ready = self._gauge("ready", "1 while the broker is ready to serve, else 0.")
         beat = self._gauge("beat_age_seconds", "Time since the last beat of the sealer, or since the start.")
@@ -169,6 +180,14 @@ class Metrics:
     def wal(self, size: int) -> None:
         """The store's write-ahead log holds `size` bytes."""
         self._wal.set(size)
+
+    def ended(self, kind: str) -> None:
+        """A connection ended unproven, or sent what is no request; `kind` is one of `ENDED`."""
+        self._ended.labels(kind).inc()
+
+    def connections(self, count: Callable[[], int]) -> None:
+        """`count` gives the number of open connections."""
+        self._connections.set_function(count)
 
     def over_quota(self, quota: str) -> None:
         """A call or bundle was over a quota, one of `broker.quota.KINDS`."""

@@ -94,6 +94,16 @@ class QuotaSettings(_Part):
     urgent_per_minute: float = Field(default=600, ge=10)
 
 
+class ConnectionSettings(_Part):
+    """Connections of one node, counted before TLS; `seconds` from accept to the first authenticated call."""
+
+    most: int = Field(default=800, ge=8)
+    unproven: int = Field(default=256, ge=4)
+    unproven_of_address: int = Field(default=64, ge=2)
+    of_unit: int = Field(default=64, ge=2)
+    seconds: float = Field(default=15.0, ge=1, le=120)
+
+
 class DiskSettings(_Part):
     """Bytes on the data disk kept for what must get in, and the part of them that a ballast file holds."""
 
@@ -123,6 +133,7 @@ class BrokerSettings(BaseSettings):
     admission: AdmissionSettings | None = None
     quotas: QuotaSettings = QuotaSettings()
     disk: DiskSettings = DiskSettings()
+    connections: ConnectionSettings = ConnectionSettings()
 
     @classmethod
     def settings_customise_sources(

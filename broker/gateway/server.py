@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from aiohttp import hdrs, web
 
-from broker import logs
-from broker.gateway import bounds, calls, tls
+from broker.gateway import bounds, calls, faults, tls
+from broker.gateway.listener import Bounds, Listener
 from broker.gateway.operations import Operations, serve_operations
 from broker.gateway.port import Core
 from broker.gateway.problems import CORRELATION, internal, problem
@@ -40,11 +40,12 @@ class Serving:
 class Gateway:
     """Answers /v1 for the units that `core` knows; one instance serves all connections."""
 
-    def __init__(self, core: Core, metrics: Metrics, quotas: Quotas | None, waiting: Waiting) -> None:
+    def __init__(self, core: Core, metrics: Metrics, quotas: Quotas | None, waiting: Waiting, door: Listener) -> None:
         self._core = core
         self._metrics = metrics
         self._quotas = quotas or Quotas(Limits(), time.monotonic, metrics.over_quota)
         self._waiting = waiting
+        self._door = door
         self._under_way = bounds.UnderWay()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -68,6 +69,8 @@ class Gateway:
 
     async def _answer(self, request: web.BaseRequest, name: str) -> web.Response:
         unit = await tls.authenticated_unit(self._core, request.transport)
+        if not self._door.prove(request.transport, unit):
+            raise HandslagError("HS-BUSY")
         try:
             return await self._answer_to(unit, request, name)
         except HandslagError as error:
@@ -156,26 +159,34 @@ async def serve_gateway(
     waiting = waiting or Waiting(settings.wait_seconds, metrics.waiting)
     async with serve_operations(core, settings.operations.address, metrics) as (health, operations):
         # `logger`: aiohttp's own quotes the request; `auto_decompress`: a small body must not become a large one.
+        door = _listener(settings, metrics)
         server = web.Server(
-            Gateway(core, metrics, quotas, waiting).handle,
+            Gateway(core, metrics, quotas, waiting, door).handle,
             access_log=None,
             auto_decompress=False,
             lingering_time=2.0,
-            logger=logs.http_logger(),
+            logger=faults.http_logger(metrics.ended),
         )
         runner = web.ServerRunner(server, shutdown_timeout=5.0)
         await runner.setup()
         try:
-            address = settings.address
-            site = web.TCPSite(runner, address.host, address.port, ssl_context=context, reuse_address=True)
-            try:
-                await site.start()
-            except OSError:
-                raise HandslagError("HS-ADDRESS-TAKEN", field="listen") from None
+            await web.SockSite(runner, door, ssl_context=context).start()
             health.started = True
-            listening = Address(address.host, runner.addresses[0][1])
+            listening = Address(settings.address.host, door.getsockname()[1])
             yield Serving(listening, operations, health, lambda: tls.reload_certificate(context, settings.tls))
         finally:
             health.started = False
             waiting.close()
             await runner.cleanup()
+            door.close()
+
+
+def _listener(settings: BrokerSettings, metrics: Metrics) -> Listener:
+    """The bounded listening socket; raises `HS-ADDRESS-TAKEN`."""
+    bounds_of_node = Bounds(**settings.connections.model_dump()).that_fit()
+    try:
+        door = Listener((settings.address.host, settings.address.port), bounds_of_node, metrics.ended)
+    except OSError:
+        raise HandslagError("HS-ADDRESS-TAKEN", field="listen") from None
+    metrics.connections(lambda: door.open)
+    return door
