@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from broker import acks, acts, administration, cases, handover, invitations, queries, said, submit
 from broker.admissions import Admission
 from broker.context import Context
+from broker.room import ordinary
 from broker.sealer import Sealer
 from broker.store.port import Rows
 from broker.store.units import UnitRow
@@ -67,9 +68,7 @@ class BrokerCore:
 
     async def fetch(self, unit: str, request: FetchRequest) -> FetchAnswer:
         """POST /v1/inbox:fetch; a broker that is behind what a connector has seen hands over nothing."""
-        reasons = await self.readiness()
-        if reasons:
-            raise HandslagError(reasons[0])
+        self._not_behind()
         return await handover.fetch(self._context, unit, request)
 
     async def ack(self, unit: str, request: AckRequest) -> AckAnswer:
@@ -81,8 +80,9 @@ class BrokerCore:
 
         A broker that is behind what a connector has seen takes what narrows and nothing that widens.
         """
-        if acts.widens(request) and (reasons := await self.readiness()):
-            raise HandslagError(reasons[0])
+        if acts.widens(request):
+            self._not_behind()
+            ordinary(self._context)
 
         async def repeated() -> ConsentsAnswer:
             while True:
@@ -91,6 +91,8 @@ class BrokerCore:
                 except HandslagError as error:
                     if error.code != "HS-NOT-RECORDED":
                         raise
+                if self._context.room is not None:  # a full disk is one reason why nothing was recorded
+                    await asyncio.to_thread(self._context.room.look)
                 await asyncio.sleep(0.02)
 
         async def bounded() -> ConsentsAnswer:
@@ -115,14 +117,17 @@ class BrokerCore:
 
     async def open_case(self, unit: str, request: OpenRequest) -> SeatAnswer:
         """POST /v1/cases:open."""
+        ordinary(self._context)
         return await cases.open_case(self._context, unit, request)
 
     async def invite(self, unit: str, request: InviteRequest) -> InviteAnswer:
         """POST /v1/seats:invite."""
+        ordinary(self._context)
         return await invitations.invite(self._context, unit, request)
 
     async def accept(self, unit: str, request: AcceptRequest) -> SeatAnswer:
         """POST /v1/seats:accept."""
+        ordinary(self._context)
         return await cases.accept(self._context, unit, request)
 
     async def state(self, unit: str, request: StateRequest) -> SeatAnswer:
@@ -139,6 +144,7 @@ class BrokerCore:
 
     async def audit_fetch(self, unit: str, request: AuditFetchRequest) -> AuditPage:
         """POST /v1/audit:fetch."""
+        ordinary(self._context)
         return await queries.audit_fetch(self._context, unit, request)
 
     async def proofs(self, unit: str, request: ProofsRequest) -> ProofsAnswer:
@@ -173,9 +179,20 @@ class BrokerCore:
 
     async def readiness(self) -> tuple[str, ...]:
         """Codes of what stands in the way of service; empty when ready."""
+        reasons = self._behind()
+        if self._context.room is not None and await asyncio.to_thread(self._context.room.look):
+            reasons = (*reasons, "HS-DISK-LOW")  # what has reserved room is served all the same
+        return reasons
+
+    def _behind(self) -> tuple[str, ...]:
         if self._witnessed.reason is not None:
             return (self._witnessed.reason,)
         return ("HS-BROKER-BEHIND",) if self._sealer.behind else ()
+
+    def _not_behind(self) -> None:
+        reasons = self._behind()
+        if reasons:
+            raise HandslagError(reasons[0])
 
     async def seen(self, unit: str, instance: int, note: str | None) -> None:
         """Compare the connector's instance number and newest checkpoint with the broker's own."""

@@ -15,6 +15,7 @@ from typing import TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import generate_latest
 
+from broker.quota import KINDS
 from schemas.codes import DeliveryState, Outcome
 from schemas.errors import registry as errors
 
@@ -44,6 +45,9 @@ CALLS = (
     "unknown",
 )
 
+# What became of connections that never proved themselves, and of bytes that were no request.
+ENDED = ("address", "full", "crowd", "slow", "ended", "unit", "request")
+
 # INVARIANT: test_labels_come_from_closed_lists
 LABELS: Mapping[str, frozenset[str]] = {
     "traffic": frozenset({"real", "probe"}),
@@ -52,6 +56,8 @@ LABELS: Mapping[str, frozenset[str]] = {
     "state": frozenset({DeliveryState.ACKED, DeliveryState.REJECTED}),
     "call": frozenset(CALLS),
     "code": frozenset(errors()),
+    "quota": frozenset(KINDS),
+    "kind": frozenset(ENDED),
 }
 
 # A withdrawal is promised within 100 ms on one node and one second on three; a batch should stay under 50 ms.
@@ -88,6 +94,13 @@ class Metrics:
             "deliveries_expired", "Deliveries that ended because their validity ended.", "traffic"
         )
         self._refusals = self._counter("refusals", "Calls and submissions refused, by error code.", "code")
+        self._over = self._counter("over_quota", "Calls and bundles over a quota of their unit, by quota.", "quota")
+
+        self._ended = self._counter(
+            "connections_ended",
+            "Connections ended before a call was authenticated, and bytes that are no request.",
+            "kind",
+        )
 
     def _measure_durations(self) -> None:
         self._withdrawal = self._histogram(
@@ -114,6 +127,10 @@ class Metrics:
         looked.set_function(lambda: self._clock() - self._looked_at)
         self._log = self._gauge("log_entries", "Leaves of the audit log, fillers included.")
         self._wal = self._gauge("wal_bytes", "Size of the store's write-ahead log.")
+        self._disk_room = self._gauge("disk_room_bytes", "Bytes that the broker may still write on the data disk.")
+        self._disk_low = self._gauge("disk_low", "1 while the disk has room for reserved kinds only, else 0.")
+        self._connections = self._gauge("connections", "Connections of the gateway, not yet proven ones included.")
+        self._waiting = self._gauge("waiting_calls", "Fetches that wait for something to hand over.")
         self._ready = self._gauge("ready", "1 while the broker is ready to serve, else 0.")
         beat = self._gauge("beat_age_seconds", "Time since the last beat of the sealer, or since the start.")
         beat.set_function(lambda: self._clock() - self._beat_at)
@@ -244,6 +261,27 @@ class Metrics:
         self._silence.set(longest_silence_s)
         self._clock_largest.set(clock_largest_s)
         self._clock_middle.set(clock_middle_s)
+
+    def ended(self, kind: str) -> None:
+        """A connection ended unproven, or sent what is no request; `kind` is one of `ENDED`."""
+        self._ended.labels(kind).inc()
+
+    def connections(self, count: Callable[[], int]) -> None:
+        """`count` gives the number of open connections."""
+        self._connections.set_function(count)
+
+    def over_quota(self, quota: str) -> None:
+        """A call or bundle was over a quota, one of `broker.quota.KINDS`."""
+        self._over.labels(quota).inc()
+
+    def room(self, free: int, low: bool) -> None:
+        """`free` bytes may still be written on the data disk; `low`: they are kept for what has reserved room."""
+        self._disk_room.set(free)
+        self._disk_low.set(1 if low else 0)
+
+    def waiting(self, count: int) -> None:
+        """`count` fetches wait for something to hand over."""
+        self._waiting.set(count)
 
     def ready(self, ready: bool) -> None:
         """Whether the broker is ready to serve."""

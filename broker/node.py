@@ -22,9 +22,12 @@ from broker.contacts import keep
 from broker.context import Context
 from broker.core import BrokerCore
 from broker.directory import Directory
+from broker.disk import DiskRoom
 from broker.gateway.server import Serving, serve_gateway
+from broker.gateway.waiting import Waiting
 from broker.lookout import Surroundings
 from broker.metrics import Metrics
+from broker.quota import Limits, Quotas
 from broker.recorder import Recorder
 from broker.sealer import Hooks, Sealer
 from broker.settings import BrokerSettings
@@ -73,6 +76,8 @@ class Node:
             random=os.urandom,
             faults=self._fault,
             lease_us=int(settings.lease_seconds * 1_000_000),
+            quotas=Quotas(Limits(**settings.quotas.model_dump()), time.monotonic, metrics.over_quota),
+            room=DiskRoom(settings.data_dir, settings.disk.reserve_bytes, settings.disk.ballast_bytes, metrics.room),
         )
         self._signer = Signer(settings.origin, key)
         self.files = ActFiles(settings.data_dir, settings.origin)
@@ -144,6 +149,8 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
         node = Node(settings, Metrics(), store, vault)
         core = await node.open_log()
         await node.sealer.start()
+        waiting = Waiting(settings.wait_seconds, node.metrics.waiting)
+        store.on_news = waiting.ring
         async with asyncio.TaskGroup() as group:
             loops = [
                 group.create_task(work(node.context)),
@@ -153,7 +160,7 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
                 group.create_task(Surroundings(node.context, settings, lambda: node.contradicted).run()),
             ]
             async with (
-                serve_gateway(core, settings, node.metrics) as serving,
+                serve_gateway(core, settings, node.metrics, node.context.quotas, waiting) as serving,
                 control.serve_control(settings.data_dir, _commands(core, node.context, node.files)),
             ):
                 yield serving

@@ -6,6 +6,7 @@ from audit.entry import SealedEntry
 from broker.acts import own_seat
 from broker.calls import answered, request_hash
 from broker.context import Context
+from broker.quota import QUERIES
 from broker.store.cases import SeatRow
 from broker.store.port import Rows
 from schemas import limits
@@ -78,6 +79,7 @@ async def _recorded(
         raise HandslagError("HS-CODE-UNKNOWN", field="purpose")
     if not query.actor_ref or not query.case_number:
         raise HandslagError("HS-GRANT-INCOMPLETE", field="actor")
+    context.quotas.take(seat.unit, {QUERIES: 1})  # each look is an entry
     at_us = context.now_us()
     payload = Payload(
         seat_id=seat.seat_id,

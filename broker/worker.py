@@ -60,6 +60,8 @@ async def _step(context: Context, bucket: int) -> int:
 async def watch_time(context: Context) -> None:
     """Deadlines, expiry and lapsed invitations."""
     while True:
+        if context.room is not None:
+            await asyncio.to_thread(context.room.look)
         try:
             await sweep(context)
             await lapse(context)

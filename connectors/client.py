@@ -79,7 +79,9 @@ class Connector:
                 return _result(waiting)
             if not await executor.run(self.context, waiting):
                 attempt += 1
-                await asyncio.sleep(retry.delay_s(attempt, random.random()))  # noqa: S311 - spreads load, no secret
+                # What the broker asked to wait is noted with the command.
+                noted = self.context.spool.commands.due_in_us(command_id, self.context.now()) / 1e6
+                await asyncio.sleep(max(noted, retry.delay_s(attempt, random.random())))  # noqa: S311 - no secret
 
     async def open_case(self, ref: str, role: str) -> dict[str, Any]:
         """Open a case under the agency's own reference and take the lead's seat."""
@@ -158,7 +160,7 @@ class Connector:
         await executor.run_due(ctx)
         sending.review_waiting(ctx)
         more = await sending.out(ctx)
-        came = await inbox.poll(ctx)
+        came = await inbox.poll(ctx, wait_s=0)
         while await inbox.send_acks(ctx) == limits.INBOX_ITEMS:
             pass
         upkeep.alarm_late(ctx)

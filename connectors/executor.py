@@ -142,7 +142,8 @@ def _failed(ctx: Context, command: Waiting, error: HandslagError) -> bool:
     narrowing = command.kind in commands.NARROWING
     if retry.again(error) or narrowing:
         # A withdrawal is never given up: until it is in force everywhere, this unit stays stopped.
-        pause = retry.delay_s(command.tries + 1, random.random())  # noqa: S311 - spreads load, no secret
+        asked = retry.floor_s(error)
+        pause = retry.delay_s(command.tries + 1, random.random(), asked)  # noqa: S311 - spreads load, no secret
         with ctx.spool.transaction():
             ctx.spool.commands.later(command.command_id, ctx.now() + int(pause * 1e6))
             if narrowing and not retry.again(error) and command.tries == 0:

@@ -6,7 +6,9 @@ and what is recalled is not opened first.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -36,19 +38,28 @@ from schemas.inbox import (
 from schemas.statements import Acceptance, MemberStatement, SignedStatement
 
 _ORDER = {"STATEMENT": 0, "RECALL": 1, "LEDGER": 2, "RECEIPT": 3, "NOTICE": 4, "INVITATION": 5, "DELIVERY": 6}
+_AT_ONCE_US, _PAUSE_S = 200_000, 1.0  # an empty answer so soon is followed by a pause, or asking would be a flood
 _BODY = limits.SUBMISSION + 64 * 1024
 # Faults of this machine or of the moment: the item stays with the broker and comes again.
 _OWN_FAULTS = frozenset({"HS-SPOOL-FAILED", "HS-SPOOL-UNREADABLE", "HS-NOT-READY", "HS-TRAIL-ROLLBACK"})
 
 
-async def poll(ctx: Context) -> int:
-    """One fetch: take, work off, compare heads; returns the number of items. Raises HandslagError of the call."""
+async def poll(ctx: Context, wait_s: float | None = None) -> int:
+    """One fetch: take, work off, compare heads; returns the number of items. Raises HandslagError of the call.
+
+    The broker answers when something comes, or after `wait_s` seconds; None is the setting.
+    """
+    wait_s, asked = ctx.settings.wait_s if wait_s is None else wait_s, ctx.now()
     ctx.witness.check_running()
     before = {seat.sid: ctx.spool.memory.head(seat.sid) for seat in ctx.identities.all() if seat.seat_id is not None}
-    answer = await ctx.link.call("/v1/inbox:fetch", FetchRequest(limit=limits.INBOX_ITEMS), FetchAnswer)
+    request = FetchRequest(limit=limits.INBOX_ITEMS, wait_ms=int(wait_s * 1000) or None)
+    async with ctx.link.until_leaving() if wait_s else nullcontext():
+        answer = await ctx.link.call("/v1/inbox:fetch", request, FetchAnswer)
     await ledgers.compare(ctx, answer.heads, before)
     ledgers.confirmed(ctx)
     take_all(ctx, answer.items)
+    if wait_s and not answer.items and ctx.now() - asked < _AT_ONCE_US:
+        await asyncio.sleep(_PAUSE_S)  # perhaps the broker lets nobody wait just now
     return len(answer.items)
 
 

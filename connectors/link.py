@@ -9,9 +9,11 @@ import asyncio
 import base64
 import json
 import random
+import re
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -31,6 +33,8 @@ CLOCK = "Handslag-Clock"
 ANSWER_BYTES = 16 * 1024 * 1024  # 200 inbox items of the largest usual size; a broker must not fill this machine
 TIMEOUT_S = 30.0
 _PROBLEM_BYTES = 16 * 1024
+RETRY_AFTER_S = 3600  # longest Retry-After that is believed
+_SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 Answer = TypeVar("Answer", bound=Record)
 Newest = Callable[[], bytes | None]
@@ -61,6 +65,7 @@ class Link:
         self._session: aiohttp.ClientSession | None = None
         self._away = False
         self._leaving = False
+        self._waits: set[asyncio.Timeout] = set()
         self.back = asyncio.Event()
         """Set for a moment when the broker answers again after it was not reached: who waits on it wakes."""
 
@@ -109,7 +114,8 @@ class Link:
             except HandslagError as error:
                 if attempt == tries or not retry.again(error):
                     raise
-                await asyncio.sleep(retry.delay_s(attempt, random.random()))  # noqa: S311 - spreads load, no secret
+                pause = retry.delay_s(attempt, random.random(), retry.floor_s(error))  # noqa: S311 - spreads load
+                await asyncio.sleep(pause)
         raise HandslagError("HS-BROKER-UNREACHABLE")
 
     async def _once(self, method: str, path: str, body: bytes | None) -> bytes:
@@ -128,7 +134,7 @@ class Link:
                 data = await _bounded(response, ANSWER_BYTES if response.status < 300 else _PROBLEM_BYTES)
                 if response.status < 300:
                     return data
-                raise problem(data)
+                raise problem(data, response.headers.get("Retry-After"))
         except (aiohttp.ClientError, TimeoutError, OSError):
             self._away = True
             raise HandslagError("HS-BROKER-UNREACHABLE") from None
@@ -144,6 +150,21 @@ class Link:
         """Nobody waits for the broker any more, from now on."""
         self._leaving = True
         self.back.set()
+        for call in self._waits:
+            call.reschedule(asyncio.get_running_loop().time())
+
+    @asynccontextmanager
+    async def until_leaving(self) -> AsyncIterator[None]:
+        """A call that may wait at the broker, ended by `leave`; what it would have brought comes again later."""
+        try:
+            async with asyncio.timeout(0 if self._leaving else None) as call:
+                self._waits.add(call)
+                try:
+                    yield
+                finally:
+                    self._waits.discard(call)
+        except TimeoutError:
+            raise HandslagError("HS-BROKER-UNREACHABLE") from None
 
 
 async def _bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
@@ -157,8 +178,11 @@ async def _bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def problem(data: bytes) -> HandslagError:
-    """The error in an `application/problem+json` body; only codes of the registry and their own words are believed."""
+def problem(data: bytes, retry_after: str | None = None) -> HandslagError:
+    """The error in an `application/problem+json` body; only codes of the registry and their own words are believed.
+
+    `retry_after` is the header's value: whole seconds count, an hour at most, or a broker could put us to sleep.
+    """
     try:
         body = json.loads(data)
         code, context = body["code"], body.get("context", {})
@@ -167,4 +191,7 @@ def problem(data: bytes) -> HandslagError:
     if not isinstance(code, str) or code not in registry() or not isinstance(context, dict):
         return HandslagError("HS-ANSWER-INVALID")
     told = {str(name): value for name, value in context.items() if isinstance(value, str | int)}
-    return HandslagError(code, **told)
+    error = HandslagError(code, **told)
+    if retry_after is not None and _SECONDS.fullmatch(retry_after):
+        error.after(min(int(retry_after), RETRY_AFTER_S))
+    return error

@@ -87,7 +87,7 @@ def _steps(ctx: Context, folder: Folder) -> list[tuple[str, float, Step]]:
         ("folder", LOCAL_BEAT_S, local),
         ("commands", LOCAL_BEAT_S, lambda: executor.run_due(ctx)),
         ("send", LOCAL_BEAT_S, out),
-        ("inbox", beat, poll),
+        ("inbox", LOCAL_BEAT_S if ctx.settings.wait_s else beat, poll),
         ("directory", ctx.settings.directory_s, lambda: upkeep.directory(ctx)),
         ("operator", ctx.settings.directory_s, lambda: upkeep.operator(ctx)),
         ("checkpoint", beat, lambda: upkeep.checkpoint(ctx)),
@@ -125,7 +125,12 @@ async def _every(link: Link, name: str, seconds: float, step: Step, ended: async
             failures, told = 0, ""
         except HandslagError as error:
             failures += 1
-            pause = retry.pause_s(seconds, failures, random.random())  # noqa: S311 - spreads load, no secret
+            asked = retry.floor_s(error)
+            if asked and name == "send":
+                # Each event holds its own pause; one that has room of its own must not wait out another's.
+                pause = max(seconds, retry.REFUSED_S)
+            else:
+                pause = retry.pause_s(seconds, failures, random.random(), asked)  # noqa: S311 - spreads load
             if error.code != told:
                 # Once per kind of trouble: a broker that is away for a night is one line.
                 _log.warning("%s: %s", name, error.code)

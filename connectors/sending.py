@@ -251,7 +251,8 @@ def _put_off(ctx: Context, chosen: list[OutgoingEvent], error: HandslagError) ->
     """The bundle's fate is unknown or it was refused as a whole: everything stays, for a later try."""
     with ctx.spool.transaction():
         for event in chosen:
-            pause = retry.delay_s(event.tries + 1, random.random())  # noqa: S311 - spreads load, no secret
+            asked = retry.floor_s(error)
+            pause = retry.delay_s(event.tries + 1, random.random(), asked)  # noqa: S311 - spreads load, no secret
             if not retry.again(error):
                 pause = retry.CEILING_S
             ctx.spool.outgoing.later(event.event_id, ctx.now() + int(pause * 1e6))

@@ -36,6 +36,7 @@ class Settings(BaseSettings):
     trust_fingerprint: str = Field(pattern=r"^([0-9a-f]{64})?$")
     folder: Path = Path("folder")
     poll_s: float = Field(default=2.0, gt=0, le=60)
+    wait_s: float = Field(default=0.0, ge=0, le=20)
     directory_s: float = Field(default=60.0, gt=0)
     proof_alarm_s: float = Field(default=600.0, gt=0)
     accept: Literal["automatic", "explicit"] = "explicit"

@@ -50,6 +50,7 @@ class FetchRequest(Record):
     SCHEMA: ClassVar[str] = "handslag.api.FetchRequest"
 
     limit: int
+    wait_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -117,9 +117,11 @@ def check_bundle(request: SubmitRequest) -> None:
 
 
 def check_fetch(request: FetchRequest) -> None:
-    """A fetch asks for 1 to 200 items; raises `HS-TOO-LARGE`."""
+    """A fetch asks for 1 to 200 items and waits at most 20 seconds; raises `HS-TOO-LARGE`."""
     if not 1 <= request.limit <= limits.INBOX_ITEMS:
         raise HandslagError("HS-TOO-LARGE", limit=limits.INBOX_ITEMS)
+    if not 0 <= (request.wait_ms or 0) <= limits.WAIT_MS:
+        raise HandslagError("HS-TOO-LARGE", limit=limits.WAIT_MS)
 
 
 def check_acks(request: AckRequest) -> None:

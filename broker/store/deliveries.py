@@ -70,6 +70,8 @@ class DeliveryRows:
 
     def __init__(self, connection: Connection) -> None:
         self._c = connection
+        self.news = False
+        """Whether this transaction made a delivery."""
 
     # --- what is remembered of events
 
@@ -111,6 +113,7 @@ class DeliveryRows:
     def insert(self, rows: Sequence[DeliveryRow], sections: Sequence[SectionRow]) -> None:
         """New deliveries with their sections."""
         if rows:
+            self.news = True
             self._c.execute(insert(delivery), [_values(row) for row in rows])
             self._c.execute(insert(delivery_section), [_values(section) for section in sections])
 

@@ -19,7 +19,7 @@ class StreamRows:
         """Insert the 64 tails of an empty store."""
         self._c.execute(insert(stream_tail), [{"bucket": b, "next_position": 0} for b in range(BUCKETS)])
 
-    def append(self, bucket: int, records: Sequence[bytes]) -> int:
+    def append(self, bucket: int, records: Sequence[bytes], unit: str = "") -> int:
         """Add records at the next positions of a bucket; returns the first of them."""
         end = self._c.execute(
             update(stream_tail)
@@ -30,7 +30,10 @@ class StreamRows:
         first = int(end) - len(records)
         self._c.execute(
             insert(stream),
-            [{"bucket": bucket, "position": first + i, "record": record} for i, record in enumerate(records)],
+            [
+                {"bucket": bucket, "position": first + i, "record": record, "unit": unit, "size": len(record)}
+                for i, record in enumerate(records)
+            ],
         )
         return first
 
@@ -43,6 +46,12 @@ class StreamRows:
             .limit(limit)
         )
         return [(row.position, row.record) for row in rows]
+
+    def share(self, unit: str) -> tuple[int, int]:
+        """How many records of a unit wait, and their bytes; read from the index alone."""
+        query = select(func.count(), func.coalesce(func.sum(stream.c.size), 0)).where(stream.c.unit == unit)
+        count, size = self._c.execute(query).one()
+        return int(count), int(size)
 
     def waiting(self) -> list[int]:
         """Buckets that hold a record."""

@@ -160,6 +160,9 @@ stream = Table(
     Column("bucket", Integer, primary_key=True, autoincrement=False),
     Column("position", BigInteger, primary_key=True, autoincrement=False),
     Column("record", LargeBinary, nullable=False),
+    Column("unit", String, nullable=False, server_default=""),
+    Column("size", Integer, nullable=False, server_default="0"),
+    Index("stream_share", "unit", "size"),
 )
 
 stream_tail = Table(

@@ -19,15 +19,19 @@ class EmbeddedStream:
         self._store = store
         self._news = asyncio.Event()
 
-    async def append(self, records: Mapping[int, Sequence[bytes]]) -> None:
-        """Add records per bucket in one transaction, buckets ascending."""
+    async def append(self, records: Mapping[int, Sequence[bytes]], unit: str = "") -> None:
+        """Add records of a unit per bucket in one transaction, buckets ascending."""
 
         def work(rows: Rows) -> None:
             for bucket in sorted(records):
-                rows.stream.append(bucket, records[bucket])
+                rows.stream.append(bucket, records[bucket], unit)
 
         await self._store.write(work)
         self._news.set()
+
+    async def share(self, unit: str) -> tuple[int, int]:
+        """How many records of a unit wait, and their bytes."""
+        return await self._store.read(lambda rows: rows.stream.share(unit))
 
     async def read(self, bucket: int, position: int, limit: int) -> list[tuple[int, bytes]]:
         """Records from a position on."""

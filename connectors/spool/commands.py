@@ -72,6 +72,11 @@ class Commands:
         """Try again not before the given time."""
         self._store.run("UPDATE command SET tries=tries+1, next_at_us=? WHERE command_id=?", next_at_us, command_id)
 
+    def due_in_us(self, command_id: bytes, now_us: int) -> int:
+        """Microseconds until a command may be tried again, 0 when it may be."""
+        row = self._store.one("SELECT next_at_us FROM command WHERE command_id=?", command_id)
+        return 0 if row is None else max(0, int(row[0]) - now_us)
+
     def soon(self) -> None:
         """Try again at once what waits for its next try."""
         self._store.run("UPDATE command SET next_at_us=0 WHERE state='ACCEPTED'")

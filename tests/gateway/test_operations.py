@@ -11,7 +11,7 @@ from schemas.codes import Outcome
 from schemas.errors import HandslagError
 from tests.gateway.support import UNIT
 
-ALLOWED = {"outcome", "state", "call", "code", "traffic", "certificate", "le"}
+ALLOWED = {"outcome", "state", "call", "code", "quota", "kind", "traffic", "certificate", "le"}
 FORBIDDEN = {"unit", "municipality", "case", "seat", "event_type", "role", "agency", "category"}
 
 
