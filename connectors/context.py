@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from schemas.statements import SignedStatement
 
 Answer = TypeVar("Answer", bound=Record)
 _UNITS = "units"
+_NEWEST = "units-newest"
 
 
 def clock() -> int:
@@ -76,9 +78,18 @@ class Context:
         return context
 
     def take_units(self, answer: UnitsAnswer) -> None:
-        """Use a directory whose every entry verified, and keep it for the next start."""
-        self.directory = trust.directory(answer.units, self.trusted)
-        self.spool.memory.put(_UNITS, answer.to_bytes())
+        """Use a directory whose every entry verified and none is older than one seen, and keep it for the next start.
+
+        Raises what `trust.directory` raises, and `HS-DIRECTORY-OLD`; the one before stays in use.
+        """
+        found = trust.directory(answer.units, self.trusted)
+        held = self.spool.memory.get(_NEWEST)
+        seen: dict[str, int] = json.loads(held) if held else {}
+        trust.check_not_older(found, seen)
+        with self.spool.transaction():
+            self.spool.memory.put(_UNITS, answer.to_bytes())
+            self.spool.memory.put(_NEWEST, json.dumps({**seen, **trust.newest(found)}).encode())
+        self.directory = found
 
     def units(self) -> trust.Directory:
         """The directory; raises `HS-NOT-READY` before the first one came."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from connectors import cases, inviting, ledgers, opening, reports, sending
+from connectors import cases, inviting, ledgers, opening, recalls, receipts, reports, sending
 from connectors.context import Context
 from connectors.fields import to_json
 from connectors.identity import Seat
@@ -141,13 +141,16 @@ def _delivery(ctx: Context, delivery: Delivery) -> None:
         ctx.spool.incoming.want_ack(delivery.delivery_id, delivery.hand_number, "ACK")
         return
     if known is not None:
-        code = "HS-RECALLED-UNREAD" if known == "RECALLED" else "HS-SEAL-INVALID"
+        code = recalls.UNREAD if known == "RECALLED" else "HS-SEAL-INVALID"
         ctx.spool.incoming.want_ack(delivery.delivery_id, delivery.hand_number, "REJECT", code)
         return
     seat = _seat(ctx, delivery.seat_id)
     opened = _opened(ctx, seat, delivery)
     held = ctx.spool.incoming.held_digests(opened.core.event_id, delivery.delivery_id)
     fresh = {section.digest for section in opened.sections} - held
+    if not fresh and recalls.came_too_late(ctx, opened, delivery):
+        return
+    recalls.tell_usable_again(ctx, seat, opened, delivery)
     ctx.spool.incoming.store_delivery(
         delivery.delivery_id,
         delivery.seat_id,
@@ -211,10 +214,8 @@ def _invitation(ctx: Context, item: InboxItem, told: InvitationDelivery) -> None
 def _receipt(ctx: Context, item: InboxItem, told: Receipt) -> None:
     seat = _seat(ctx, told.seat_id)
     ctx.spool.incoming.want_ack(item.item_id, 0, "ACK")
-    try:
-        event = ctx.spool.outgoing.get(told.event_id)
-    except HandslagError:
-        return  # an invitation's receipt came with its own answer
+    event = ctx.spool.outgoing.get(told.event_id)
+    receipts.check(ctx, seat, event, told)
     if not ctx.spool.outgoing.keep_receipt(told.event_id, told.attempt, item.body):
         return
     event = sending.arrived(ctx, event, told.attempt)
@@ -360,7 +361,7 @@ def _shrink(ctx: Context, seat: Seat, told: Recall, waits: Any, delivery: Delive
         return
     ctx.spool.incoming.replace(waits, None)
     ctx.spool.incoming.drop(delivery.delivery_id)
-    ctx.spool.incoming.want_ack(delivery.delivery_id, delivery.hand_number, "REJECT", "HS-RECALLED-UNREAD")
+    ctx.spool.incoming.want_ack(delivery.delivery_id, delivery.hand_number, "REJECT", recalls.UNREAD)
 
 
 async def send_acks(ctx: Context) -> int:
