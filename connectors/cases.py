@@ -282,6 +282,9 @@ def add_statement(ctx: Context, seat: Seat, signed: SignedStatement) -> None:
         return
     data = signed.to_bytes()
     ctx.spool.memory.add_statement(ctx.identities.case_handle(seat.case_tag), sha256(data), data)
+    for left in grown.removed.keys() - view.removed.keys():
+        if left in grown.members:
+            ctx.identities.left(seat.ref, grown.members[left].role)
     disputed = grown.disputed - view.disputed
     if disputed:
         # Only a lead, or whoever has its key, can make both: a person must look, whatever the broker says.

@@ -322,7 +322,7 @@ def _member(ctx: Context, seat: Seat, signed: SignedStatement) -> Seat:
     cases.add_statement(ctx, seat, signed)
     if statement.kind == "REMOVE" and statement.member == seat.member and seat.active:
         return ctx.identities.update(replace(seat, state=SeatState.CLOSED))
-    return seat
+    return ctx.identities.get(seat.ref)
 
 
 def _recall(ctx: Context, item: InboxItem, told: Recall) -> None:
