@@ -34,6 +34,7 @@ from schemas.inbox import (
     StatementNotice,
 )
 from schemas.statements import Acceptance, MemberStatement, SignedStatement
+from schemas.views import check_view
 
 _ORDER = {"STATEMENT": 0, "RECALL": 1, "LEDGER": 2, "RECEIPT": 3, "NOTICE": 4, "INVITATION": 5, "DELIVERY": 6}
 _BODY = limits.SUBMISSION + 64 * 1024
@@ -178,7 +179,7 @@ def _opened(ctx: Context, seat: Seat, delivery: Delivery) -> OpenedEvent:
         raise HandslagError("HS-STATE-INVALID", field="seat")
     keys = seat.keys
     core = opening.core_of(delivery)
-    return opening.open_delivery(
+    opened = opening.open_delivery(
         delivery,
         keyring=Keyring(seat_id=seat.sid, role=seat.role, case_tag=seat.case_tag, keys={keys.key_id: keys}),
         members=ctx.members(seat),
@@ -186,6 +187,8 @@ def _opened(ctx: Context, seat: Seat, delivery: Delivery) -> OpenedEvent:
         now_us=ctx.now(),
         remembered=ctx.spool.incoming.remembered(core.event_id),
     )
+    check_view(opened.core.event_type, opened.merged, [seat.role])
+    return opened
 
 
 def _invitation(ctx: Context, item: InboxItem, told: InvitationDelivery) -> None:
