@@ -15,6 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from schemas.errors import HandslagError
+from schemas.identifiers import vouches
 from schemas.statements import SignedUnit, UnitEntry
 
 LeadKey = tuple[bytes, bytes]
@@ -37,7 +38,7 @@ class Anchors:
     def with_units(self, units: Iterable[SignedUnit]) -> Anchors:
         """Return these anchors with more units; those of agencies outside the list are left out.
 
-        Raises HS-KEY-UNTRUSTED for an entry that its listed agency did not sign, PayloadRejected.
+        Raises HS-KEY-UNTRUSTED for an entry that its listed agency did not sign or may not, PayloadRejected.
         """
         # INVARIANT: test_a_unit_that_its_agency_did_not_sign_is_refused
         known = dict(self.units)
@@ -48,6 +49,8 @@ class Anchors:
                 continue
             if not holds(key, signed.signature, signed.entry):
                 raise HandslagError("HS-KEY-UNTRUSTED", check="unit-signature")
+            if not vouches(entry.agency, entry.unit, self.agencies or ()):
+                raise HandslagError("HS-KEY-UNTRUSTED", check="unit-agency")
             if entry not in known.get(entry.unit, ()):
                 known[entry.unit] = (*known.get(entry.unit, ()), entry)
         return replace(self, units=known)

@@ -25,7 +25,7 @@ from broker import pki
 from broker.keyfiles import SUPERVISOR_KEY_BYTES, write_atomic
 from schemas.codes import known
 from schemas.errors import HandslagError
-from schemas.identifiers import checked_unit
+from schemas.identifiers import checked_unit, vouches
 from schemas.statements import TrustedAgency, TrustStatement, UnitEntry
 
 REQUEST = 64 * 1024
@@ -140,8 +140,8 @@ def admit(
 ) -> Admission:
     """Check the request and issue the unit's certificate; `probe` marks a unit of the operator's standing test case.
 
-    Raises `HS-ADMISSION-INVALID`, also when the agency is on the list already under another key, and
-    `HS-CERTIFICATE-INVALID`.
+    Raises `HS-ADMISSION-INVALID`, also when the agency is on the list already under another key or the unit's code is
+    under another agency's (`schemas.identifiers.vouches`), and `HS-CERTIFICATE-INVALID`.
     """
     entry = checked_entry(request, now)
     if any(other.agency == request.agency and other.agency_key != request.agency_key for other in others):
@@ -150,6 +150,9 @@ def admit(
     if before is not None and probe and not before.probe:
         # INVARIANT: test_an_agencys_unit_is_never_made_a_probe, it would vanish from every count and alarm
         raise HandslagError("HS-ADMISSION-INVALID", field="probe")
+    taken = {other.agency for other in others if other.unit == request.unit and other.revoked_at_us is None}
+    if taken - {request.agency} or not vouches(request.agency, request.unit, (other.agency for other in others)):
+        raise HandslagError("HS-ADMISSION-INVALID", field="agency")
     certificate = pki.client_certificate(authority, request.csr_pem, request.unit, now)
     der = certificate.public_bytes(serialization.Encoding.DER)
     return Admission(

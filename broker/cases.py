@@ -16,7 +16,7 @@ from broker.store.gate import Bump
 from broker.store.inbox import Item
 from broker.store.port import Rows
 from broker.store.tables import BUCKETS
-from broker.visibility import met, statement_item
+from broker.visibility import met, role_taken, statement_item
 from schemas.calls import AcceptRequest, CloseRequest, OpenRequest, SeatAnswer, StateRequest
 from schemas.codes import SEAT_TRANSITIONS, DeliveryState, SeatState, known
 from schemas.envelope import SeatKey
@@ -135,6 +135,7 @@ async def state(context: Context, unit: str, request: StateRequest) -> SeatAnswe
         )
         if statement.kind == "JOIN":
             rows.inbox.put([statement_item(context, rows, to=seat, about=[lead, seat])])
+            role_taken(context, rows, seat, bump.clock_us)
         entry = key_entry(context, lead, request.statement, bump)
         rows.entries.insert([key_entry(context, seat, request.statement, bump)])
         return seat_answer(rows, unit, request, lead, SeatState.ACTIVE, entry, bump)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from connectors import identity, inviting, ledgers, membership, sealing
+from connectors import identity, inviting, ledgers, membership, reports, sealing
 from connectors.context import Context
 from connectors.identity import Seat
 from connectors.keys import SeatKeyPair
@@ -277,9 +277,20 @@ async def state(ctx: Context, command: Waiting) -> dict[str, Any]:
 def add_statement(ctx: Context, seat: Seat, signed: SignedStatement) -> None:
     """Keep a statement that chains to the pin; raises as `CaseMembers.applied` and keeps nothing else."""
     view = ctx.members(seat)
-    if view.applied(signed) is not view:
-        data = signed.to_bytes()
-        ctx.spool.memory.add_statement(ctx.identities.case_handle(seat.case_tag), sha256(data), data)
+    grown = view.applied(signed)
+    if grown is view:
+        return
+    data = signed.to_bytes()
+    ctx.spool.memory.add_statement(ctx.identities.case_handle(seat.case_tag), sha256(data), data)
+    for left in grown.removed.keys() - view.removed.keys():
+        if left in grown.members:
+            ctx.identities.left(seat.ref, grown.members[left].role)
+    disputed = grown.disputed - view.disputed
+    if disputed:
+        # Only a lead, or whoever has its key, can make both: a person must look, whatever the broker says.
+        # INVARIANT: test_two_statements_of_one_number_raise_the_alarm
+        roles = sorted({grown.members[member].role for member in disputed})
+        reports.alarm(ctx, HandslagError("HS-EQUIVOCATION"), sha256(data)[:16].hex(), ref=seat.ref, roles=roles)
 
 
 async def close(ctx: Context, command: Waiting) -> dict[str, Any]:

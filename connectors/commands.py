@@ -46,7 +46,7 @@ class OpenCase(CaseCommand):
 
 
 class Recipient(BaseModel):
-    """Whom a consent names: a unit or a role."""
+    """Whom a consent names: a unit, or a role as it is held now or, with `follows_role`, by whoever holds it later."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -285,6 +285,9 @@ def _check_codes(command: AnyCommand) -> None:
     for recipient in [*getattr(command, "recipients", []), *(scope.recipients if scope else [])]:
         if (recipient.unit is None) == (recipient.role is None):
             raise HandslagError("HS-INPUT-INVALID", field="recipients")
+        if recipient.follows_role and (recipient.role is None or not isinstance(command, Grant)):
+            # Only a consent follows; what forbids or takes back meets whoever holds the role anyway.
+            raise HandslagError("HS-INPUT-INVALID", field="follows_role")
         if recipient.unit is not None:
             checked_unit(recipient.unit)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from schemas.statements import SignedStatement, SignedUnit
 Answer = TypeVar("Answer", bound=Record)
 _UNITS = "units"
 _UNITS_BYTES = 16 * 1024 * 1024
+_NEWEST = "units-newest"
 
 
 def clock() -> int:
@@ -77,9 +79,18 @@ class Context:
         return context
 
     def take_units(self, answer: UnitsAnswer) -> None:
-        """Use a directory whose every entry verified, and keep it for the next start."""
-        self.directory = trust.directory(answer.units, self.trusted)
-        self.spool.memory.put(_UNITS, answer.to_bytes())
+        """Use a directory whose every entry verified and none is older than one seen, and keep it for the next start.
+
+        Raises what `trust.directory` raises, and `HS-DIRECTORY-OLD`; the one before stays in use.
+        """
+        found = trust.directory(answer.units, self.trusted)
+        held = self.spool.memory.get(_NEWEST)
+        seen: dict[str, int] = json.loads(held) if held else {}
+        trust.check_not_older(found, seen)
+        with self.spool.transaction():
+            self.spool.memory.put(_UNITS, answer.to_bytes())
+            self.spool.memory.put(_NEWEST, json.dumps({**seen, **trust.newest(found)}).encode())
+        self.directory = found
 
     def listed_units(self) -> tuple[SignedUnit, ...]:
         """The directory's entries as they came; empty before the first."""

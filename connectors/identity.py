@@ -111,6 +111,13 @@ class Identities:
             return seat
         return self.update(replace(seat, introduced=(*seat.introduced, role)))
 
+    def left(self, ref: str, role: str) -> None:
+        """Note that a role's holder left: whoever takes it next has not introduced itself."""
+        # INVARIANT: test_who_takes_a_role_has_not_introduced_itself
+        seat = self.get(ref)
+        if role in seat.introduced:
+            self.update(replace(seat, introduced=tuple(each for each in seat.introduced if each != role)))
+
     def find(self, ref: str) -> Seat | None:
         """The seat of a local reference."""
         return self.by_handle(self.handle(ref))

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
-from connectors import cases, inviting, ledgers, opening, reports, sending
+from connectors import cases, inviting, ledgers, opening, recalls, receipts, reports, sending
 from connectors.context import Context
 from connectors.fields import to_json
 from connectors.identity import Seat
@@ -36,6 +36,7 @@ from schemas.inbox import (
     StatementNotice,
 )
 from schemas.statements import Acceptance, MemberStatement, SignedStatement
+from schemas.views import check_view
 
 _ORDER = {"STATEMENT": 0, "RECALL": 1, "LEDGER": 2, "RECEIPT": 3, "NOTICE": 4, "INVITATION": 5, "DELIVERY": 6}
 _AT_ONCE_US, _PAUSE_S = 200_000, 1.0  # an empty answer so soon is followed by a pause, or asking would be a flood
@@ -153,13 +154,16 @@ def _delivery(ctx: Context, delivery: Delivery) -> None:
         ctx.spool.incoming.want_ack(delivery.delivery_id, delivery.hand_number, "ACK")
         return
     if known is not None:
-        code = "HS-RECALLED-UNREAD" if known == "RECALLED" else "HS-SEAL-INVALID"
+        code = recalls.UNREAD if known == "RECALLED" else "HS-SEAL-INVALID"
         ctx.spool.incoming.want_ack(delivery.delivery_id, delivery.hand_number, "REJECT", code)
         return
     seat = _seat(ctx, delivery.seat_id)
     opened = _opened(ctx, seat, delivery)
     held = ctx.spool.incoming.held_digests(opened.core.event_id, delivery.delivery_id)
     fresh = {section.digest for section in opened.sections} - held
+    if not fresh and recalls.came_too_late(ctx, opened, delivery):
+        return
+    recalls.tell_usable_again(ctx, seat, opened, delivery)
     ctx.spool.incoming.store_delivery(
         delivery.delivery_id,
         delivery.seat_id,
@@ -187,7 +191,7 @@ def _opened(ctx: Context, seat: Seat, delivery: Delivery) -> OpenedEvent:
         raise HandslagError("HS-STATE-INVALID", field="seat")
     keys = seat.keys
     core = opening.core_of(delivery)
-    return opening.open_delivery(
+    opened = opening.open_delivery(
         delivery,
         keyring=Keyring(seat_id=seat.sid, role=seat.role, case_tag=seat.case_tag, keys={keys.key_id: keys}),
         members=ctx.members(seat),
@@ -195,6 +199,8 @@ def _opened(ctx: Context, seat: Seat, delivery: Delivery) -> OpenedEvent:
         now_us=ctx.now(),
         remembered=ctx.spool.incoming.remembered(core.event_id),
     )
+    check_view(opened.core.event_type, opened.merged, [seat.role])
+    return opened
 
 
 def _invitation(ctx: Context, item: InboxItem, told: InvitationDelivery) -> None:
@@ -223,10 +229,8 @@ def _invitation(ctx: Context, item: InboxItem, told: InvitationDelivery) -> None
 def _receipt(ctx: Context, item: InboxItem, told: Receipt) -> None:
     seat = _seat(ctx, told.seat_id)
     ctx.spool.incoming.want_ack(item.item_id, 0, "ACK")
-    try:
-        event = ctx.spool.outgoing.get(told.event_id)
-    except HandslagError:
-        return  # an invitation's receipt came with its own answer
+    event = ctx.spool.outgoing.get(told.event_id)
+    receipts.check(ctx, seat, event, told)
     if not ctx.spool.outgoing.keep_receipt(told.event_id, told.attempt, item.body):
         return
     event = sending.arrived(ctx, event, told.attempt)
@@ -333,7 +337,7 @@ def _member(ctx: Context, seat: Seat, signed: SignedStatement) -> Seat:
     cases.add_statement(ctx, seat, signed)
     if statement.kind == "REMOVE" and statement.member == seat.member and seat.active:
         return ctx.identities.update(replace(seat, state=SeatState.CLOSED))
-    return seat
+    return ctx.identities.get(seat.ref)
 
 
 def _recall(ctx: Context, item: InboxItem, told: Recall) -> None:
@@ -372,7 +376,7 @@ def _shrink(ctx: Context, seat: Seat, told: Recall, waits: Any, delivery: Delive
         return
     ctx.spool.incoming.replace(waits, None)
     ctx.spool.incoming.drop(delivery.delivery_id)
-    ctx.spool.incoming.want_ack(delivery.delivery_id, delivery.hand_number, "REJECT", "HS-RECALLED-UNREAD")
+    ctx.spool.incoming.want_ack(delivery.delivery_id, delivery.hand_number, "REJECT", recalls.UNREAD)
 
 
 async def send_acks(ctx: Context) -> int:

@@ -16,7 +16,7 @@ from consent.ledger import LedgerView, head_after
 from consent.terms import Decision, DecisionRequest, Party, SectionAsk
 from schemas import codec
 from schemas.acts import CaseWithdrawal, ConsentAct, LedgerEvent, SeatHead
-from schemas.calls import ConsentsAnswer, ConsentsRequest, LedgerFetchRequest, LedgerPage
+from schemas.calls import ConsentsAnswer, ConsentsRequest, FetchAnswer, LedgerFetchRequest, LedgerPage
 from schemas.codes import table
 from schemas.errors import HandslagError
 from schemas.identifiers import authority_of
@@ -104,13 +104,13 @@ async def compare(ctx: Context, heads: Iterable[SeatHead], before: dict[bytes, t
             continue
         seq, head = before.get(each.seat_id, (0, bytes(32)))
         if each.ledger_seq < seq or (each.ledger_seq == seq and each.head != head):
-            _contradicted(ctx, each.to_bytes())
+            _contradicted(ctx, FetchAnswer(items=(), heads=(each,)).to_bytes())
         if each.ledger_seq > ctx.spool.memory.head(each.seat_id)[0]:
             try:
                 await sync(ctx, seat)
             except HandslagError as error:
                 if error.code in {"HS-TRAIL-ROLLBACK", "HS-SIGNATURE-INVALID"}:
-                    _contradicted(ctx, each.to_bytes())
+                    _contradicted(ctx, FetchAnswer(items=(), heads=(each,)).to_bytes())
                 raise
 
 

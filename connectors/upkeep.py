@@ -19,8 +19,17 @@ _ON_ITS_WAY = (OutgoingState.ACCEPTED, OutgoingState.SEALED, OutgoingState.SENT,
 
 
 async def directory(ctx: Context) -> None:
-    """Fetch the whole list of units and check the rules are ours; raises `HS-KEY-UNTRUSTED`, `HS-RULES-OTHER`."""
-    ctx.take_units(await ctx.link.get("/v1/units", UnitsAnswer))
+    """Fetch the whole list of units and check the rules are ours.
+
+    Raises `HS-KEY-UNTRUSTED`, `HS-DIRECTORY-OLD` (with an alarm, once), `HS-RULES-OTHER`.
+    """
+    answer = await ctx.link.get("/v1/units", UnitsAnswer)
+    try:
+        ctx.take_units(answer)
+    except HandslagError as error:
+        if error.code == "HS-DIRECTORY-OLD":
+            reports.alarm(ctx, error, error.code.lower())
+        raise
     if hashlib.sha256(await ctx.link.raw("/v1/rules")).digest() != ctx.rules.hash32:
         raise HandslagError("HS-RULES-OTHER")
 

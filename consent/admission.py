@@ -66,8 +66,8 @@ def _grant(terms: Terms, recorded_at_us: int) -> None:
         raise _incomplete("valid_until")
     if terms.valid_from_us < recorded_at_us - SENT_AHEAD_US:
         raise HandslagError("HS-GRANT-BACKDATED", field="valid_from")
-    if any(recipient.follows_role for recipient in terms.recipients):
-        raise HandslagError("HS-NOT-YET", field="follows_role")
+    if any(recipient.follows_role and recipient.kind != "ROLE" for recipient in terms.recipients):
+        raise HandslagError("HS-GRANT-INCOMPLETE", field="follows_role")
     if terms.given_by != "SELF":
         raise HandslagError("HS-NOT-YET", field="given_by")
     if terms.method not in _METHODS:

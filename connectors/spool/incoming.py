@@ -57,6 +57,24 @@ class Incoming:
         sql = "SELECT digest FROM incoming_section WHERE event_id=? AND (state<>'DROPPED' OR delivery_id=?)"
         return {row[0] for row in self._store.all(sql, event_id, delivery_id)}
 
+    def never_given(self, event_id: bytes, digests: Iterable[bytes]) -> bool:
+        """Whether the agency's system was given none of these sections and waits for none."""
+        sql = "SELECT 1 FROM incoming_section WHERE event_id=? AND digest=? AND state<>'DROPPED'"
+        return all(self._store.one(sql, event_id, digest) is None for digest in digests)
+
+    def recalled_of(self, event_id: bytes) -> dict[bytes, bytes]:
+        """Sections that the agency's system was given and told not to use: by digest, the delivery that brought it."""
+        sql = "SELECT digest, delivery_id FROM incoming_section WHERE event_id=? AND state='RECALLED'"
+        return dict(self._store.all(sql, event_id))
+
+    def usable_again(self, event_id: bytes, delivery_id: bytes, digests: Iterable[bytes]) -> None:
+        """A later delivery brings sections that were recalled: they count as given by it."""
+        self._store.many(
+            "UPDATE incoming_section SET state='GIVEN', delivery_id=? WHERE event_id=? AND digest=?"
+            " AND state='RECALLED'",
+            ((delivery_id, event_id, digest) for digest in digests),
+        )
+
     def store_delivery(
         self,
         delivery_id: bytes,

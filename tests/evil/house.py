@@ -38,8 +38,8 @@ from schemas.inbox import InboxItem
 
 LEAD, POLICE, PROBATION = "social_services_lead", "police_coordination", "prison_probation"
 UNITS = {
-    "social": Unit(unit="SOC/EXEMPEL/KONSULT", agency="SOC-EXEMPEL", controller="SOC-EXEMPEL", roles=(LEAD,)),
-    "police": Unit(unit="POL/EXEMPEL/SYD", agency="POL-EXEMPEL", controller="POL-EXEMPEL", roles=(POLICE,)),
+    "social": Unit(unit="SOC/EXEMPEL/KONSULT", agency="SOC/EXEMPEL", controller="SOC-EXEMPEL", roles=(LEAD,)),
+    "police": Unit(unit="POL/EXEMPEL/SYD", agency="POL/EXEMPEL", controller="POL-EXEMPEL", roles=(POLICE,)),
 }
 PERSON = {"name": "Tolvan Tolvansson", "personal_identity_number": "191212121212"}
 Lie = Callable[..., Awaitable[Any]]

@@ -36,18 +36,6 @@ from tests.evil.house import (
 )
 
 
-@pytest.fixture
-async def home(tmp_path):
-    async with house(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-async def case(home):
-    await home.case("EX-1", "PM-1")
-    return home
-
-
 async def test_an_honest_broker_delivers(case):
     """Positive control of this whole file: the same harness without a lie."""
     case.social.command(**request_assessment("EX-1"))
@@ -78,7 +66,7 @@ def invite(home) -> None:
     )
 
 
-@pytest.mark.parametrize("claimed", ["POL-EXEMPEL", "SOC-EXEMPEL", "OPERATOR"])
+@pytest.mark.parametrize("claimed", ["POL/EXEMPEL", "SOC/EXEMPEL", "OPERATOR"])
 async def test_a_key_of_the_brokers_making_gets_no_ciphertext(home, claimed):
     """The directory names the broker's own keys for the police; it signs them itself, whichever agency it claims."""
     keys, agency = UnitKeyPair.generate(), UnitKeyPair.generate()
