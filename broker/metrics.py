@@ -23,6 +23,8 @@ CALLS = (
     "ack",
     "consents",
     "said",
+    "annulments",
+    "annul_answer",
     "open",
     "invite",
     "accept",

@@ -15,6 +15,7 @@ from connectors.context import Context
 from connectors.fields import moment, shown_moment
 from connectors.identity import Seat
 from connectors.spool.commands import Waiting
+from schemas import codes
 from schemas.acts import CaseWithdrawal, ConsentAct, RecipientRef, Reservation, Scope, Terms
 from schemas.calls import ConsentsAnswer, ConsentsRequest
 from schemas.errors import HandslagError
@@ -77,6 +78,11 @@ async def _unsigned(ctx: Context, command: Waiting, error: HandslagError) -> boo
     return True
 
 
+def _kind(value: dict[str, Any]) -> str:
+    """The act of a command; annulling has one for each ground."""
+    return str(codes.table()["annul_ground"][value["ground"]]["act"]) if value["do"] == "annul" else _ACTS[value["do"]]
+
+
 def _consent_id(ctx: Context, command: Waiting) -> bytes:
     named = command.value.get("consent")
     return parsed(named) if named else uuid7(ctx.now(), ctx.random(10))
@@ -125,7 +131,7 @@ def _act(ctx: Context, seat: Seat, value: dict[str, Any], consent_id: bytes) -> 
         consent_id=consent_id,
         seq=_next_seq(ctx, seat, consent_id),
         prev=head,
-        act=_ACTS[value["do"]],
+        act=_kind(value),
         effective_at_us=effective,
         terms=_terms(ctx, seat, value) if value["do"] in {"grant", "block"} else None,
         scope=_scope(ctx, seat, value["scope"]) if value.get("scope") else None,

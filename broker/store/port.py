@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
 
+from broker.store.annulments import AnnulRows
 from broker.store.cases import CaseRows
 from broker.store.deliveries import DeliveryRows
 from broker.store.entries import EntryRows
@@ -38,6 +39,7 @@ class Rows:
         self.entries = EntryRows(connection)
         self.log = LogRows(connection)
         self.stream = StreamRows(connection)
+        self.annulments = AnnulRows(connection)
 
 
 class Store(Protocol):
