@@ -30,6 +30,7 @@ from schemas.codes import DeliveryState, SeatState
 from schemas.errors import HandslagError
 from schemas.identifiers import ZERO16, ZERO32
 from schemas.inbox import AffectedDelivery, LedgerNotice, Notice, Recall, RoleCount
+from schemas.statements import MemberStatement, SignedStatement
 from schemas.trail import Payload
 
 _RETRIES = 20  # a case-wide withdrawal reads its seats first; a seat that joins between makes it look again
@@ -101,6 +102,8 @@ class _Transaction:
         act = ConsentAct.from_bytes(self.request.act)
         if act.case_tag != seat.case_tag or act.member != seat.member:
             raise HandslagError("HS-SIGNATURE-INVALID")
+        if act.act in WIDENING and rows.annulments.is_void(seat.case_id):
+            raise HandslagError("HS-CASE-VOID")
         if act.act in WIDENING and not seat.active:  # a grant introduces keys: not to whom the lead has not vouched for
             raise HandslagError("HS-STATE-INVALID", field="seat")
         check_act(act, seat.head, bump.clock_us)
@@ -120,6 +123,9 @@ class _Transaction:
             raise HandslagError("HS-SIGNATURE-INVALID")
         if not own.active:
             raise HandslagError("HS-STATE-INVALID", field="seat")
+        ground = annulments.ground_of(withdrawal)
+        if ground is not None and not _opened_case(rows, own):
+            raise HandslagError("HS-SENDER-NOT-ALLOWED")
         if withdrawal.effective_at_us is not None and withdrawal.effective_at_us > bump.clock_us:
             raise HandslagError("HS-GRANT-INCOMPLETE", field="effective_at")
         seats = rows.cases.of_cases([own.case_id])
@@ -131,6 +137,8 @@ class _Transaction:
             writes.append(self._append(rows, seat, act, act.to_bytes(), None, (), bump, place))
         shrunk, counts = self._narrow(rows, writes, bump)
         mine = next(write for write in writes if write.seat.seat_id == own.seat_id)
+        if ground is not None:
+            annulments.void_case(self.context, rows, own.case_id, ground, shrunk, bump.clock_us)
         return self._finish(rows, writes, mine, shrunk, counts, bump)
 
     def _append(
@@ -290,6 +298,12 @@ def _holders(rows: Rows, seat: SeatRow, act: ConsentAct) -> tuple[Holder, ...]:
             raise HandslagError("HS-RECIPIENT-CHANGED")
         holders.append(Holder(role=recipient.id, member=holder.member))
     return tuple(holders)
+
+
+def _opened_case(rows: Rows, seat: SeatRow) -> bool:
+    """Whether the seat is the lead's, whose OPEN statement begins the case."""
+    signed = [SignedStatement.from_bytes(raw) for raw in rows.cases.statements(seat.case_id, seat.member)]
+    return any(MemberStatement.from_bytes(one.statement).kind == "OPEN" for one in signed)
 
 
 def _everything(seat: SeatRow, withdrawal: CaseWithdrawal, bump: Bump) -> ConsentAct:

@@ -21,6 +21,7 @@ from broker.store.inbox import Item
 from broker.store.port import Rows
 from consent.admission import ANNULLING
 from schemas import codes
+from schemas.acts import CaseWithdrawal
 from schemas.errors import HandslagError
 from schemas.identifiers import ZERO16
 from schemas.inbox import Notice
@@ -39,14 +40,46 @@ def tell(context: Context, rows: Rows, write: Write, shrunk: Sequence[Shrunk], a
 
     In the transaction of the act, after it shrank what was open. INVARIANT: test_every_recipient_is_told_and_no_other.
     """
-    if write.act.act not in ANNULLING:
-        return
-    consent_id = write.act.consent_id
-    ground = next(code for code, row in codes.table()["annul_ground"].items() if row["act"] == write.act.act)
-    told = rows.annulments.told(write.seat.seat_id, consent_id)
+    if write.act.act in ANNULLING:
+        _tell(context, rows, write.seat, write.act.consent_id, _ground("act", write.act.act), shrunk, at_us)
+
+
+def ground_of(withdrawal: CaseWithdrawal) -> str | None:
+    """The ground on which a withdrawal of everything declares the whole case void; None for the person's own word."""
+    return _ground("void", withdrawal.method) or None
+
+
+def _ground(column: str, value: str) -> str:
+    return next((code for code, row in codes.table()["annul_ground"].items() if row[column] == value), "")
+
+
+def void_case(context: Context, rows: Rows, case_id: bytes, ground: str, shrunk: Sequence[Shrunk], at_us: int) -> None:
+    """A case never was one: nothing is granted in it any more, and of every release in it every recipient is told.
+
+    In the transaction that withdraws everything. Each discloser is told as well, and lists its own; one that has left
+    the case since is a discloser all the same.
+    INVARIANT: test_a_void_case_tells_every_recipient_of_every_discloser.
+    """
+    rows.annulments.void(case_id, ground, at_us)
+    for seat in rows.cases.ever_of_case(case_id):
+        _tell(context, rows, seat, ZERO16, ground, shrunk, at_us)
+        notice = Notice(seat_id=seat.seat_id, code="case_void", categories=(), detail=ground, at_us=at_us)
+        rows.inbox.put([Item(context.new_id(), seat.unit, "NOTICE", notice.to_bytes())])
+
+
+def _tell(
+    context: Context,
+    rows: Rows,
+    seat: SeatRow,
+    consent_id: bytes,
+    ground: str,
+    shrunk: Sequence[Shrunk],
+    at_us: int,
+) -> None:
+    told = rows.annulments.told(seat.seat_id, consent_id)
     known = {row.delivery_id for row in told if row.ground == ground}
     before = {one.row.delivery_id: one.row.state for one in shrunk}
-    for row, handed in _releases(rows, write.seat.seat_id, consent_id):
+    for row, handed in _releases(rows, seat.seat_id, consent_id):
         if row.delivery_id in known:
             continue
         seats = rows.cases.seats({row.sender_seat, _recipient_seat(rows, row)})
@@ -59,32 +92,38 @@ def tell(context: Context, rows: Rows, write: Write, shrunk: Sequence[Shrunk], a
             event_id=row.event_id,
             invitation_id=row.invitation_id,
             ground=ground,
-            from_role=write.seat.role,
+            from_role=seat.role,
             digests=tuple(section.digest for section in handed),
             at_us=at_us,
             entry_id=theirs.entry_id,
             leaf_hash=theirs.leaf_hash,
         )
         rows.inbox.put([Item(context.new_id(), row.recipient_unit, "ANNULMENT", notice.to_bytes())])
-        kept = AnnulNoticeRow(
-            notice_id=notice.notice_id,
-            seat_id=write.seat.seat_id,
-            consent_id=consent_id,
-            delivery_id=row.delivery_id,
-            recipient_unit=row.recipient_unit,
-            categories=",".join(sorted({section.category for section in handed})),
-            state_before=before.get(row.delivery_id, row.state),
-            ground=ground,
-            noticed_at_us=at_us,
-        )
-        rows.annulments.put([kept])
+        state_before = before.get(row.delivery_id, row.state)
+        rows.annulments.put([_kept(notice, row, handed, consent_id, state_before)])
+
+
+def _kept(
+    notice: AnnulNotice, row: DeliveryRow, handed: Sequence[SectionRow], consent_id: bytes, state_before: str
+) -> AnnulNoticeRow:
+    return AnnulNoticeRow(
+        notice_id=notice.notice_id,
+        seat_id=row.sender_seat,
+        consent_id=consent_id,
+        delivery_id=row.delivery_id,
+        recipient_unit=row.recipient_unit,
+        categories=",".join(sorted({section.category for section in handed})),
+        state_before=state_before,
+        ground=notice.ground,
+        noticed_at_us=notice.at_us,
+    )
 
 
 _CODES = {"CONSENT_INVALID": "HS-DO-NOT-RELY", "WRONG_PERSON": "HS-WRONG-PERSON"}
 
 
 def _releases(rows: Rows, seat_id: bytes, consent_id: bytes) -> list[tuple[DeliveryRow, tuple[SectionRow, ...]]]:
-    """Deliveries ever handed over, with the sections of each that rested on the consent when they were."""
+    """Deliveries ever handed over, with the sections that rested on the consent when they were; zeros: on any."""
     found = []
     for row, sections in rows.deliveries.handed_since(seat_id, 0):
         handed = tuple(section for section in sections if _rested(rows, section, consent_id))
@@ -95,6 +134,8 @@ def _releases(rows: Rows, seat_id: bytes, consent_id: bytes) -> list[tuple[Deliv
 
 def _rested(rows: Rows, section: SectionRow, consent_id: bytes) -> bool:
     now = {section.grants[at : at + 16] for at in range(0, len(section.grants), 16)}
+    if consent_id == ZERO16:
+        return bool(now)
     return consent_id in now or rows.annulments.rested_before(section.delivery_id, section.digest, consent_id)
 
 

@@ -1,4 +1,4 @@
-"""`handslag consent annul`: a consent was never one. Stopped here at once; whoever was given something is told."""
+"""`handslag consent annul`, `void-case`: a consent was never one, or a whole case. Stopped at once, told to all."""
 
 from __future__ import annotations
 
@@ -39,6 +39,33 @@ def annul(ref: str, consent_id: str, ground: str, actor: str, wait: float, confi
     """
     codes.known("annul_ground", ground, "ground")
     values = {"do": "annul", "ref": ref, "consent": consent_id, "ground": ground, "actor_ref": actor}
+    _carry_out(config, values, wait, as_json)
+
+
+@consent.command(
+    "void-case",
+    epilog=examples(
+        "handslag consent void-case --ref EX-1 --ground WRONG_PERSON --actor handl-7",
+        "handslag consent void-case --ref EX-1 --ground CONSENT_INVALID --actor handl-7 --json",
+    ),
+)
+@click.option("--ref", required=True, help="Local reference of the case.")
+@click.option("--ground", required=True, help="CONSENT_INVALID: do not rely on it. WRONG_PERSON: lock it.")
+@click.option("--actor", required=True, help="Reference of the officer.")
+@click.option("--wait", type=click.FloatRange(min=0), default=by_hand.WAIT_S, show_default=True, help="Seconds.")
+@config_option
+@as_json
+def void_case(ref: str, ground: str, actor: str, wait: float, config: Path, as_json: bool) -> None:
+    """The lead only: the case never was one. Everything of every discloser stops, and nothing is granted in it again.
+
+    Every recipient of every release in the case is told to lock it, or not to rely on it, and each discloser gets an
+    incident of its own. Open a new case for the right person; nothing of the old one comes along.
+    """
+    codes.known("annul_ground", ground, "ground")
+    _carry_out(config, {"do": "void_case", "ref": ref, "ground": ground, "actor_ref": actor}, wait, as_json)
+
+
+def _carry_out(config: Path, values: dict[str, Any], wait: float, as_json: bool) -> None:
     done = asyncio.run(by_hand.carried_out(config, values, wait))
     swedish = (click.get_current_context().find_root().params.get("lang") or "sv") == "sv"
     if done.state == "ACCEPTED":
@@ -61,4 +88,4 @@ def _lines(result: dict[str, Any], language: str) -> list[str]:
     return [*lines, f"Incident: {result['incident']}."]
 
 
-__all__ = ["annul", "consent"]
+__all__ = ["annul", "consent", "void_case"]

@@ -215,6 +215,20 @@ class Annul(CaseCommand):
     ground: Code
 
 
+class VoidCase(CaseCommand):
+    """The lead declares that the case never was one: everything of every discloser stops, every recipient is told."""
+
+    do: Literal["void_case"]
+    ground: Code
+
+
+class JoinCases(CaseCommand):
+    """Two cases of one person become one. Does not exist yet."""
+
+    do: Literal["join_cases"]
+    other: Ref
+
+
 class AnswerAnnulment(Command):
     """What this unit did with what it was given under a consent that another unit annulled."""
 
@@ -239,7 +253,7 @@ class RecordDisclosure(CaseCommand):
     note: Annotated[str, Field(max_length=4000)] | None = None
 
 
-NARROWING = ("block", "withdraw", "withdraw_case", "annul")
+NARROWING = ("block", "withdraw", "withdraw_case", "annul", "void_case")
 AnyCommand = (
     OpenCase
     | Grant
@@ -256,6 +270,8 @@ AnyCommand = (
     | Send
     | RecordDisclosure
     | Annul
+    | VoidCase
+    | JoinCases
     | AnswerAnnulment
 )
 _ADAPTER: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="do")])
@@ -285,6 +301,8 @@ def read(data: bytes) -> AnyCommand:
         command = _ADAPTER.validate_json(data)
     except ValidationError as error:
         raise HandslagError("HS-INPUT-INVALID", field=_field(error)) from None
+    if isinstance(command, JoinCases):
+        raise HandslagError("HS-NOT-YET", field="do")
     _check_codes(command)
     _check_rest(command)
     return command

@@ -29,6 +29,7 @@ _RUN: dict[str, Callable[[Context, Waiting], Awaitable[dict[str, Any]]]] = {
     "close": cases.close,
     "record_disclosure": spoken.record,
     "annul": annulling.record,
+    "void_case": annulling.record,
     "answer_annulment": annulling.answer,
 }
 
@@ -65,14 +66,14 @@ def _queue(ctx: Context, command: commands.AnyCommand) -> bytes:
     narrowing = command.do in commands.NARROWING
     value = {**command.model_dump(), "noted_at_us": ctx.now()}
     ctx.spool.commands.accept(command_id, ctx.identities.handle(ref), command.do, value, narrowing=narrowing)
-    if command.do == "withdraw_case":
+    if command.do in {"withdraw_case", "void_case"}:
         _overtake(ctx, ref)
     if narrowing:
         # The first of the two facts, true from this transaction on, with or without a network.
         told = {"kind": "stopped_here", "do": command.do, "ref": ref, "at": shown_moment(value["noted_at_us"])}
         _report(ctx, value, command_id, told)
-    if command.do == "annul":
-        incidents.opened(ctx, command_id, value)
+    if command.do in {"annul", "void_case"}:
+        incidents.noted(ctx, command_id, value)
     return command_id
 
 

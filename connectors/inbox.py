@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from connectors import annulling, cases, inviting, ledgers, opening, reports, sending
+from connectors import annulling, cases, incidents, inviting, ledgers, opening, reports, sending
 from connectors.context import Context
 from connectors.fields import to_json
 from connectors.identity import Seat
@@ -267,6 +267,8 @@ def _notice(ctx: Context, item: InboxItem, told: Notice) -> None:
                 raise
     if told.code in {"annul_acknowledged", "annul_kept"}:
         ctx.spool.annulled.answered(seat.sid)
+    if told.code == "case_void":
+        incidents.heard(ctx, item.item_id, seat, told.detail or "")
     ctx.spool.memory.want_proof(told.leaf_hash, "notice", ctx.now(), seat.sid)
     ctx.spool.incoming.put(item.item_id.hex(), "receipts", reports.notice(seat, told, event_type, correlation))
     ctx.spool.incoming.want_ack(item.item_id, 0, "ACK")

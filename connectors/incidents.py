@@ -15,7 +15,7 @@ from connectors.identity import Seat
 from connectors.spool.annulled import Incident
 from schemas import codes, event_types
 from schemas.errors import HandslagError
-from schemas.identifiers import parsed, shown
+from schemas.identifiers import ZERO16, parsed, shown
 from schemas.said import AnnulledRelease, AnnulmentsPage, AnnulmentsRequest
 
 _HOUR_US = 3600 * 1_000_000
@@ -25,28 +25,44 @@ _PROGRAMME = "IC12"
 _CLOCKS = {"GDPR": "GDPR art. 33", "BDL": "BDL (2018:1177) 3:9"}
 
 
-def opened(ctx: Context, incident_id: bytes, value: dict[str, Any]) -> None:
+def noted(ctx: Context, command_id: bytes, value: dict[str, Any]) -> None:
     """Open the incident of an annulment that was just noted; in the transaction that keeps the command.
 
     INVARIANT: test_the_incident_is_open_before_the_broker_has_answered.
     """
+    consent = parsed(value["consent"]) if "consent" in value else ZERO16
     seat = ctx.identities.get(value["ref"])
-    consent = parsed(value["consent"])
-    grant = next((each for each in ctx.ledger(seat).grants if each.consent_id == consent), None)
+    kept = {**_known(ctx, seat, consent, value["ground"]), "id": value.get("id", "")}
+    ctx.spool.annulled.open_incident(command_id, seat.sid, value["noted_at_us"], kept)
+    _write(ctx, command_id, kept)
+
+
+def heard(ctx: Context, item_id: bytes, seat: Seat, ground: str) -> None:
+    """Open the incident of a case that its lead declared void; whoever declared it has one already."""
+    codes.known("annul_ground", ground, "ground")
+    known = (one.value["consent"] for one in ctx.spool.annulled.incidents() if one.seat_id == seat.sid)
+    if shown(ZERO16) not in known:
+        kept = {**_known(ctx, seat, ZERO16, ground), "recorded": True}
+        ctx.spool.annulled.open_incident(item_id, seat.sid, ctx.now(), kept)
+        _write(ctx, item_id, kept)
+    ctx.spool.annulled.answered(seat.sid)
+
+
+def _known(ctx: Context, seat: Seat, consent: bytes, ground: str) -> dict[str, Any]:
+    """What this connector knows by itself; zeros stand for every consent of a void case."""
+    grants = [each for each in ctx.ledger(seat).grants if consent in {ZERO16, each.consent_id}]
     said = _said(ctx, seat, shown(consent))
-    kept = {
-        "ref": value["ref"],
-        "id": value.get("id", ""),
+    return {
+        "id": "",
+        "ref": seat.ref,
         "consent": shown(consent),
-        "ground": value["ground"],
+        "ground": ground,
         "recorded": False,
         "releases": [],
         "said": said,
         # Until the broker has listed what went out, everything that the consent named may have.
-        "exposed": sorted({*(grant.categories if grant else ()), *_categories(said)}),
+        "exposed": sorted({category for each in grants for category in each.categories} | _categories(said)),
     }
-    ctx.spool.annulled.open_incident(incident_id, seat.sid, value["noted_at_us"], kept)
-    _write(ctx, incident_id, kept)
 
 
 def _said(ctx: Context, seat: Seat, consent: str) -> list[dict[str, Any]]:
@@ -54,7 +70,8 @@ def _said(ctx: Context, seat: Seat, consent: str) -> list[dict[str, Any]]:
     found = []
     for told in ctx.spool.commands.results(ctx.identities.handle(seat.ref), "record_disclosure"):
         for role in told["roles"]:
-            categories = [s["category"] for s in role["sections"] if consent in s["consents"]]
+            under = [s for s in role["sections"] if consent in (shown(ZERO16), *s["consents"])]
+            categories = [section["category"] for section in under]
             if categories:
                 one = {"disclosure": told["disclosure"], "manner": told["manner"], "said_at": told["said_at"]}
                 found.append({**one, "role": role["role"], "categories": categories})
@@ -130,7 +147,7 @@ def file_of(ctx: Context, incident: Incident, kept: dict[str, Any]) -> dict[str,
         "ref": kept["ref"],
         "steps": [reports.words("incident_step", step) for step in steps(kept)],
         "ground": reports.words("annul_ground", kept["ground"]),
-        "consent": kept["consent"],
+        "consent": None if kept["consent"] == shown(ZERO16) else kept["consent"],
         "aware_at": shown_moment(incident.opened_at_us),
         "report_by": shown_moment(incident.opened_at_us + CLOCK_US),
         "clock": _CLOCKS[ctx.settings.regime],

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, insert, select, update
 
 from broker.store.deliveries import SectionRow
-from broker.store.tables import annul_notice, earlier_ground
+from broker.store.tables import annul_notice, earlier_ground, void_case
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class AnnulNoticeRow:
 
 
 class AnnulRows:
-    """Verbs on `annul_notice` and `earlier_ground`."""
+    """Verbs on `annul_notice`, `earlier_ground` and `void_case`."""
 
     def __init__(self, connection: Connection) -> None:
         self._c = connection
@@ -53,8 +53,17 @@ class AnnulRows:
         query = select(of.digest).where(of.delivery_id == delivery_id, of.digest == digest, of.consent_id == consent_id)
         return self._c.execute(query).first() is not None
 
+    def void(self, case_id: bytes, ground: str, at_us: int) -> None:
+        """A case is void from now on, for good; of several grounds the first stays."""
+        if not self.is_void(case_id):
+            self._c.execute(insert(void_case).values(case_id=case_id, ground=ground, at_us=at_us))
+
+    def is_void(self, case_id: bytes) -> bool:
+        """Whether a case was declared void."""
+        return self._c.execute(select(void_case.c.case_id).where(void_case.c.case_id == case_id)).first() is not None
+
     def told(self, seat_id: bytes, consent_id: bytes) -> list[AnnulNoticeRow]:
-        """Every notice about one consent of a discloser, by delivery."""
+        """Every notice about one consent of a discloser, or with zeros about its void case, by delivery."""
         of = annul_notice.c
         query = select(annul_notice).where(of.seat_id == seat_id, of.consent_id == consent_id)
         return [AnnulNoticeRow(*row) for row in self._c.execute(query.order_by(of.delivery_id))]

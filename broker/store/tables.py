@@ -231,6 +231,14 @@ earlier_ground = Table(
     Column("consent_id", LargeBinary, primary_key=True),
 )
 
+void_case = Table(
+    "void_case",
+    metadata,
+    Column("case_id", LargeBinary, primary_key=True),
+    Column("ground", String, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
 annul_notice = Table(
     "annul_notice",
     metadata,

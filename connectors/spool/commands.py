@@ -98,7 +98,7 @@ class Commands:
 
     def overtaken(self, command: Waiting) -> bool:
         """Whether the person's withdrawal of everything was noted after this command of the case."""
-        sql = "SELECT 1 FROM command WHERE ref IS ? AND kind='withdraw_case' AND number>?"
+        sql = "SELECT 1 FROM command WHERE ref IS ? AND kind IN ('withdraw_case', 'void_case') AND number>?"
         return self._store.one(sql, command.ref, command.number) is not None
 
     def busy(self, ref: bytes) -> bool:

@@ -157,6 +157,38 @@ async def test_the_agency_is_reminded_of_the_72_hours_once(home):
         assert due() == (expected if expected is not None else ["HS-INCIDENT-DUE", "HS-INCIDENT-OVERDUE"])
 
 
+async def test_a_void_case_from_the_lead_to_every_discloser(home):
+    await released(home)
+    home.social.command(do="void_case", ref="EX-1", ground="WRONG_PERSON", actor_ref="handl-7")
+    await home.settle()
+
+    # Both sides disclosed: each has an incident of its own releases, once, and each was told what it got to lock.
+    for agency, releases in ((home.social, 2), (home.police, 1)):
+        files = agency.files("receipts", kind="incident")
+        assert len({one["incident"] for one in files}) == 1
+        assert files[-1]["counts"]["releases"] == releases
+        assert (files[-1]["consent"], files[-1]["in_force_everywhere"]) == (None, True)
+        assert files[-1]["steps"][0]["code"] == "PROTECT_PERSON"
+    assert len(home.police.files("out", kind="annulled")) == 2  # the request, and the invitation before it
+    assert len(home.social.files("out", kind="annulled")) == 1
+    assert not home.social.connector.stopped("EX-1")
+
+    # Nothing is granted in it again.
+    home.police.command(**grant("PM-1", [{"role": LEAD}], ["IC04"], ["THREAT_ASSESSMENT"]))
+    await home.settle(2)
+    assert home.police.files("receipts", kind="refused", do="grant")[-1]["code"] == "HS-CASE-VOID"
+    for agency in (home.social, home.police):
+        assert not [*agency.files("receipts", kind="alarm"), *agency.files("receipts", kind="rejected")]
+
+
+async def test_two_cases_cannot_be_joined_yet(home):
+    from schemas.errors import HandslagError
+
+    with pytest.raises(HandslagError) as refused:
+        home.social.command(do="join_cases", ref="EX-1", other="EX-2")
+    assert (refused.value.code, refused.value.context) == ("HS-NOT-YET", {"field": "do"})
+
+
 async def typed(command, *arguments):
     return await asyncio.to_thread(CliRunner().invoke, command, [*arguments], catch_exceptions=False)
 

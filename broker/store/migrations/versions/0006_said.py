@@ -21,6 +21,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("delivery_id", "digest", "consent_id"),
     )
     op.create_table(
+        "void_case",
+        sa.Column("case_id", sa.LargeBinary(), nullable=False),
+        sa.Column("ground", sa.String(), nullable=False),
+        sa.Column("at_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("case_id"),
+    )
+    op.create_table(
         "annul_notice",
         sa.Column("notice_id", sa.LargeBinary(), nullable=False),
         sa.Column("seat_id", sa.LargeBinary(), nullable=False),
