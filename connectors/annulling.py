@@ -10,7 +10,7 @@ from connectors.context import Context
 from connectors.fields import shown_moment
 from connectors.identity import Seat
 from connectors.spool.commands import Waiting
-from schemas import limits
+from schemas import codes, limits
 from schemas.envelope import Delivery, SectionItem
 from schemas.errors import HandslagError
 from schemas.identifiers import ZERO16, parsed, shown
@@ -33,11 +33,14 @@ def take(ctx: Context, item: InboxItem, seat: Seat | None) -> None:
     What had not been given to the agency's system yet is dropped by the recall that comes with it.
     """
     told = AnnulNotice.from_bytes(item.body)
+    # A ground of a newer broker is not known here: the strictest is followed, and nothing of the item is repeated.
+    ground = told.ground if told.ground in codes.table()["annul_ground"] else "WRONG_PERSON"
+    codes.known("role", told.from_role, "from_role")
     value = {
         "kind": "annulled",
         "notice": shown(told.notice_id),
         "ref": seat.ref if seat else "",
-        "ground": reports.words("annul_ground", told.ground),
+        "ground": reports.words("annul_ground", ground),
         "from_role": told.from_role,
         "event_id": shown(told.event_id),
         "delivery_id": shown(told.delivery_id),

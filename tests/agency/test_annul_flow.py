@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from connectors import incidents
+from connectors import inbox, incidents, upkeep
 from connectors.annul_cli import consent as consent_group
 from connectors.said_cli import connector
+from schemas.errors import HandslagError
+from schemas.inbox import InboxItem
+from schemas.said import AnnulNotice
 from tests.evil.house import LEAD, POLICE, assessment, grant, house, request_assessment
 
 HOUR = 3600 * 1_000_000
@@ -89,8 +94,6 @@ async def test_a_namesake_mix_up(home):
 
 async def test_the_incident_is_open_before_the_broker_has_answered(home):
     async def away(_honest, *_arguments):
-        from schemas.errors import HandslagError
-
         raise HandslagError("HS-NOT-READY")
 
     await released(home)
@@ -181,12 +184,47 @@ async def test_a_void_case_from_the_lead_to_every_discloser(home):
         assert not [*agency.files("receipts", kind="alarm"), *agency.files("receipts", kind="rejected")]
 
 
-async def test_two_cases_cannot_be_joined_yet(home):
-    from schemas.errors import HandslagError
+async def test_a_notice_that_the_broker_made_up_is_followed_and_raises_the_alarm(home):
+    """Stopping is never the wrong direction; but what is in no log is told of."""
+    seat = home.police.ctx.identities.get("PM-1")
+    made_up = AnnulNotice(
+        seat_id=seat.sid, notice_id=os.urandom(16), delivery_id=os.urandom(16), event_id=os.urandom(16),
+        ground="EXEMPEL-CANARY", from_role=LEAD, digests=(), at_us=1, entry_id=os.urandom(16),
+        leaf_hash=os.urandom(32),
+    )  # fmt: skip
+    item = InboxItem(item_id=os.urandom(16), kind="ANNULMENT", body=made_up.to_bytes())
+    inbox.take_all(home.police.ctx, [item, item])
+    inbox.take_all(home.police.ctx, [replace(item, item_id=os.urandom(16), body=b"junk")])
+    await home.settle(1)
+    [told] = home.police.files("out", kind="annulled")
+    assert told["ground"]["code"] == "WRONG_PERSON"
+    assert "CANARY" not in str([told, *home.police.files("receipts", kind="rejected")])
+    assert [f["code"] for f in home.police.files("receipts", kind="rejected")] == ["HS-PAYLOAD-REJECTED"]
+    home.police.ahead_us = 700_000_000
+    upkeep.alarm_late(home.police.ctx)
+    home.police.folder.give_out()
+    late = [f["leaf_hash"] for f in home.police.files("receipts", kind="alarm")]
+    assert made_up.leaf_hash.hex() in late
 
-    with pytest.raises(HandslagError) as refused:
-        home.social.command(do="join_cases", ref="EX-1", other="EX-2")
-    assert (refused.value.code, refused.value.context) == ("HS-NOT-YET", {"field": "do"})
+
+async def test_a_list_that_does_not_come_keeps_the_case_stopped(home):
+    """The act is recorded and the recipients are told; until the discloser has the list it is not over here."""
+
+    async def away(_honest, *_arguments):
+        raise HandslagError("HS-NOT-READY")
+
+    await released(home)
+    home.liar.lies["annulments"] = away
+    home.social.command(do="annul", ref="EX-1", consent=granted(home.social), ground="WRONG_PERSON")
+    await home.settle(2)
+    assert len(home.police.files("out", kind="annulled")) == 1
+    assert home.social.connector.stopped("EX-1")
+    del home.liar.lies["annulments"]
+    home.social.ctx.spool.commands.soon()
+    await home.settle(2)
+    assert not home.social.connector.stopped("EX-1")
+    assert [f["version"] for f in home.social.files("receipts", kind="incident")] == [1, 2]
+    assert len(home.police.files("out", kind="annulled")) == 1
 
 
 async def typed(command, *arguments):
@@ -209,19 +247,18 @@ async def test_the_command_line_annuls_while_the_connector_runs(home):
     assert "INVALIDATED" in str(may["each"])
 
 
-@pytest.mark.parametrize(
-    ("command", "code"),
-    [
+async def test_the_form_is_checked_at_once(home):
+    """And two cases of one person cannot be joined yet."""
+    for command, code in (
         ({"do": "annul", "ref": "EX-1", "consent": "0" * 32, "ground": "WRONG_PERSON"}, "HS-EVENT-UNKNOWN"),
         ({"do": "annul", "ref": "EX-1", "consent": "0" * 32, "ground": "BAD_DAY"}, "HS-CODE-UNKNOWN"),
+        ({"do": "void_case", "ref": "EX-2", "ground": "WRONG_PERSON"}, "HS-REF-UNKNOWN"),
         ({"do": "answer_annulment", "notice": "0" * 32, "verdict": "LOCKED"}, "HS-ITEM-GONE"),
         ({"do": "answer_annulment", "notice": "0" * 32, "verdict": "KEPT"}, "HS-INPUT-INVALID"),
-    ],
-)
-async def test_the_form_is_checked_at_once(home, command, code):
-    from schemas.errors import HandslagError
-
-    with pytest.raises(HandslagError) as refused:
-        home.social.command(**command)
-    assert refused.value.code == code
+        ({"do": "join_cases", "ref": "EX-1", "other": "EX-2"}, "HS-NOT-YET"),
+    ):
+        with pytest.raises(HandslagError) as refused:
+            home.social.command(**command)
+        assert refused.value.code == code
     assert home.social.files("receipts", kind="incident") == []
+    assert not home.social.connector.stopped("EX-1")
