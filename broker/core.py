@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from broker import acks, acts, administration, cases, handover, invitations, queries, said, submit
+from broker import acks, acts, administration, annulments, cases, handover, invitations, queries, said, submit
 from broker.admissions import Admission
 from broker.context import Context
 from broker.room import ordinary
@@ -42,7 +42,14 @@ from schemas.calls import (
     UnitsAnswer,
 )
 from schemas.errors import HandslagError
-from schemas.said import DisclosureAnswer, DisclosureRequest
+from schemas.said import (
+    AnnulAnswer,
+    AnnulAnswerRequest,
+    AnnulmentsPage,
+    AnnulmentsRequest,
+    DisclosureAnswer,
+    DisclosureRequest,
+)
 from schemas.statements import UnitEntry
 from schemas.trail import Payload
 from schemas.trust_calls import TrustAnswer, TrustRequest
@@ -114,6 +121,14 @@ class BrokerCore:
     async def record_disclosure(self, unit: str, request: DisclosureRequest) -> DisclosureAnswer:
         """POST /v1/disclosures:record."""
         return await said.record(self._context, unit, request)
+
+    async def annulments(self, unit: str, request: AnnulmentsRequest) -> AnnulmentsPage:
+        """POST /v1/annulments:list."""
+        return await annulments.listed(self._context, unit, request)
+
+    async def annul_answer(self, unit: str, request: AnnulAnswerRequest) -> AnnulAnswer:
+        """POST /v1/annulments:answer."""
+        return await annulments.answer(self._context, unit, request)
 
     async def open_case(self, unit: str, request: OpenRequest) -> SeatAnswer:
         """POST /v1/cases:open."""

@@ -25,6 +25,8 @@ CALLS = (
     "ack",
     "consents",
     "said",
+    "annulments",
+    "annul_answer",
     "open",
     "invite",
     "accept",

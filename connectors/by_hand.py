@@ -43,10 +43,13 @@ async def carried_out(config: Path, values: dict[str, Any], wait_s: float = WAIT
 
 async def _tried(ctx: Context, command_id: bytes) -> bool:
     """Carry it out here; False when the connector runs and does it itself."""
+    command = ctx.spool.commands.get(command_id)
     try:
         with sole_runner(ctx.settings.data_dir):
+            if command.kind not in commands.NARROWING:
+                ctx.witness.check_running()  # stopping is never the wrong direction, all else is when the log lied
             async with ctx.link:
-                await executor.run(ctx, ctx.spool.commands.get(command_id))
+                await executor.run(ctx, command)
     except HandslagError as error:
         if error.code != "HS-CONNECTOR-RUNNING":
             raise

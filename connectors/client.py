@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from connectors import commands, executor, inbox, ledgers, retry, sending, settings, upkeep
+from connectors import commands, executor, inbox, incidents, ledgers, retry, reviews, sending, settings, upkeep
 from connectors.context import Context
 from connectors.spool.alone import sole_runner
 from connectors.spool.commands import Waiting
@@ -163,6 +163,8 @@ class Connector:
         came = await inbox.poll(ctx, wait_s=0)
         while await inbox.send_acks(ctx) == limits.INBOX_ITEMS:
             pass
+        await incidents.follow(ctx)
+        await reviews.tell_due(ctx)
         upkeep.alarm_late(ctx)
         await upkeep.proofs(ctx)
         return more or came == limits.INBOX_ITEMS

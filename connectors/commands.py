@@ -207,6 +207,38 @@ class Send(CaseCommand):
     data: dict[str, Any]
 
 
+class Annul(CaseCommand):
+    """A consent of this unit was never one: it is stopped, and everybody who was given something under it is told."""
+
+    do: Literal["annul"]
+    consent: Spelled
+    ground: Code
+
+
+class VoidCase(CaseCommand):
+    """The lead declares that the case never was one: everything of every discloser stops, every recipient is told."""
+
+    do: Literal["void_case"]
+    ground: Code
+
+
+class JoinCases(CaseCommand):
+    """Two cases of one person become one. Does not exist yet."""
+
+    do: Literal["join_cases"]
+    other: Ref
+
+
+class AnswerAnnulment(Command):
+    """What this unit did with what it was given under a consent that another unit annulled."""
+
+    do: Literal["answer_annulment"]
+    ref: Literal[""] = ""
+    notice: Spelled
+    verdict: Code
+    reason: Code | None = None
+
+
 class RecordDisclosure(CaseCommand):
     """Note what was said outside Handslag: at a meeting, by phone, in a letter. `note` never leaves this connector."""
 
@@ -221,7 +253,7 @@ class RecordDisclosure(CaseCommand):
     note: Annotated[str, Field(max_length=4000)] | None = None
 
 
-NARROWING = ("block", "withdraw", "withdraw_case")
+NARROWING = ("block", "withdraw", "withdraw_case", "annul", "void_case")
 AnyCommand = (
     OpenCase
     | Grant
@@ -237,6 +269,10 @@ AnyCommand = (
     | Introduce
     | Send
     | RecordDisclosure
+    | Annul
+    | VoidCase
+    | JoinCases
+    | AnswerAnnulment
 )
 _ADAPTER: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="do")])
 _WORDS = {
@@ -249,6 +285,9 @@ _WORDS = {
     "role": "role",
     "to": "role",
     "manner": "manner",
+    "ground": "annul_ground",
+    "verdict": "annul_verdict",
+    "reason": "kept_reason",
 }
 
 
@@ -262,6 +301,8 @@ def read(data: bytes) -> AnyCommand:
         command = _ADAPTER.validate_json(data)
     except ValidationError as error:
         raise HandslagError("HS-INPUT-INVALID", field=_field(error)) from None
+    if isinstance(command, JoinCases):
+        raise HandslagError("HS-NOT-YET", field="do")
     _check_codes(command)
     _check_rest(command)
     return command
@@ -299,12 +340,12 @@ def _check_rest(command: AnyCommand) -> None:
         given = getattr(command, name, None)
         if given is not None:
             fields.moment(given, name)
-    for name in ("consent", "invitation", "event", "in_reply_to", "replaces"):
+    for name in ("consent", "invitation", "event", "in_reply_to", "replaces", "notice", "consents"):
         given = getattr(command, name, None)
-        if given is not None:
-            parsed(given)
-    for consent in getattr(command, "consents", []):
-        parsed(consent)
+        for one in [given] if isinstance(given, str) else given or []:
+            parsed(one)
+    if isinstance(command, AnswerAnnulment) and (command.verdict == "KEPT") != (command.reason is not None):
+        raise HandslagError("HS-INPUT-INVALID", field="reason")
     if isinstance(command, Invite):
         checked_unit(command.unit)
     if isinstance(command, Grant) and command.given_by != "SELF":

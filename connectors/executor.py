@@ -6,7 +6,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from connectors import acts, cases, commands, outbound, reports, retry, spoken
+from connectors import acts, annulling, cases, commands, incidents, outbound, reports, retry, spoken
 from connectors.context import Context
 from connectors.fields import moment, shown_moment
 from connectors.spool.commands import Waiting
@@ -28,6 +28,9 @@ _RUN: dict[str, Callable[[Context, Waiting], Awaitable[dict[str, Any]]]] = {
     "remove": cases.state,
     "close": cases.close,
     "record_disclosure": spoken.record,
+    "annul": annulling.record,
+    "void_case": annulling.record,
+    "answer_annulment": annulling.answer,
 }
 
 
@@ -63,12 +66,14 @@ def _queue(ctx: Context, command: commands.AnyCommand) -> bytes:
     narrowing = command.do in commands.NARROWING
     value = {**command.model_dump(), "noted_at_us": ctx.now()}
     ctx.spool.commands.accept(command_id, ctx.identities.handle(ref), command.do, value, narrowing=narrowing)
-    if command.do == "withdraw_case":
+    if command.do in {"withdraw_case", "void_case"}:
         _overtake(ctx, ref)
     if narrowing:
         # The first of the two facts, true from this transaction on, with or without a network.
         told = {"kind": "stopped_here", "do": command.do, "ref": ref, "at": shown_moment(value["noted_at_us"])}
         _report(ctx, value, command_id, told)
+    if command.do in {"annul", "void_case"}:
+        incidents.noted(ctx, command_id, value)
     return command_id
 
 
@@ -91,10 +96,13 @@ def _check(ctx: Context, command: commands.AnyCommand, ref: str) -> None:
         if isinstance(command, commands.Accept) and ctx.spool.memory.invitation(parsed(command.invitation)) is None:
             raise HandslagError("HS-INVITATION-INVALID", field="invitation")
         return
+    if isinstance(command, commands.AnswerAnnulment):
+        annulling.known(ctx, parsed(command.notice))
+        return
     seat = ctx.identities.get(ref)
     if isinstance(command, commands.RecordDisclosure) and command.said_at:
         spoken.check_said_at(moment(command.said_at, "said_at"), ctx.now())
-    if isinstance(command, commands.Withdraw | commands.Unblock):
+    if isinstance(command, commands.Withdraw | commands.Unblock | commands.Annul):
         acts_known = (ConsentAct.from_bytes(event.act) for event in ctx.spool.memory.ledger(seat.sid))
         if parsed(command.consent) not in {act.consent_id for act in acts_known}:
             raise HandslagError("HS-EVENT-UNKNOWN", field="consent")

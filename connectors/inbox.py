@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
-from connectors import cases, inviting, ledgers, opening, recalls, receipts, reports, sending
+from connectors import annulling, cases, incidents, inviting, ledgers, opening, recalls, receipts, reports, sending
 from connectors.context import Context
 from connectors.fields import to_json
 from connectors.identity import Seat
@@ -35,10 +35,12 @@ from schemas.inbox import (
     Receipt,
     StatementNotice,
 )
+from schemas.said import AnnulNotice
 from schemas.statements import Acceptance, MemberStatement, SignedStatement
 from schemas.views import check_view
 
-_ORDER = {"STATEMENT": 0, "RECALL": 1, "LEDGER": 2, "RECEIPT": 3, "NOTICE": 4, "INVITATION": 5, "DELIVERY": 6}
+_KINDS = ("STATEMENT", "RECALL", "LEDGER", "RECEIPT", "NOTICE", "INVITATION", "DELIVERY", "ANNULMENT")
+_ORDER = {kind: place for place, kind in enumerate(_KINDS)}
 _AT_ONCE_US, _PAUSE_S = 200_000, 1.0  # an empty answer so soon is followed by a pause, or asking would be a flood
 _BODY = limits.SUBMISSION + 64 * 1024
 # Faults of this machine or of the moment: the item stays with the broker and comes again.
@@ -111,6 +113,8 @@ def _take(ctx: Context, item: InboxItem) -> None:
             _statement(ctx, item, StatementNotice.from_bytes(item.body, _BODY))
         case "NOTICE":
             _notice(ctx, item, Notice.from_bytes(item.body, _BODY))
+        case "ANNULMENT":
+            annulling.take(ctx, item, ctx.identities.by_seat_id(AnnulNotice.from_bytes(item.body, _BODY).seat_id))
         case _:
             raise HandslagError("HS-NOT-YET", field="kind")
 
@@ -276,6 +280,10 @@ def _notice(ctx: Context, item: InboxItem, told: Notice) -> None:
         except HandslagError as error:
             if error.code != "HS-EVENT-UNKNOWN":
                 raise
+    if told.code in {"annul_acknowledged", "annul_kept"}:
+        ctx.spool.annulled.answered(seat.sid)
+    if told.code == "case_void":
+        incidents.heard(ctx, item.item_id, seat, told.detail or "")
     ctx.spool.memory.want_proof(told.leaf_hash, "notice", ctx.now(), seat.sid)
     ctx.spool.incoming.put(item.item_id.hex(), "receipts", reports.notice(seat, told, event_type, correlation))
     ctx.spool.incoming.want_ack(item.item_id, 0, "ACK")

@@ -14,7 +14,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from connectors import executor, inbox, retry, sending, trusting, upkeep
+from connectors import executor, inbox, incidents, retry, reviews, sending, trusting, upkeep
 from connectors.adapters.folder import Folder
 from connectors.client import Connector
 from connectors.context import Context
@@ -93,8 +93,15 @@ def _steps(ctx: Context, folder: Folder) -> list[tuple[str, float, Step]]:
         ("checkpoint", beat, lambda: upkeep.checkpoint(ctx)),
         ("proofs", beat, prove),
         ("deadlines", LATE_S, lambda: upkeep.warn_overdue(ctx)),
+        ("reminders", beat, lambda: _remind(ctx)),
         ("tidy", TIDY_S, tidy),
     ]
+
+
+async def _remind(ctx: Context) -> None:
+    """What this connector's own clock brings: consents that end, incidents whose time runs."""
+    await reviews.tell_due(ctx)
+    await incidents.follow(ctx)
 
 
 async def _wake(ctx: Context, ended: asyncio.Event) -> None:

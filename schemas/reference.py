@@ -35,6 +35,10 @@ _TITLES = {
     "seat_state": "States of a seat",
     "record": "Words of explanations: records",
     "effect": "Words of explanations: effects",
+    "annul_ground": "Grounds on which a consent is annulled",
+    "annul_verdict": "What a recipient did with what an annulled consent released",
+    "kept_reason": "Why a recipient keeps it",
+    "incident_step": "Steps of an incident file",
     "manner": "Ways in which something is said outside the broker",
 }
 _MADE = "Made by `make reference`; change the table, not this page.\n"

@@ -95,7 +95,7 @@ class AnnulNotice(Record):
     invitation_id: bytes | None = None
     ground: str
     from_role: str
-    categories: tuple[str, ...]
+    digests: tuple[bytes, ...]
     at_us: int
     entry_id: bytes
     leaf_hash: bytes
@@ -125,6 +125,7 @@ class AnnulledRelease(Record):
     categories: tuple[str, ...]
     hand_number: int
     state_before: str
+    ground: str
     noticed_at_us: int
     verdict: str | None = None
     reason: str | None = None

@@ -70,6 +70,12 @@ POSTS: Mapping[str, RecordCall] = {
     "/v1/disclosures:record": RecordCall(
         "said", said.DisclosureRequest, lambda core, unit, request: core.record_disclosure(unit, request)
     ),
+    "/v1/annulments:list": RecordCall(
+        "annulments", said.AnnulmentsRequest, lambda core, unit, request: core.annulments(unit, request)
+    ),
+    "/v1/annulments:answer": RecordCall(
+        "annul_answer", said.AnnulAnswerRequest, lambda core, unit, request: core.annul_answer(unit, request)
+    ),
     "/v1/cases:open": RecordCall(
         "open", records.OpenRequest, lambda core, unit, request: core.open_case(unit, request)
     ),

@@ -29,7 +29,14 @@ from schemas.calls import (
     SubmitRequest,
     UnitsAnswer,
 )
-from schemas.said import DisclosureAnswer, DisclosureRequest
+from schemas.said import (
+    AnnulAnswer,
+    AnnulAnswerRequest,
+    AnnulmentsPage,
+    AnnulmentsRequest,
+    DisclosureAnswer,
+    DisclosureRequest,
+)
 from schemas.trust_calls import TrustAnswer, TrustRequest
 
 
@@ -54,6 +61,14 @@ class Core(Protocol):
 
     async def record_disclosure(self, unit: str, request: DisclosureRequest) -> DisclosureAnswer:
         """POST /v1/disclosures:record: what was said, whatever the consents say about it."""
+        ...
+
+    async def annulments(self, unit: str, request: AnnulmentsRequest) -> AnnulmentsPage:
+        """POST /v1/annulments:list: every release under an annulled consent, with its recipient's answer."""
+        ...
+
+    async def annul_answer(self, unit: str, request: AnnulAnswerRequest) -> AnnulAnswer:
+        """POST /v1/annulments:answer: what a recipient did with what an annulled consent released."""
         ...
 
     async def open_case(self, unit: str, request: OpenRequest) -> SeatAnswer:

@@ -97,6 +97,11 @@ class CaseRows:
         )
         return [SeatRow(*row) for row in rows]
 
+    def ever_of_case(self, case_id: bytes) -> list[SeatRow]:
+        """Every seat that a case ever had, closed ones too, oldest ids first."""
+        rows = self._c.execute(_seats().where(seat.c.case_id == case_id).order_by(seat.c.seat_id))
+        return [SeatRow(*row) for row in rows]
+
     def of_unit(self, unit: str) -> list[SeatRow]:
         """Every open seat of a unit."""
         rows = self._c.execute(_seats().where(seat.c.unit == unit, seat.c.state != SeatState.CLOSED))

@@ -217,12 +217,18 @@ class DeliveryRows:
         )
         return [DeliveryRow(*row) for row in rows]
 
-    def remove_sections(self, delivery_id: bytes, digests: Iterable[bytes]) -> None:
-        """Take sections out of a delivery: their keys and ciphertext are gone from the store."""
+    def remove_sections(self, delivery_id: bytes, digests: Iterable[bytes], *, never_handed: bool) -> None:
+        """Take sections out of a delivery: their keys and ciphertext are gone from the store.
+
+        What was never handed over is no release under any consent, and forgets which it rested on.
+        """
+        gone: dict[str, object] = {"live": False, "item": None, "wrapped_key": None}
+        if never_handed:
+            gone["grants"] = b""
         self._c.execute(
             update(delivery_section)
             .where(delivery_section.c.delivery_id == delivery_id, delivery_section.c.digest.in_(list(digests)))
-            .values(live=False, item=None, wrapped_key=None)
+            .values(**gone)
         )
 
     def rest_on(self, row: DeliveryRow, holds_until_us: int, sections: Sequence[SectionRow]) -> None:

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection
 
 from broker.store.admin import AdminRows
+from broker.store.annulments import AnnulRows
 from broker.store.cases import CaseRows
 from broker.store.contacts import ContactRows
 from broker.store.deliveries import DeliveryRows
@@ -42,6 +43,7 @@ class Rows:
         self.entries = EntryRows(connection)
         self.log = LogRows(connection)
         self.stream = StreamRows(connection)
+        self.annulments = AnnulRows(connection)
 
 
 class Store(Protocol):

@@ -245,6 +245,42 @@ delivery_section = Table(
           postgresql_where=text("live")),
 )  # fmt: skip
 
+# --- annulled consents: who was told, and what they answered
+
+earlier_ground = Table(
+    "earlier_ground",
+    metadata,
+    Column("delivery_id", LargeBinary, primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),
+    Column("consent_id", LargeBinary, primary_key=True),
+)
+
+void_case = Table(
+    "void_case",
+    metadata,
+    Column("case_id", LargeBinary, primary_key=True),
+    Column("ground", String, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
+annul_notice = Table(
+    "annul_notice",
+    metadata,
+    Column("notice_id", LargeBinary, primary_key=True),
+    Column("seat_id", LargeBinary, nullable=False),
+    Column("consent_id", LargeBinary, nullable=False),
+    Column("delivery_id", LargeBinary, nullable=False),
+    Column("recipient_unit", String, nullable=False),
+    Column("categories", String, nullable=False),
+    Column("state_before", String, nullable=False),
+    Column("ground", String, nullable=False),
+    Column("noticed_at_us", BigInteger, nullable=False),
+    Column("verdict", String),
+    Column("reason", String),
+    Column("answered_at_us", BigInteger),
+    UniqueConstraint("seat_id", "consent_id", "delivery_id", "ground"),
+)
+
 item = Table(
     "inbox_item",
     metadata,

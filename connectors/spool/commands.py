@@ -85,6 +85,13 @@ class Commands:
         """The broker answered for good. The row stays; its JSON is part of what is kept for ever."""
         self._store.run("UPDATE command SET state=? WHERE command_id=?", "FAILED" if failed else "DONE", command_id)
 
+    def results(self, ref: bytes, kind: str) -> list[dict[str, Any]]:
+        """What finished commands of one kind of a case came to, oldest first."""
+        rows = self._store.all(
+            "SELECT value FROM command WHERE ref=? AND kind=? AND state='DONE' ORDER BY number", ref, kind
+        )
+        return [self._store.open_json("command.value", row[0])["result"] for row in rows]
+
     def widening(self, ref: bytes) -> list[Waiting]:
         """Commands of a case without an answer that would permit or tell something."""
         rows = self._store.all(
@@ -96,7 +103,7 @@ class Commands:
 
     def overtaken(self, command: Waiting) -> bool:
         """Whether the person's withdrawal of everything was noted after this command of the case."""
-        sql = "SELECT 1 FROM command WHERE ref IS ? AND kind='withdraw_case' AND number>?"
+        sql = "SELECT 1 FROM command WHERE ref IS ? AND kind IN ('withdraw_case', 'void_case') AND number>?"
         return self._store.one(sql, command.ref, command.number) is not None
 
     def busy(self, ref: bytes) -> bool:

@@ -118,6 +118,10 @@ class Incoming:
             sealed,
         )
 
+    def queued(self, name: str) -> bool:
+        """Whether something was ever queued under this name."""
+        return self._store.one("SELECT 1 FROM outbox WHERE name=?", name) is not None
+
     def to_write(self, limit: int = 500) -> list[OutboxItem]:
         """What the adapter has not been given, oldest first."""
         rows = self._store.all(

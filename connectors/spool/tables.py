@@ -54,4 +54,11 @@ CREATE TABLE reading(number INTEGER PRIMARY KEY AUTOINCREMENT, at_us INTEGER NOT
   value BLOB NOT NULL);
 """
 
-VERSIONS: tuple[str, ...] = (_FIRST,)
+# What follows an annulled consent: at its discloser an incident, at each recipient a notice that wants an answer.
+_ANNULLED = """
+CREATE TABLE incident(incident_id BLOB PRIMARY KEY, seat_id BLOB NOT NULL, opened_at_us INTEGER NOT NULL,
+  version INTEGER NOT NULL, stale INTEGER NOT NULL, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE annulment(notice_id BLOB PRIMARY KEY, seat_id BLOB NOT NULL, value BLOB NOT NULL) WITHOUT ROWID;
+"""
+
+VERSIONS: tuple[str, ...] = (_FIRST, _ANNULLED)

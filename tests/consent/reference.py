@@ -116,6 +116,8 @@ def grant_reasons(acts, place, request, category, to_unit):
         mine = other.consent_id == grant.consent_id
         if other.act == "GRANT" and mine and other_place > place and other != grant and at >= other_recorded:
             found.add("INVALIDATED")
+        if other.act in {"ANNUL", "ANNUL_WRONG_PERSON"} and mine:
+            found.add("INVALIDATED")  # never valid, whenever one asks
         if other.act not in NARROWING or at < since:
             continue
         if other.act == "WITHDRAW_ALL" and other_place > place:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
+import tomllib
 
 import pytest
 
 from consent.rules import LIMIT, parse, shipped
 from schemas import codes, event_types
 from schemas.errors import HandslagError
+from schemas.said import SPOKEN
 
 TEXT = shipped()[0].decode()
 
@@ -65,6 +68,29 @@ def test_nobody_receives_who_is_in_no_row():
     for sender, recipient in (("provider", "police_coordination"), ("health_care", "police_coordination")):
         lane = rules.lane("coordination_meeting_scheduled", sender, recipient)
         assert all(lane.verdict(category) for category in codes.table()["category"])
+
+
+def test_what_may_be_said_is_what_the_pairs_list_and_no_more():
+    """The pairs, without what may go in one event type only; read from the file here, not through the rules."""
+    data, rules = tomllib.loads(TEXT), shipped()[1]
+    listed = {}
+    for row in data["pairs"]:
+        plain = set(row["categories"]) - set(row.get("only", {})) - set(data["not_waivable"])
+        listed.setdefault((row["sender"], row["recipient"]), {}).update(
+            dict.fromkeys(plain, (row["asks_human"],) if "asks_human" in row else ())
+        )
+    closed = {(row["sender"], row["recipient"]) for row in data["never"]}
+    for sender, recipient in itertools.product(codes.table()["role"], repeat=2):
+        lane = rules.lane(SPOKEN, sender, recipient)
+        wanted = {} if (sender, recipient) in closed else listed.get((sender, recipient), {})
+        known = {category: lane.verdict(category) for category in codes.table()["category"]}
+        allowed = {c: v for c, v in known.items() if not {"CATEGORY_NOT_ALLOWED", "NON_WAIVABLE"} & set(v)}
+        assert allowed == wanted
+        assert (lane.refusals, lane.to_unit) == ((), False)
+        # Secrecy for a public interest asks for the same release decision as when it is sent.
+        assert lane.needs_release == rules.lane("threat_assessment_completed", sender, recipient).needs_release
+    assert rules.lane(SPOKEN, "nobody", "police_coordination").refusals == ("SENDER_NOT_ALLOWED",)
+    assert rules.lane("spoken_otherwise", "provider", "police_coordination").refusals == ("SCHEMA_UNKNOWN",)
 
 
 def test_threat_goes_to_the_police_only_as_a_request():

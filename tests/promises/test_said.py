@@ -295,7 +295,7 @@ def world(tmp_path_factory):
 
 
 @given(sequence=st.lists(_WORDS, min_size=1, max_size=5))
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_sequence_of_recordings_changes_a_later_decision(world, sequence):
     async def run():
         before, rows = await world.decisions(), await everything(world.site)

@@ -13,8 +13,10 @@ from broker.sealer import Sealer
 from schemas.errors import HandslagError
 from schemas.said import SpokenDisclosure
 from schemas.statements import SignedUnit
-from tests.promises.case import ready
+from tests.promises.case import grant, ready
+from tests.promises.test_annul import answered, handed, told
 from tests.promises.test_said import say, spoken_entries, talk
+from tests.promises.test_void import void
 from tests.site import LEAD, ORIGIN, PROBATION, UNITS
 from tests.trail.test_real import LOG, beats, entry_keys
 
@@ -53,6 +55,26 @@ async def test_what_was_said_verifies_with_and_without_consent(place):
     assert report.findings == []
     assert len(await spoken_entries(site)) == 4
     assert report.decided >= 4
+
+
+async def test_annulled_consents_and_a_void_case_verify(place):
+    """Whatever was released, recalled, told and answered: the trail holds, decisions of before come out as before."""
+    tmp_path, site, sealer = place
+    consent = await grant(site)
+    await handed(site)
+    await handed(site, ack=False)
+    await site.act(site.police, "ANNUL_WRONG_PERSON", consent)
+    await grant(site)
+    await handed(site)
+    for notice in await told(site):
+        await answered(site, notice, "LOCKED")
+    await void(site)
+    for unit in site.units.values():
+        for notice in await told(site, unit):
+            await answered(site, notice, "KEPT", "EVIDENCE", unit=unit)
+    report = await checked(tmp_path, site, sealer)
+    assert report.findings == []
+    assert report.decided >= 7
 
 
 async def lie(site, **changes):
