@@ -113,6 +113,29 @@ def config_check(config: Path, as_json: bool) -> None:
     told(as_json, {"ok": True, "origin": loaded.origin, "log_key": vkey}, [f"{config}: in order", f"Log key  {vkey}"])
 
 
+@config.command(
+    "renew-certificate",
+    epilog=examples("handslag config renew-certificate --config broker.toml", "systemctl reload handslag"),
+)
+@config_option
+@as_json
+def config_renew(config: Path, as_json: bool) -> None:
+    """Issue the server a new certificate for the same names and key, from the authority of `[admission]`.
+
+    The running broker takes it when it is told to reload (SIGHUP). Where an authority of your own issues certificates,
+    put its certificate in place of `tls.certificate_file` instead.
+    """
+    loaded = settings.load(config)
+    authority = _authority(loaded)
+    key = keyfiles.read_private(loaded.tls.key_file, "tls.key_file")
+    try:
+        before = loaded.tls.certificate_file.read_bytes()
+    except OSError:
+        raise HandslagError("HS-SETTINGS-INVALID", field="tls.certificate_file") from None
+    keyfiles.write_atomic(loaded.tls.certificate_file, pki.renewed_server_certificate(authority, before, key, _now()))
+    told(as_json, {"renewed": str(loaded.tls.certificate_file)}, ["Renewed. Next: tell the broker to reload (SIGHUP)."])
+
+
 @click.group()
 def agency() -> None:
     """Admit units of agencies to this broker, and end it."""

@@ -6,18 +6,19 @@ Everything here ends in a gauge. Nothing here decides, and a look that fails cha
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from cryptography import x509
 
-from broker import admissions
+from broker import admissions, logs
 from broker.context import Context
 from broker.settings import BrokerSettings
 from broker.store.port import Rows
-from schemas.errors import HandslagError
 
+_log = logging.getLogger("handslag.lookout")
 LOOK_S = 5.0
 ADMISSIONS_S = 60.0  # one file a unit; certificates end by the day
 COUNTED = 10_000  # unsealed entries counted at most: the age is what alarms
@@ -52,8 +53,8 @@ class Surroundings:
         while True:
             try:
                 await self.look()
-            except HandslagError as error:
-                self._context.faults(error)
+            except Exception as fault:  # noqa: BLE001 - an admission file that cannot be read must not end the broker
+                logs.event(_log, logging.ERROR, "HS-INTERNAL", task="lookout", exception=type(fault).__name__)
             await asyncio.sleep(LOOK_S)
 
     async def look(self) -> None:

@@ -169,6 +169,10 @@ class Connector:
         await upkeep.proofs(ctx)
         return more or came == limits.INBOX_ITEMS
 
+    def came(self) -> list[Message]:
+        """What beats have brought and the agency's system has not acknowledged, oldest first, at most 500."""
+        return [Message(str(item.value["kind"]), item.value, item) for item in self.context.spool.incoming.to_write()]
+
     async def receive(self) -> AsyncIterator[Message]:
         """Everything that came for the agency's system, oldest first, without end; `ack` each message.
 
@@ -183,11 +187,11 @@ class Connector:
         yielded: set[int] = set()
         while True:
             more = await self.beat()
-            waiting = self.context.spool.incoming.to_write()
-            fresh = [item for item in waiting if item.number not in yielded]
-            yielded = {item.number for item in waiting}
+            waiting = self.came()
+            fresh = [message for message in waiting if message.item.number not in yielded]
+            yielded = {message.item.number for message in waiting}
             if fresh:
-                yield [Message(str(item.value["kind"]), item.value, item) for item in fresh]
+                yield fresh
             if not more:
                 await asyncio.sleep(self.context.settings.poll_s)
 
