@@ -128,7 +128,7 @@ def _admitted(units: Iterable[Opened], anchors: Anchors, report: Report) -> Anch
         return anchors
     for one in units:
         act, signature = one.payload.act, one.payload.act_signature
-        if one.entry.operation != "ADMIN" or act is None:
+        if one.entry.operation != "ADMIN" or act is None or one.payload.code is not None:  # a code: no admission
             continue
         try:
             anchors = anchors.with_units([SignedUnit(entry=act, signature=signature or b"")])

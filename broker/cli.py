@@ -214,8 +214,23 @@ def agency_status(config: Path, as_json: bool) -> None:
     """List the admitted units with the day their certificate ends."""
     loaded = settings.load(config)
     rows = [doctor.unit_status(admission) for admission in admissions.load_all(loaded.data_dir)]
-    lines = [f"{row['unit']}  {row['state']}  certificate until {row['certificate_until']}" for row in rows]
-    told(as_json, {"units": rows, "running": control.is_running(loaded.data_dir)}, lines or ["No unit is admitted."])
+    running = control.is_running(loaded.data_dir)
+    raised = control.call(loaded.data_dir, "instances", {}) if running else {}
+    rows = [{**row, **_restored(raised.get(row["unit"]))} for row in rows]
+    lines = [
+        f"{row['unit']}  {row['state']}  certificate until {row['certificate_until']}"
+        + (f"  RESTORED as instance {row['instance']} at {row['restored_at']}" if row["restored_at"] else "")
+        for row in rows
+    ]
+    told(as_json, {"units": rows, "running": running}, lines or ["No unit is admitted."])
+
+
+def _restored(raised: dict[str, int] | None) -> dict[str, Any]:
+    """What `agency status` says of a unit's restores: the number in service and when it was taken."""
+    if raised is None:
+        return {"instance": None, "restored_at": None}
+    at = datetime.fromtimestamp(raised["raised_at_us"] / 1e6, UTC).isoformat(timespec="seconds")
+    return {"instance": raised["instance"], "restored_at": at}
 
 
 @click.command("doctor", epilog=examples("handslag doctor --config broker.toml", "handslag doctor --json | jq ."))

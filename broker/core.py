@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from broker import acks, acts, cases, handover, invitations, queries, submit
+from broker import acks, acts, cases, handover, instances, invitations, queries, submit
 from broker.admissions import Admission
 from broker.context import Context
 from broker.sealer import Sealer
@@ -38,6 +38,7 @@ from schemas.calls import (
     UnitsAnswer,
 )
 from schemas.errors import HandslagError
+from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
 from schemas.statements import UnitEntry
 from schemas.trail import Payload
 
@@ -52,6 +53,7 @@ class BrokerCore:
         self._sealer = sealer
         self._trail = trail
         self._witnessed = witnessed
+        self._shown = instances.Shown(context.store)
 
     async def submit(self, unit: str, request: SubmitRequest) -> SubmitAnswer:
         """POST /v1/submissions."""
@@ -154,13 +156,17 @@ class BrokerCore:
     async def seen(self, unit: str, instance: int, note: str | None) -> None:
         """Compare the connector's instance number and newest checkpoint with the broker's own."""
         row = self._context.directory.get(unit)
+        # INVARIANT: test_only_the_highest_instance_is_served
         if instance < row.instance:
-            raise HandslagError("HS-INSTANCE-OLD")
+            raise HandslagError("HS-INSTANCE-OLD", instance=row.instance)
         if instance > row.instance:
+            if row.instance or instance != 1:  # a number comes from a restore; only the first comes by itself
+                raise HandslagError("HS-INSTANCE-NEW", instance=row.instance)
             await self._context.store.write(lambda rows: rows.units.raise_instance(unit, instance))
             await self.reload_units()
-        if note is not None:
-            await self._witnessed.check_seen(note)
+        size = await self._witnessed.check_seen(note) if note is not None else 0
+        if not await self._shown.check(unit, size):
+            raise HandslagError("HS-INSTANCE-OLD", instance=row.instance)
 
     async def unit_of(self, cert_sha256: bytes) -> str | None:
         """The admitted unit of a client certificate."""
@@ -169,14 +175,16 @@ class BrokerCore:
     async def admit(self, admission: Admission) -> None:
         """Take a unit into the store, or shut a revoked one out; an entry of the operator records it."""
         entry = UnitEntry.from_bytes(admission.entry)
-        known = {row.unit: row for row in await self._context.store.read(lambda rows: rows.units.all())}
-        before = known.get(admission.unit)
+        before, closed = await self._context.store.read(lambda rows: _known(rows, admission.unit))
         if admission.revoked_at_us is not None:
             if before:
                 await self.revoke(admission.unit)
             return
-        if before and before.certificate == admission.certificate_sha256:
+        # INVARIANT: test_a_unit_that_was_shut_out_stays_out_after_a_restart
+        # A unit that closed itself is opened by a new admission only, and that brings a new certificate.
+        if admission.certificate_sha256 in {closed, before.certificate if before else None}:
             return
+        same = before is not None and before.signing_key == entry.signing_key
         at_us = self._context.now_us()
         row = UnitRow(
             unit=entry.unit,
@@ -187,40 +195,51 @@ class BrokerCore:
             agency_signature=admission.signature,
             signing_key=entry.signing_key,
             hpke_key=entry.hpke_key,
-            instance=before.instance if before else 0,
+            instance=before.instance if before and same else 0,
             admitted_at_us=at_us,
             revoked_at_us=None,
         )
-        recorded = self._context.recorder.about_unit(
-            entry.unit,
-            entry.controller,
-            "ADMIN",
-            Payload(act=admission.entry, act_signature=admission.signature),
-            at_us,
-        )
+        payload = Payload(act=admission.entry, act_signature=admission.signature)
+        recorded = self._context.recorder.about_unit(entry.unit, entry.controller, "ADMIN", payload, at_us)
 
         def work(rows: Rows) -> None:
             rows.units.put(row)
+            instances.admitted(rows, entry.unit, admission.recovery_key, same=same)
             rows.entries.insert([recorded])
 
         await self._context.store.write(work)
+        self._shown.forget(entry.unit)
         await self.reload_units()
 
+    async def announce(self, unit: str, request: InstanceRequest) -> InstanceAnswer:
+        """POST /v1/instances; from its answer on every lower number is refused."""
+        answer = await instances.announce(self._context, unit, request)
+        self._shown.forget(unit)
+        await self.reload_units()
+        return answer
+
+    async def compromised(self, unit: str, request: CompromisedRequest) -> CompromisedAnswer:
+        """POST /v1/compromised; from its answer on every call of the unit is refused."""
+        answer = await instances.compromised(self._context, unit, request)
+        await self.reload_units()
+        return answer
+
+    async def instances(self) -> dict[str, tuple[int, int]]:
+        """(number, microseconds UTC) of the newest restore of every unit that had one, for the operator."""
+        return await self._context.store.read(lambda rows: rows.instances.announced())
+
     async def revoke(self, unit: str) -> bool:
-        """Shut a unit out from now on; returns whether it was admitted. An entry of the operator records it."""
+        """Shut a unit out from now on and hold back what is open from it and to it; returns whether it was admitted.
+
+        An entry of the operator records it.
+        """
         at_us = self._context.now_us()
         controller = self._context.directory.controller(unit)
         recorded = self._context.recorder.about_unit(unit, controller, "ADMIN", Payload(code="HS-UNIT-UNKNOWN"), at_us)
 
-        def work(rows: Rows) -> bool:
-            revoked = rows.units.revoke(unit, at_us)
-            if revoked:
-                rows.entries.insert([recorded])
-            return revoked
-
-        done = await self._context.store.write(work)
+        held = await instances.shut_out(self._context, unit, recorded)
         await self.reload_units()
-        return done
+        return held is not None
 
     async def reload_units(self) -> None:
         """Take over the units as they stand in the store."""
@@ -233,3 +252,9 @@ class BrokerCore:
             unit, controller, "REFUSAL", Payload(code=code), self._context.now_us()
         )
         await self._context.store.write(lambda rows: rows.entries.insert([entry]))
+
+
+def _known(rows: Rows, unit: str) -> tuple[UnitRow | None, bytes | None]:
+    """The unit as it is admitted, and the certificate hash under which it was shut out."""
+    row = next((row for row in rows.units.all() if row.unit == unit), None)
+    return row, rows.units.closed([unit]).get(unit)

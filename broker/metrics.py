@@ -27,6 +27,8 @@ CALLS = (
     "accept",
     "state",
     "close",
+    "instance",
+    "compromised",
     "ledger",
     "audit",
     "proofs",
@@ -74,6 +76,7 @@ class Metrics:
         self._acks = self._counter("acks", "Deliveries that a recipient acknowledged or rejected.", "state")
         self._overdue = self._counter("deliveries_overdue", "Deliveries that passed their deadline unacknowledged.")
         self._expired = self._counter("deliveries_expired", "Deliveries that ended because their validity ended.")
+        self._instances = self._counter("instances_raised", "Restored connectors that took a new instance number.")
         self._refusals = self._counter("refusals", "Calls and submissions refused, by error code.", "code")
 
     def _measure_durations(self) -> None:
@@ -133,6 +136,10 @@ class Metrics:
     def refused(self, code: str) -> None:
         """A call or a submission was refused; a code outside the registry counts as `HS-INTERNAL`."""
         self._refusals.labels(code if code in LABELS["code"] else "HS-INTERNAL").inc()
+
+    def instance_raised(self) -> None:
+        """A restored connector took a number."""
+        self._instances.inc()
 
     def withdrew(self, seconds: float) -> None:
         """A withdrawal was answered after `seconds`."""

@@ -148,7 +148,10 @@ def _commands(core: BrokerCore) -> Mapping[str, control.Handler]:
     async def revoke(arguments: Mapping[str, Any]) -> dict[str, Any]:
         return {"revoked": await core.revoke(str(arguments["unit"]))}
 
-    return {"admit": admit, "revoke": revoke}
+    async def instances(_arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return {unit: {"instance": n, "raised_at_us": at_us} for unit, (n, at_us) in (await core.instances()).items()}
+
+    return {"admit": admit, "revoke": revoke, "instances": instances}
 
 
 def run(settings: BrokerSettings, started: Callable[[Serving], None] = lambda _serving: None) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from connectors import trust
+from connectors import instance, trust
 from connectors.box import DataKey
 from connectors.identity import Identities, Seat, load_unit_keys
 from connectors.keys import UnitKeyPair
@@ -70,6 +70,7 @@ class Context:
             witness=witness,
             link=Link(settings, witness.newest),
         )
+        instance.introduce(context.link, settings, spool)
         held = spool.memory.get(_UNITS)
         if held is not None:
             context.take_units(UnitsAnswer.from_bytes(held, 16 * 1024 * 1024))

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from connectors import cases, inviting, ledgers, opening, reports, sending
+from connectors import cases, instance, inviting, ledgers, opening, reports, returning, sending
 from connectors.context import Context
 from connectors.fields import to_json
 from connectors.identity import Seat
@@ -18,7 +18,7 @@ from connectors.opening import Keyring, OpenedEvent
 from connectors.waiting import NOTICE_EFFECT, OutgoingState, SectionState
 from schemas import limits
 from schemas.acts import ConsentAct
-from schemas.calls import AckAnswer, AckRequest, FetchAnswer, FetchRequest
+from schemas.calls import AckAnswer, AckRequest
 from schemas.checks import sha256
 from schemas.codes import SeatState
 from schemas.envelope import Delivery
@@ -45,7 +45,7 @@ async def poll(ctx: Context) -> int:
     """One fetch: take, work off, compare heads; returns the number of items. Raises HandslagError of the call."""
     ctx.witness.check_running()
     before = {seat.sid: ctx.spool.memory.head(seat.sid) for seat in ctx.identities.all() if seat.seat_id is not None}
-    answer = await ctx.link.call("/v1/inbox:fetch", FetchRequest(limit=limits.INBOX_ITEMS), FetchAnswer)
+    answer = await returning.fetch(ctx)
     await ledgers.compare(ctx, answer.heads, before)
     take_all(ctx, answer.items)
     return len(answer.items)
@@ -159,11 +159,13 @@ def _delivery(ctx: Context, delivery: Delivery) -> None:
     )
     value = reports.delivery(seat, delivery.delivery_id, opened, fresh, delivery)
     ctx.spool.incoming.put(delivery.delivery_id.hex(), "out", value, delivery.delivery_id)
+    if returning.perhaps_given(ctx, delivery, opened.core.sent_at_us):
+        returning.hold(ctx, delivery, value)
     if not fresh:
         # Every section was given before (or recalled): acknowledged, and nothing written twice.
         item = ctx.spool.incoming.waits_for_adapter(delivery.delivery_id)
-        assert item is not None
-        ctx.spool.incoming.written(item)
+        if item is not None:
+            ctx.spool.incoming.written(item)
     ctx.spool.incoming.want_ack(delivery.delivery_id, delivery.hand_number, "ACK")
     ctx.spool.memory.want_proof(delivery.leaf_hash, "delivery", ctx.now(), seat.sid)
     if opened.core.event_type == "seat_introduced":
@@ -214,7 +216,9 @@ def _receipt(ctx: Context, item: InboxItem, told: Receipt) -> None:
     try:
         event = ctx.spool.outgoing.get(told.event_id)
     except HandslagError:
-        return  # an invitation's receipt came with its own answer
+        # An invitation's receipt came with its own answer; after a restore it may be an event that is not here.
+        returning.unknown_receipt(ctx, seat, item.item_id, reports.receipt(seat, {}, told))
+        return
     if not ctx.spool.outgoing.keep_receipt(told.event_id, told.attempt, item.body):
         return
     event = sending.arrived(ctx, event, told.attempt)
@@ -339,7 +343,8 @@ def _recall(ctx: Context, item: InboxItem, told: Recall) -> None:
             "ref": seat.ref,
             "event_id": shown(told.event_id),
             "delivery_id": shown(told.delivery_id),
-            "given": bool(given),
+            # What a lost connector gave, nobody here knows: the agency's system looks for itself.
+            "given": bool(given) or (waits is None and evidence is None and instance.restored(ctx.spool) is not None),
             "reason": reports.words("reason", told.code),
         }
         ctx.spool.incoming.put(f"recall-{item.item_id.hex()}", "out", value)

@@ -52,6 +52,7 @@ class Link:
         """`newest` is asked before every call. Raises `HS-KEY-FILE`."""
         self._url = settings.broker_url
         self._instance = str(settings.instance)
+        self._only: str | None = None
         self._newest = newest
         self._tls = tls_context(settings)
         self._session: aiohttp.ClientSession | None = None
@@ -110,6 +111,8 @@ class Link:
 
     async def _once(self, method: str, path: str, body: bytes | None) -> bytes:
         assert self._session is not None, "the link is used inside its context"
+        if self._only is not None and path != self._only:
+            raise HandslagError("HS-NOT-READY", field="instance")
         headers = {INSTANCE: self._instance}
         note = self._newest()
         if note is not None:
@@ -135,6 +138,18 @@ class Link:
             self.back.set()
             if not self._leaving:
                 self.back.clear()
+
+    def numbered(self, instance: int, *, only: str | None = None) -> None:
+        """Call under this instance number; with `only`, no other path is called until `open_again`."""
+        self._instance = str(instance)
+        self._only = only or self._only
+
+    def open_again(self) -> None:
+        """Every call may be made; who waited for that wakes."""
+        self._only = None
+        self.back.set()
+        if not self._leaving:
+            self.back.clear()
 
     def leave(self) -> None:
         """Nobody waits for the broker any more, from now on."""

@@ -14,7 +14,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from connectors import executor, inbox, retry, sending, upkeep
+from connectors import executor, inbox, keeping, retry, returning, sending, upkeep
 from connectors.adapters.folder import Folder
 from connectors.client import Connector
 from connectors.context import Context
@@ -81,6 +81,7 @@ def _steps(ctx: Context, folder: Folder) -> list[tuple[str, float, Step]]:
         ctx.spool.store.tidy()
 
     return [
+        *_lost_and_found(ctx),
         ("folder", LOCAL_BEAT_S, local),
         ("commands", LOCAL_BEAT_S, lambda: executor.run_due(ctx)),
         ("send", LOCAL_BEAT_S, out),
@@ -90,6 +91,13 @@ def _steps(ctx: Context, folder: Folder) -> list[tuple[str, float, Step]]:
         ("proofs", beat, prove),
         ("deadlines", LATE_S, lambda: upkeep.warn_overdue(ctx)),
         ("tidy", TIDY_S, tidy),
+    ]
+
+
+def _lost_and_found(ctx: Context) -> list[tuple[str, float, Step]]:
+    return [
+        ("announce", LATE_S, lambda: returning.announce(ctx)),
+        ("backup", TIDY_S, lambda: keeping.due(ctx)),
     ]
 
 

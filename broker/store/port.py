@@ -17,6 +17,7 @@ from broker.store.deliveries import DeliveryRows
 from broker.store.entries import EntryRows
 from broker.store.gate import GateRows
 from broker.store.inbox import InboxRows
+from broker.store.instances import InstanceRows
 from broker.store.ledger import LedgerRows
 from broker.store.log import LogRows
 from broker.store.stream import StreamRows
@@ -31,6 +32,7 @@ class Rows:
     def __init__(self, connection: Connection) -> None:
         self.gate = GateRows(connection)
         self.units = UnitRows(connection)
+        self.instances = InstanceRows(connection)
         self.cases = CaseRows(connection)
         self.ledger = LedgerRows(connection)
         self.deliveries = DeliveryRows(connection)

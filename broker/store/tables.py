@@ -51,6 +51,26 @@ unit = Table(
     Column("revoked_at_us", BigInteger),
 )
 
+# Restores of connectors, as they announced themselves, and what the broker remembers of each unit's connector.
+instance = Table(
+    "instance",
+    metadata,
+    Column("unit", String, primary_key=True),
+    Column("instance", BigInteger, primary_key=True, autoincrement=False),
+    Column("restore_id", LargeBinary, nullable=False, unique=True),
+    Column("request", LargeBinary, nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    Column("announced_at_us", BigInteger, nullable=False),
+)
+
+unit_memory = Table(
+    "unit_memory",
+    metadata,
+    Column("unit", String, primary_key=True),
+    Column("recovery_key", LargeBinary),
+    Column("seen_size", BigInteger, nullable=False),
+)
+
 case = Table(
     "exit_case",
     metadata,
@@ -152,7 +172,7 @@ event_memory = Table(
     "event_memory",
     metadata,
     Column("event_id", LargeBinary, primary_key=True),
-    Column("seat_id", LargeBinary, nullable=False),
+    Column("seat_id", LargeBinary, nullable=False, index=True),
     Column("fingerprint", LargeBinary, nullable=False),
 )
 

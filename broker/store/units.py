@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -61,6 +62,15 @@ class UnitRows:
             update(unit).where(unit.c.unit == code, unit.c.revoked_at_us.is_(None)).values(revoked_at_us=at_us)
         )
         return done.rowcount == 1
+
+    def closed(self, codes: Iterable[str]) -> dict[str, bytes]:
+        """The certificate hash of each of these units that was shut out."""
+        rows = self._c.execute(
+            select(unit.c.unit, unit.c.certificate).where(
+                unit.c.unit.in_(list(codes)), unit.c.revoked_at_us.is_not(None)
+            )
+        )
+        return {row.unit: row.certificate for row in rows}
 
     def answered(self, code: str, call_id: bytes, request_hash: bytes) -> bytes | None:
         """The answer given to this call before, or None; raises `HS-CALL-CHANGED` for another request."""

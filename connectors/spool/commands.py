@@ -80,6 +80,14 @@ class Commands:
         """The broker answered for good. The row stays; its JSON is part of what is kept for ever."""
         self._store.run("UPDATE command SET state=? WHERE command_id=?", "FAILED" if failed else "DONE", command_id)
 
+    def waiting(self) -> list[Waiting]:
+        """Every command without an answer, oldest first."""
+        rows = self._store.all(
+            "SELECT number, command_id, ref, kind, tries, value, state FROM command WHERE state='ACCEPTED'"
+            " ORDER BY number"
+        )
+        return [self._waiting(row) for row in rows]
+
     def widening(self, ref: bytes) -> list[Waiting]:
         """Commands of a case without an answer that would permit or tell something."""
         rows = self._store.all(

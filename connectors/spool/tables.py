@@ -54,4 +54,9 @@ CREATE TABLE reading(number INTEGER PRIMARY KEY AUTOINCREMENT, at_us INTEGER NOT
   value BLOB NOT NULL);
 """
 
-VERSIONS: tuple[str, ...] = (_FIRST,)
+# A delivery that may have been given before a restore waits for a person.
+_HELD = """
+ALTER TABLE outbox ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
+"""
+
+VERSIONS: tuple[str, ...] = (_FIRST, _HELD)
