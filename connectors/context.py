@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -49,6 +50,7 @@ class Context:
     directory: trust.Directory | None = None
     now: Callable[[], int] = clock
     random: Callable[[int], bytes] = os.urandom
+    backing_up: asyncio.Lock = field(default_factory=asyncio.Lock)
     _members: dict[bytes, tuple[tuple[bytes, ...], CaseMembers]] = field(default_factory=dict)
     _ledgers: dict[bytes, tuple[tuple[int, bytes], LedgerView]] = field(default_factory=dict)
 

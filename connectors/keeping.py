@@ -36,7 +36,8 @@ KEYS = ("data.key", "unit-signing.key", "unit-hpke.key", "certificate.key", "cer
 AGENCY_KEY = "agency.key"  # only while it lies beside the others
 
 _LAST = "backup"
-_DAY_US = 24 * 3600 * 1_000_000
+_HOUR_US = 3600 * 1_000_000
+_DAY_US = 24 * _HOUR_US
 # What a seat keeps out of its own representation is its secrets, also those that a later version adds.
 _SECRETS = tuple(field.name for field in fields(Seat) if not field.repr)
 
@@ -59,37 +60,31 @@ async def kept(ctx: Context) -> None:
     tried again; the agency is told by an alarm in `receipts`, once a day.
     """
     # INVARIANT: test_a_seat_key_is_published_only_after_a_backup_holds_it
-    known = last(ctx.spool)
-    if known is not None and known.keys == key_state(ctx.identities) and there(known):
-        return
-    try:
-        await automatic(ctx)
-    except HandslagError as error:
-        _alarm(ctx, error)
-        raise
+    async with ctx.backing_up:  # one at a time; who waited finds the other's
+        known = last(ctx.spool)
+        if known is None or known.keys != key_state(ctx.identities) or not there(known):
+            await _automatic(ctx)
 
 
 async def due(ctx: Context) -> None:
     """The backup of the beat: makes one when the last is older than `backup_hours`; raises as `kept`."""
-    known = last(ctx.spool)
-    age_us = _DAY_US * 3660 if known is None else ctx.now() - known.at_us
-    if age_us < ctx.settings.backup_hours * 3600 * 1_000_000:
-        return
+    async with ctx.backing_up:
+        known = last(ctx.spool)
+        if known is None or ctx.now() - known.at_us >= ctx.settings.backup_hours * _HOUR_US:
+            await _automatic(ctx)
+
+
+async def _automatic(ctx: Context) -> None:
+    """Make a backup in `backup_dir` beside the event loop, and remove the oldest ones beyond `backups_kept`."""
+    keys = key_state(ctx.identities)
     try:
-        await automatic(ctx)
+        plan = planned(ctx.settings, ctx.spool, None)
+        made = await asyncio.to_thread(write, ctx.settings, plan, keys, lambda _done, _all: None)
     except HandslagError as error:
         _alarm(ctx, error)
         raise
-
-
-async def automatic(ctx: Context) -> Backup:
-    """Make a backup in `backup_dir` beside the event loop, and remove the oldest ones beyond `backups_kept`."""
-    keys = key_state(ctx.identities)
-    plan = planned(ctx.settings, ctx.spool, None)
-    made = await asyncio.to_thread(write, ctx.settings, plan, keys, lambda _done, _all: None)
     remember(ctx.spool, made)
     prune(ctx.settings)
-    return made
 
 
 def _alarm(ctx: Context, error: HandslagError) -> None:

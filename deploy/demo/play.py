@@ -204,7 +204,8 @@ class Play:
             self._check_refusals(unit)
             return [f for f in self.files(unit) if all(f.get(key) == value for key, value in wanted.items())]
 
-        return self._first(found, count, f"{wanted} at {unit}")[-1]
+        seen: dict[str, Any] = self._first(found, count, f"{wanted} at {unit}")[-1]
+        return seen
 
     def _first(self, found: Callable[[], list[Any]], count: int, what: str) -> list[Any]:
         """What was found when there was enough: the next look at a folder in use may miss a file that gets its name."""
