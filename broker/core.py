@@ -175,15 +175,17 @@ class BrokerCore:
     async def admit(self, admission: Admission) -> None:
         """Take a unit into the store, or shut a revoked one out; an entry of the operator records it."""
         entry = UnitEntry.from_bytes(admission.entry)
-        before, closed = await self._context.store.read(lambda rows: _known(rows, admission.unit))
+        before, stolen = await self._context.store.read(lambda rows: _known(rows, admission.unit))
         if admission.revoked_at_us is not None:
-            if before:
+            if before and before.revoked_at_us is None:
                 await self.revoke(admission.unit)
             return
         # INVARIANT: test_a_unit_that_was_shut_out_stays_out_after_a_restart
         # A unit that closed itself is opened by a new admission only, and that brings a new certificate.
-        if admission.certificate_sha256 in {closed, before.certificate if before else None}:
+        if before and before.certificate == admission.certificate_sha256:
             return
+        if stolen == entry.signing_key:
+            raise HandslagError("HS-UNIT-COMPROMISED")
         same = before is not None and before.signing_key == entry.signing_key
         at_us = self._context.now_us()
         row = UnitRow(
@@ -255,6 +257,5 @@ class BrokerCore:
 
 
 def _known(rows: Rows, unit: str) -> tuple[UnitRow | None, bytes | None]:
-    """The unit as it is admitted, and the certificate hash under which it was shut out."""
-    row = next((row for row in rows.units.all() if row.unit == unit), None)
-    return row, rows.units.closed([unit]).get(unit)
+    """The unit as the store has it, shut out or not, and the signing key that it said was stolen."""
+    return rows.units.whatever(unit), rows.instances.memory(unit).compromised_key

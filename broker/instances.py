@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from audit.entry import SealedEntry
@@ -87,13 +87,14 @@ class Shown:
 
 
 def _saw(rows: Rows, unit: str, size: int) -> None:
-    rows.instances.remember(unit, Memory(rows.instances.memory(unit).recovery_key, size))
+    rows.instances.remember(unit, replace(rows.instances.memory(unit), seen_size=size))
 
 
 def admitted(rows: Rows, unit: str, recovery_key: bytes | None, *, same: bool) -> None:
     """A unit was admitted: whose recovery key counts now. Other keys are another connector, which begins at 1."""
-    seen = rows.instances.memory(unit).seen_size if same else 0
-    rows.instances.remember(unit, Memory(recovery_key, seen))
+    before = rows.instances.memory(unit)
+    now = replace(before, recovery_key=recovery_key, seen_size=before.seen_size if same else 0)
+    rows.instances.remember(unit, now)
     if not same:
         rows.instances.forget(unit)
 
@@ -177,7 +178,7 @@ def _raised(
 ) -> InstanceAnswer:
     seats = rows.cases.of_unit(unit)
     rows.units.raise_instance(unit, statement.instance)
-    rows.instances.remember(unit, Memory(rows.instances.memory(unit).recovery_key, 0))
+    _saw(rows, unit, 0)
     rows.instances.end_leases(unit)
     rows.inbox.put([statement_item(context, rows, to=seat, about=_seen_by(context, rows, seat)) for seat in seats])
     rows.inbox.put([Item(context.new_id(), unit, "RECEIPT", raw) for raw in receipts])
@@ -213,15 +214,16 @@ async def compromised(context: Context, unit: str, request: CompromisedRequest) 
         raise HandslagError("HS-SIGNATURE-INVALID")
     payload = Payload(act=request.statement, act_signature=request.unit_signature, code="HS-UNIT-COMPROMISED")
     entry = context.recorder.about_unit(unit, row.controller, "ADMIN", payload, context.now_us())
-    held = await shut_out(context, unit, entry)
+    held = await shut_out(context, unit, entry, row.signing_key)
     return CompromisedAnswer(held=held or 0, entry_id=entry.entry_id, leaf_hash=entry.leaf_hash)
 
 
-async def shut_out(context: Context, unit: str, entry: SealedEntry) -> int | None:
+async def shut_out(context: Context, unit: str, entry: SealedEntry, stolen: bytes | None = None) -> int | None:
     """Close a unit: revoke it, and hold back what is open from it and to it, behind the gates of its cases.
 
     A batch that was decided before and not committed is decided anew; a hand-over that was prepared finds another row
-    version. Returns how many deliveries are held, None when the unit was not admitted.
+    version. `stolen` is a signing key that is never admitted again. Returns how many deliveries are held, None when the
+    unit was not admitted.
     """
     # INVARIANT: test_a_unit_that_was_shut_out_gives_and_gets_nothing_more
     for _ in range(_RETRIES):
@@ -235,6 +237,8 @@ async def shut_out(context: Context, unit: str, entry: SealedEntry) -> int | Non
             if not rows.units.revoke(unit, max([now_us, *clocks])):
                 return None
             rows.entries.insert([entry])
+            if stolen is not None:
+                rows.instances.remember(unit, replace(rows.instances.memory(unit), compromised_key=stolen))
             return rows.deliveries.hold(unit, [seat.seat_id for seat in rows.cases.every(unit=unit)])
 
         try:

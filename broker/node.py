@@ -92,7 +92,12 @@ class Node:
         )
         core = BrokerCore(self.context, self.sealer, self.trail, self.witnessed)
         for admission in admissions.load_all(self.settings.data_dir):
-            await core.admit(admission)
+            try:
+                await core.admit(admission)
+            except HandslagError as error:
+                if error.code != "HS-UNIT-COMPROMISED":  # admitted while no node ran: it stays out, the others come in
+                    raise
+                logs.event(_log, logging.ERROR, error.code, task="admissions")
         await core.reload_units()
         return core
 

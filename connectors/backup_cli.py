@@ -101,8 +101,8 @@ def restore(backup: Path, folder: Path, shares: Path | None, as_json: bool) -> N
         raise HandslagError("HS-BACKUP-INVALID", check="file")
     keys = recovery.opened(_shares(shares))
     say("Läser och prövar kopian / reading and checking the backup ...")
-    unpacked = restoring.unpack(backup, keys, folder.absolute())
-    counts = _prepared(unpacked, keys)
+    counts: dict[str, Any] = {}
+    unpacked = restoring.unpack(backup, keys, folder.absolute(), lambda made: counts.update(_prepared(made, keys)))
     data = {
         "config": str(unpacked.config),
         "unit": unpacked.unit,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -34,8 +34,12 @@ class Unpacked:
     instance: int
 
 
-def unpack(backup: Path, keys: UnitKeyPair, target: Path) -> Unpacked:
-    """Read a backup to its end into a new folder `target`, 0700, then give the folder its name.
+def unpack(
+    backup: Path, keys: UnitKeyPair, target: Path, ready: Callable[[Unpacked], None] = lambda _unpacked: None
+) -> Unpacked:
+    """Read a backup to its end into a new folder, 0700, call `ready` with it, then give it its name `target`.
+
+    What is interrupted leaves no folder that could be started: a bare copy would speak as the lost connector.
 
     Raises `HS-BACKUP-INVALID` (cut, changed, of another key, of another shape) and leaves nothing then;
     `HS-RESTORE-EXISTS` for a folder that is not empty; `HS-BACKUP-FAILED` when the disk refuses.
@@ -51,6 +55,7 @@ def unpack(backup: Path, keys: UnitKeyPair, target: Path) -> Unpacked:
         with backup.open("rb") as source:
             manifest = _read(source, keys, draft)
         _configured(draft, manifest)
+        ready(_unpacked(draft, manifest))
         if target.exists():
             target.rmdir()
         draft.replace(target)
@@ -59,8 +64,12 @@ def unpack(backup: Path, keys: UnitKeyPair, target: Path) -> Unpacked:
         raise HandslagError("HS-BACKUP-FAILED", check="file") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+    return _unpacked(target, manifest)
+
+
+def _unpacked(folder: Path, manifest: dict[str, Any]) -> Unpacked:
     return Unpacked(
-        config=target / "connector.toml",
+        config=folder / "connector.toml",
         unit=manifest["unit"],
         backup_at_us=manifest["made_at_us"],
         instance=manifest["instance"],

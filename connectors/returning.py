@@ -77,8 +77,7 @@ def prepare(ctx: Context, keys: UnitKeyPair, *, backup_at_us: int, number: int) 
 def _found_given(ctx: Context) -> int:
     """Files of an agency folder that survived the loss were given, whatever the backup says."""
     folder = ctx.settings.folder / "out"
-    names = {path.name.strip(".").removesuffix(".json") for path in folder.glob("*.json")} if folder.is_dir() else set()
-    names |= {path.name[1:].removesuffix(".json") for path in folder.glob(".*.json")} if folder.is_dir() else set()
+    names = {path.name.lstrip(".").removesuffix(".json") for path in folder.glob("*.json")}  # hidden ones as well
     for item in ctx.spool.incoming.to_write(limit=1_000_000):
         if item.folder == "out" and item.name in names:
             ctx.spool.incoming.written(item)

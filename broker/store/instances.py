@@ -26,10 +26,14 @@ class InstanceRow:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What is remembered of a unit's connector: its agency's recovery key, and the tree size it surely has seen."""
+    """What is remembered of a unit: its agency's recovery key, the tree size that its connector surely has seen.
+
+    `compromised_key` is the unit's signing key that it said was stolen; it is never admitted again.
+    """
 
     recovery_key: bytes | None = None
     seen_size: int = 0
+    compromised_key: bytes | None = None
 
 
 class InstanceRows:
@@ -41,13 +45,13 @@ class InstanceRows:
     def memory(self, unit: str) -> Memory:
         """What is remembered of a unit."""
         row = self._c.execute(select(unit_memory).where(unit_memory.c.unit == unit)).one_or_none()
-        return Memory(row.recovery_key, row.seen_size) if row else Memory()
+        return Memory(row.recovery_key, row.seen_size, row.compromised_key) if row else Memory()
 
     def remember(self, unit: str, memory: Memory) -> None:
         """Replace what is remembered of a unit."""
         self._c.execute(delete(unit_memory).where(unit_memory.c.unit == unit))
-        values = {"unit": unit, "recovery_key": memory.recovery_key, "seen_size": memory.seen_size}
-        self._c.execute(insert(unit_memory).values(**values))
+        values = {name: getattr(memory, name) for name in Memory.__slots__}
+        self._c.execute(insert(unit_memory).values(unit=unit, **values))
 
     def newest(self, unit: str) -> InstanceRow | None:
         """The last announcement of a unit, or None."""

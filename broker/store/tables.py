@@ -68,6 +68,7 @@ unit_memory = Table(
     metadata,
     Column("unit", String, primary_key=True),
     Column("recovery_key", LargeBinary),
+    Column("compromised_key", LargeBinary),
     Column("seen_size", BigInteger, nullable=False),
 )
 

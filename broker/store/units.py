@@ -52,6 +52,11 @@ class UnitRows:
             raise HandslagError("HS-UNIT-UNKNOWN")
         return UnitRow(*row)
 
+    def whatever(self, code: str) -> UnitRow | None:
+        """One unit, shut out or not; None when it was never admitted."""
+        row = self._c.execute(select(unit).where(unit.c.unit == code)).one_or_none()
+        return UnitRow(*row) if row else None
+
     def raise_instance(self, code: str, instance: int) -> None:
         """Remember the highest instance number of a unit's connector."""
         self._c.execute(update(unit).where(unit.c.unit == code, unit.c.instance < instance).values(instance=instance))

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,10 @@ async def test_a_unit_that_was_shut_out_stays_out_after_a_restart(home):
     certificates = {each.unit: each.certificate_sha256 for each in admissions.load_all(data)}
     unit = home.social.ctx.settings.unit
     assert await core.unit_of(certificates[unit]) is None
+    [mine] = [each for each in admissions.load_all(data) if each.unit == unit]
+    with pytest.raises(HandslagError) as caught:  # the stolen keys under a fresh certificate
+        await core.admit(replace(mine, certificate_sha256=bytes(32)))
+    assert caught.value.code == "HS-UNIT-COMPROMISED"
     assert await core.unit_of(certificates[home.police.ctx.settings.unit]) is not None  # positive control
 
 

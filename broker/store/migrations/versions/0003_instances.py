@@ -28,6 +28,7 @@ def upgrade() -> None:
         "unit_memory",
         sa.Column("unit", sa.String(), nullable=False),
         sa.Column("recovery_key", sa.LargeBinary(), nullable=True),
+        sa.Column("compromised_key", sa.LargeBinary(), nullable=True),
         sa.Column("seen_size", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("unit"),
     )
