@@ -130,7 +130,9 @@ def _admitted(units: Iterable[Opened], anchors: Anchors, report: Report) -> Anch
         return anchors
     for one in units:
         act, signature = one.payload.act, one.payload.act_signature
-        if one.entry.operation != "ADMIN" or act is None or codec.name_of(act) != UnitEntry.SCHEMA:
+        if one.entry.operation != "ADMIN" or act is None or one.payload.code is not None:  # a code: no admission
+            continue
+        if codec.name_of(act) != UnitEntry.SCHEMA:
             continue
         try:
             anchors = anchors.with_units([SignedUnit(entry=act, signature=signature or b"")])

@@ -26,6 +26,7 @@ from broker.keyfiles import SUPERVISOR_KEY_BYTES, write_atomic
 from schemas.codes import known
 from schemas.errors import HandslagError
 from schemas.identifiers import checked_unit, vouches
+from schemas.instances import RecoveryEntry
 from schemas.statements import TrustedAgency, TrustStatement, UnitEntry
 
 REQUEST = 64 * 1024
@@ -43,6 +44,7 @@ class AdmissionRequest:
     csr_pem: bytes
     entry: bytes
     signature: bytes
+    recovery: tuple[bytes, bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Admission:
     admitted_at_us: int
     revoked_at_us: int | None = None
     probe: bool = False
+    recovery_key: bytes | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The admission with its bytes in hexadecimal."""
@@ -72,6 +75,8 @@ class Admission:
             values = dict(data)
             for name in ("agency_key", "entry", "signature", "certificate_sha256"):
                 values[name] = bytes.fromhex(values[name])
+            if values.get("recovery_key") is not None:
+                values["recovery_key"] = bytes.fromhex(values["recovery_key"])
             return cls(**values)
         except (KeyError, TypeError, ValueError):
             raise HandslagError("HS-ADMISSION-INVALID", field="admission") from None
@@ -94,11 +99,35 @@ def read_request(data: bytes) -> AdmissionRequest:
             csr_pem=raw["csr_pem"].encode("ascii"),
             entry=base64.b64decode(signed["entry_b64"], validate=True),
             signature=base64.b64decode(signed["signature_b64"], validate=True),
+            recovery=_recovery(raw.get("recovery")),
         )
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, binascii.Error):
         raise HandslagError("HS-ADMISSION-INVALID", field="request") from None
     except HandslagError:
         raise HandslagError("HS-ADMISSION-INVALID", field="unit") from None
+
+
+def _recovery(raw: Mapping[str, str] | None) -> tuple[bytes, bytes] | None:
+    """The agency's word on the unit's recovery key: entry and signature, None from an earlier version."""
+    if raw is None:
+        return None
+    entry, signature = (base64.b64decode(raw[name], validate=True) for name in ("entry_b64", "signature_b64"))
+    return entry, signature
+
+
+def recovery_key(request: AdmissionRequest) -> bytes | None:
+    """Whose signature proves a restore of the unit, as its agency signed it; raises `HS-ADMISSION-INVALID`."""
+    if request.recovery is None:
+        return None
+    raw, signature = request.recovery
+    try:
+        entry = RecoveryEntry.from_bytes(raw)
+        Ed25519PublicKey.from_public_bytes(request.agency_key).verify(signature, raw)
+    except (HandslagError, InvalidSignature, ValueError):
+        raise HandslagError("HS-ADMISSION-INVALID", field="recovery") from None
+    if entry.unit != request.unit:
+        raise HandslagError("HS-ADMISSION-INVALID", field="recovery")
+    return entry.signing_key
 
 
 def checked_entry(request: AdmissionRequest, now: datetime) -> UnitEntry:
@@ -166,6 +195,7 @@ def admit(
         certificate_sha256=hashlib.sha256(der).digest(),
         admitted_at_us=int(now.timestamp() * 1_000_000),
         probe=probe or (before is not None and before.probe),
+        recovery_key=recovery_key(request),
     )
 
 

@@ -9,6 +9,7 @@ import importlib
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -241,9 +242,25 @@ def agency_status(ctx: click.Context, config: Path, as_json: bool) -> None:
     """
     loaded = settings.load(config)
     running = control.is_running(loaded.data_dir)
-    rows = status.units(loaded, running=running, now=_now())
+    raised = control.call(loaded.data_dir, "instances", {}) if running else {}
+    units = status.units(loaded, running=running, now=_now())
+    rows = [{**row.as_json(), **_restored(raised.get(row.unit))} for row in units]
     lang = (ctx.find_root().obj or {}).get("lang", "en")
-    told(as_json, {"units": [row.as_json() for row in rows], "running": running}, status.lines(rows, running, lang))
+    lines = status.lines(units, running, lang)
+    lines += [
+        f"{row['unit']}: RESTORED as instance {row['instance']} at {row['restored_at']}"
+        for row in rows
+        if row["restored_at"]
+    ]
+    told(as_json, {"units": rows, "running": running}, lines)
+
+
+def _restored(raised: dict[str, int] | None) -> dict[str, Any]:
+    """What `agency status` says of a unit's restores: the number in service and when it was taken."""
+    if raised is None:
+        return {"instance": None, "restored_at": None}
+    at = datetime.fromtimestamp(raised["raised_at_us"] / 1e6, UTC).isoformat(timespec="seconds")
+    return {"instance": raised["instance"], "restored_at": at}
 
 
 @click.command("doctor", epilog=examples("handslag doctor --config broker.toml", "handslag doctor --json | jq ."))

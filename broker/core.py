@@ -5,7 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from broker import acks, acts, administration, annulments, cases, handover, invitations, queries, said, submit
+from broker import (
+    acks,
+    acts,
+    administration,
+    annulments,
+    cases,
+    handover,
+    instances,
+    invitations,
+    queries,
+    said,
+    submit,
+)
 from broker.admissions import Admission
 from broker.context import Context
 from broker.room import ordinary
@@ -42,6 +54,7 @@ from schemas.calls import (
     UnitsAnswer,
 )
 from schemas.errors import HandslagError
+from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
 from schemas.said import (
     AnnulAnswer,
     AnnulAnswerRequest,
@@ -68,6 +81,7 @@ class BrokerCore:
         self._sealer = sealer
         self._trail = trail
         self._witnessed = witnessed
+        self._shown = instances.Shown(context.store)
 
     async def submit(self, unit: str, request: SubmitRequest) -> SubmitAnswer:
         """POST /v1/submissions."""
@@ -212,13 +226,17 @@ class BrokerCore:
     async def seen(self, unit: str, instance: int, note: str | None) -> None:
         """Compare the connector's instance number and newest checkpoint with the broker's own."""
         row = self._context.directory.get(unit)
+        # INVARIANT: test_only_the_highest_instance_is_served
         if instance < row.instance:
-            raise HandslagError("HS-INSTANCE-OLD")
+            raise HandslagError("HS-INSTANCE-OLD", instance=row.instance)
         if instance > row.instance:
+            if row.instance or instance != 1:  # a number comes from a restore; only the first comes by itself
+                raise HandslagError("HS-INSTANCE-NEW", instance=row.instance)
             await self._context.store.write(lambda rows: rows.units.raise_instance(unit, instance))
             await self.reload_units()
-        if note is not None:
-            await self._witnessed.check_seen(note)
+        size = await self._witnessed.check_seen(note) if note is not None else 0
+        if not await self._shown.check(unit, size):
+            raise HandslagError("HS-INSTANCE-OLD", instance=row.instance)
 
     async def contacted(self, unit: str, version: str | None, clock_us: int | None) -> None:
         """A connector called: in memory at once, in the store within a minute (`contacts.keep`)."""
@@ -240,14 +258,18 @@ class BrokerCore:
         Without `publish` the directory in memory stays as it is until `reload_units`.
         """
         entry = UnitEntry.from_bytes(admission.entry)
-        known = {row.unit: row for row in await self._context.store.read(lambda rows: rows.units.all())}
-        before = known.get(admission.unit)
+        before, stolen = await self._context.store.read(lambda rows: _known(rows, admission.unit))
         if admission.revoked_at_us is not None:
-            if before:
+            if before and before.revoked_at_us is None:
                 await self.revoke(admission.unit)
             return
+        # INVARIANT: test_a_unit_that_was_shut_out_stays_out_after_a_restart
+        # A unit that closed itself is opened by a new admission only, and that brings a new certificate.
         if before and before.certificate == admission.certificate_sha256:
             return
+        if stolen == entry.signing_key:
+            raise HandslagError("HS-UNIT-COMPROMISED")
+        same = before is not None and before.signing_key == entry.signing_key
         at_us = self._context.now_us()
         row = UnitRow(
             unit=entry.unit,
@@ -258,42 +280,53 @@ class BrokerCore:
             agency_signature=admission.signature,
             signing_key=entry.signing_key,
             hpke_key=entry.hpke_key,
-            instance=before.instance if before else 0,
+            instance=before.instance if before and same else 0,
             admitted_at_us=at_us,
             revoked_at_us=None,
             probe=admission.probe,
         )
-        recorded = self._context.recorder.about_unit(
-            entry.unit,
-            entry.controller,
-            "ADMIN",
-            Payload(act=admission.entry, act_signature=admission.signature),
-            at_us,
-        )
+        payload = Payload(act=admission.entry, act_signature=admission.signature)
+        recorded = self._context.recorder.about_unit(entry.unit, entry.controller, "ADMIN", payload, at_us)
 
         def work(rows: Rows) -> None:
             rows.units.put(row)
+            instances.admitted(rows, entry.unit, admission.recovery_key, same=same)
             rows.entries.insert([recorded])
 
         await self._context.store.write(work)
+        self._shown.forget(entry.unit)
         if publish:
             await self.reload_units()
 
+    async def announce(self, unit: str, request: InstanceRequest) -> InstanceAnswer:
+        """POST /v1/instances; from its answer on every lower number is refused."""
+        answer = await instances.announce(self._context, unit, request)
+        self._shown.forget(unit)
+        await self.reload_units()
+        return answer
+
+    async def compromised(self, unit: str, request: CompromisedRequest) -> CompromisedAnswer:
+        """POST /v1/compromised; from its answer on every call of the unit is refused."""
+        answer = await instances.compromised(self._context, unit, request)
+        await self.reload_units()
+        return answer
+
+    async def instances(self) -> dict[str, tuple[int, int]]:
+        """(number, microseconds UTC) of the newest restore of every unit that had one, for the operator."""
+        return await self._context.store.read(lambda rows: rows.instances.announced())
+
     async def revoke(self, unit: str) -> bool:
-        """Shut a unit out from now on; returns whether it was admitted. An entry of the operator records it."""
+        """Shut a unit out from now on and hold back what is open from it and to it; returns whether it was admitted.
+
+        An entry of the operator records it.
+        """
         at_us = self._context.now_us()
         controller = self._context.directory.controller(unit)
         recorded = self._context.recorder.about_unit(unit, controller, "ADMIN", Payload(code="HS-UNIT-UNKNOWN"), at_us)
 
-        def work(rows: Rows) -> bool:
-            revoked = rows.units.revoke(unit, at_us)
-            if revoked:
-                rows.entries.insert([recorded])
-            return revoked
-
-        done = await self._context.store.write(work)
+        held = await instances.shut_out(self._context, unit, recorded)
         await self.reload_units()
-        return done
+        return held is not None
 
     async def reload_units(self) -> None:
         """Take over the units as they stand in the store."""
@@ -306,3 +339,8 @@ class BrokerCore:
             unit, controller, "REFUSAL", Payload(code=code), self._context.now_us()
         )
         await self._context.store.write(lambda rows: rows.entries.insert([entry]))
+
+
+def _known(rows: Rows, unit: str) -> tuple[UnitRow | None, bytes | None]:
+    """The unit as the store has it, shut out or not, and the signing key that it said was stolen."""
+    return rows.units.whatever(unit), rows.instances.memory(unit).compromised_key

@@ -45,6 +45,8 @@ async def invite(context: Context, unit: str, request: InviteRequest) -> InviteA
         sender = rows.cases.seat(seat.seat_id)
         if sender is None or sender.state != SeatState.ACTIVE:
             raise HandslagError("HS-SEAT-UNKNOWN")
+        if rows.units.closed([unit, invitation.unit]):  # shut out since the call was authenticated
+            raise HandslagError("HS-UNIT-UNKNOWN")
         event_id = waiting.core.event_id
         if rows.cases.invitation(invitation.invitation_id) or rows.deliveries.fingerprints([event_id]):
             raise HandslagError("HS-INVITATION-INVALID")  # one invitation, one event: neither is used twice

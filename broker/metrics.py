@@ -32,6 +32,8 @@ CALLS = (
     "accept",
     "state",
     "close",
+    "instance",
+    "compromised",
     "ledger",
     "audit",
     "proofs",
@@ -95,6 +97,7 @@ class Metrics:
         self._expired = self._counter(
             "deliveries_expired", "Deliveries that ended because their validity ended.", "traffic"
         )
+        self._instances = self._counter("instances_raised", "Restored connectors that took a new instance number.")
         self._refusals = self._counter("refusals", "Calls and submissions refused, by error code.", "code")
         self._over = self._counter("over_quota", "Calls and bundles over a quota of their unit, by quota.", "quota")
 
@@ -199,6 +202,10 @@ class Metrics:
     def refused(self, code: str) -> None:
         """A call or a submission was refused; a code outside the registry counts as `HS-INTERNAL`."""
         self._refusals.labels(code if code in LABELS["code"] else "HS-INTERNAL").inc()
+
+    def instance_raised(self) -> None:
+        """A restored connector took a number."""
+        self._instances.inc()
 
     def withdrew(self, seconds: float) -> None:
         """A withdrawal was answered after `seconds`."""

@@ -113,7 +113,12 @@ class Node:
         await core.record_acts(self.files.all())
         chain = self.files.chain()
         for admission in admissions.load_all(self.settings.data_dir):
-            await _admit(core, chain, admission)
+            try:
+                await _admit(core, chain, admission)
+            except HandslagError as error:
+                if error.code != "HS-UNIT-COMPROMISED":  # admitted while no node ran: it stays out, the others come in
+                    raise
+                logs.event(_log, logging.ERROR, error.code, task="admissions")
         await core.reload_units()
         self.context.contacts.take(await self.store.read(lambda rows: rows.contacts.all()))
         return core
@@ -200,7 +205,16 @@ def _commands(core: BrokerCore, context: Context, files: ActFiles) -> Mapping[st
     async def contacts(_arguments: Mapping[str, Any]) -> dict[str, Any]:
         return {"contacts": [asdict(row) for row in context.contacts.all()]}
 
-    return {"acts": acts, "admit_together": admit_together, "revoke": revoke, "contacts": contacts}
+    async def instances(_arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return {unit: {"instance": n, "raised_at_us": at_us} for unit, (n, at_us) in (await core.instances()).items()}
+
+    return {
+        "acts": acts,
+        "admit_together": admit_together,
+        "revoke": revoke,
+        "contacts": contacts,
+        "instances": instances,
+    }
 
 
 def run(settings: BrokerSettings, started: Callable[[Serving], None] = lambda _serving: None) -> None:

@@ -98,16 +98,22 @@ def resolve(rows: Rows, batch: Sequence[Waiting], views: Views, rules: Rules, no
     attempts = rows.deliveries.attempts(event_ids)
     live = rows.deliveries.live_sections(event_ids)
     ledgers = views.of(rows, senders.values())
+    seats = rows.cases.of_cases({seat.case_id for seat in senders.values()})
+    closed = rows.units.closed({seat.unit for seat in seats} | {waiting.record.unit for waiting in batch})
     holders: dict[tuple[bytes, str], SeatRow] = {}
-    for seat in rows.cases.of_cases({seat.case_id for seat in senders.values()}):
-        if seat.active:
+    for seat in seats:
+        # INVARIANT: test_a_unit_that_was_shut_out_gives_and_gets_nothing_more
+        if seat.active and seat.unit not in closed:
             holders[seat.case_id, seat.role] = seat
     resolved = []
     for waiting in batch:
         sender = senders.get(waiting.routing.seat_id)
         event_id = waiting.core.event_id
         before = attempts.get((event_id, waiting.attempt.attempt))
-        refused = _refusal(waiting, sender, known.get(event_id), attempts, rules, now_us)
+        shut_out = waiting.record.unit in closed
+        refused = (
+            "HS-UNIT-UNKNOWN" if shut_out else _refusal(waiting, sender, known.get(event_id), attempts, rules, now_us)
+        )
         same = before is not None and before[0] == waiting.attempt_hash and refused is None
         resolved.append(
             Resolved(

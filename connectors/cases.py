@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from connectors import identity, inviting, ledgers, membership, reports, sealing
+from connectors import identity, inviting, keeping, ledgers, membership, reports, sealing
 from connectors.context import Context
 from connectors.identity import Seat
 from connectors.keys import SeatKeyPair
@@ -82,6 +82,7 @@ async def open_case(ctx: Context, command: Waiting) -> dict[str, Any]:
         with ctx.spool.transaction():
             ctx.identities.add(seat)
             made = keep(ctx, command, {"call_id": ctx.random(16).hex()})
+    await keeping.kept(ctx)
     seat = ctx.identities.get(ref)
     call_id = bytes.fromhex(made["call_id"])
     statement = SignedStatement.from_bytes(seat.lead_statement)
@@ -231,6 +232,7 @@ async def accept(ctx: Context, command: Waiting) -> dict[str, Any]:
         with ctx.spool.transaction():
             ctx.identities.add(seat)
             made = keep(ctx, command, {"call_id": ctx.random(16).hex(), "signature": signature.hex()})
+    await keeping.kept(ctx)
     seat = ctx.identities.get(ref)
     call_id = bytes.fromhex(made["call_id"])
     request = AcceptRequest(

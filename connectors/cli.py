@@ -7,39 +7,17 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
-from connectors import enrolment, runner, sending
+from connectors import backup_cli, enrolment, instance, keeping, returning, runner, sending
 from connectors import settings as configuration
 from connectors.box import DataKey
-from connectors.context import Context
+from connectors.context import Context, clock
 from connectors.identity import Identities
+from connectors.shared_cli import EXITS, NO_BACKUP, as_json, config_option, examples, told
 from connectors.spool import Spool
 from schemas.errors import HandslagError
-
-EXITS = "Exit codes: 0 done, 1 failed with a code on stderr, 2 wrong usage."
-NO_BACKUP = "WARNING: NO BACKUP OF THIS CONNECTOR EXISTS. If this disk dies, its seats and what waits here are lost."
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Answer as one JSON object on stdout.")
-config_option = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default=Path("connector.toml"),
-    show_default=True,
-    help="The connector's configuration.",
-)
-
-
-def examples(*lines: str) -> str:
-    """The end of a command's help: examples, then the exit codes."""
-    return "\b\n" + "\n".join(("Examples:", *(f"  {line}" for line in lines), "", EXITS))
-
-
-def told(as_json: bool, data: dict[str, Any], lines: list[str]) -> None:
-    """Write the answer: `data` as one JSON object, or `lines` for a person."""
-    click.echo(json.dumps(data, ensure_ascii=False) if as_json else "\n".join(lines))
 
 
 @click.group(epilog=examples("handslag connector init --help", "handslag connector run --config connector.toml"))
@@ -60,6 +38,10 @@ def connector() -> None:
 @click.option("--controller", help="Controller that owns the unit's audit entries.  [default: the agency]")
 @click.option("--role", "roles", multiple=True, required=True, help="Role the unit may hold; repeatable.")
 @click.option("--agency-key", type=click.Path(path_type=Path), help="Key file of the agency, if it has one already.")
+@click.option(
+    "--recovery-key", type=click.Path(path_type=Path), help="keys/recovery.pub of another unit of the agency."
+)
+@click.option("--shares", type=click.Path(path_type=Path), help="Write the three sheets to this new file, mode 0600.")
 @click.option("--accept", type=click.Choice(["automatic", "explicit"]), default="explicit", show_default=True)
 @click.option("--regime", type=click.Choice(["GDPR", "BDL"]), default="GDPR", show_default=True)
 @as_json
@@ -70,18 +52,26 @@ def init(
     controller: str | None,
     roles: tuple[str, ...],
     agency_key: Path | None,
+    recovery_key: Path | None,
+    shares: Path | None,
     accept: str,
     regime: str,
     as_json: bool,
 ) -> None:
-    """Create keys, certificate request, request.json for the operator, and connector.toml."""
+    """Create keys, certificate request, request.json for the operator, and connector.toml.
+
+    The agency's recovery key is drawn here too: three paper shares, two of which restore a lost connector. They are
+    shown once, or written once to --shares, and kept nowhere.
+    """
     who = enrolment.Unit(unit=unit, agency=agency, controller=controller or agency, roles=roles)
-    made = enrolment.initialise(folder, who, agency_key, {"accept": accept, "regime": regime})
+    made = enrolment.initialise(folder, who, agency_key, {"accept": accept, "regime": regime}, recovery_key)
+    paths, given = made.paths, backup_cli.give_shares(unit, made.recovery_key, made.shares, shares)
     click.echo(NO_BACKUP, err=True)
-    told(as_json, {**made, "backup": None}, [
-        f"Configuration: {made['config']}",
-        f"Give {made['request']} to the operator (`handslag agency admit`), then `handslag connector enrol ANSWER`.",
-        f"The agency's key: {made['agency_key']}. Keep it offline once the trust list is signed.",
+    told(as_json, {**paths, "backup": None, **given}, [
+        f"Configuration: {paths['config']}",
+        f"Give {paths['request']} to the operator (`handslag agency admit`), then `handslag connector enrol ANSWER`.",
+        f"The agency's key: {paths['agency_key']}. Keep it offline once the trust list is signed.",
+        *backup_cli.share_lines(unit, made.recovery_key, made.shares, shares),
     ])  # fmt: skip
 
 
@@ -183,7 +173,7 @@ def trust_install(file: Path, fingerprint: str, config: Path, as_json: bool) -> 
 def verify(config: Path, as_json: bool) -> None:
     """Check configuration, permissions, keys, certificate and trust list; asks nobody."""
     found = enrolment.verify(config)
-    click.echo(NO_BACKUP, err=True)
+    backup_cli.warn(config)
     told(as_json, {"ok": True, **found}, [f"{name}: {value}" for name, value in found.items()])
 
 
@@ -192,7 +182,7 @@ def verify(config: Path, as_json: bool) -> None:
 def run(config: Path) -> None:
     """Run until told to stop (SIGTERM, SIGINT)."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    click.echo(NO_BACKUP, err=True)
+    backup_cli.warn(config)
     for said in enrolment.authority_says(config):
         click.echo(f"WARNING: the certificate authority says of itself: {said}", err=True)
     asyncio.run(runner.run(config))
@@ -223,7 +213,9 @@ def status(config: Path, as_json: bool) -> None:
         "commands": spool.commands.counts(),
         "proofs": {"held": held, "wanted": wanted},
         "stopped_by": halt.decode() if halt else None,
-        "backup": None,
+        "instance": instance.number_of(configuration.load(config), spool),
+        "backup": keeping.told(spool, clock()),
+        "restored": returning.summary(restored) if (restored := instance.restored(spool)) else None,
     }
     spool.close()
     told(as_json, data, [f"{name}: {json.dumps(value)}" for name, value in data.items()])
@@ -255,5 +247,9 @@ def _not_yet(name: str) -> click.Command:
     return command
 
 
-for _name in ("backup", "restore", "doctor"):
+for _command in backup_cli.COMMANDS:
+    connector.add_command(_command)
+for _name in ("doctor",):
     connector.add_command(_not_yet(_name))
+
+__all__ = ["EXITS", "NO_BACKUP", "as_json", "config_option", "connector", "examples", "offline", "told"]

@@ -15,7 +15,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from connectors import commands, executor, inbox, incidents, ledgers, retry, reviews, sending, settings, upkeep
+from connectors import (
+    commands,
+    executor,
+    inbox,
+    incidents,
+    ledgers,
+    retry,
+    returning,
+    reviews,
+    sending,
+    settings,
+    upkeep,
+)
 from connectors.context import Context
 from connectors.spool.alone import sole_runner
 from connectors.spool.commands import Waiting
@@ -154,6 +166,7 @@ class Connector:
         Returns whether more waits to be sent or fetched, so that the next beat should follow at once.
         """
         ctx = self.context
+        await returning.announce(ctx)
         if ctx.directory is None:
             await upkeep.directory(ctx)
         await upkeep.checkpoint(ctx)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from connectors import trust
+from connectors import instance, trust
 from connectors.box import DataKey
 from connectors.identity import Identities, Seat, load_unit_keys
 from connectors.keys import UnitKeyPair
@@ -52,6 +53,7 @@ class Context:
     directory: trust.Directory | None = None
     now: Callable[[], int] = clock
     random: Callable[[int], bytes] = os.urandom
+    backing_up: asyncio.Lock = field(default_factory=asyncio.Lock)
     _members: dict[bytes, tuple[tuple[bytes, ...], CaseMembers]] = field(default_factory=dict)
     _ledgers: dict[bytes, tuple[tuple[int, bytes], LedgerView]] = field(default_factory=dict)
 
@@ -73,6 +75,7 @@ class Context:
             witness=witness,
             link=Link(settings, witness.newest),
         )
+        instance.introduce(context.link, settings, spool)
         held = spool.memory.get(_UNITS)
         if held is not None:
             context.take_units(UnitsAnswer.from_bytes(held, _UNITS_BYTES))

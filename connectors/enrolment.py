@@ -16,15 +16,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from connectors import files, identity, trust
+from connectors import files, identity, recovery, trust
 from connectors import settings as configuration
 from connectors.box import DataKey
 from connectors.context import load_trust
-from connectors.keys import UnitKeyPair
+from connectors.keys import PublicKeys, UnitKeyPair
 from connectors.settings import Settings
 from schemas import codes
 from schemas.errors import HandslagError
 from schemas.identifiers import checked_unit
+from schemas.instances import RecoveryEntry
 from schemas.statements import SignedUnit, UnitEntry
 
 _YEAR_US = 366 * 24 * 3600 * 1_000_000
@@ -43,11 +44,23 @@ class Unit:
     roles: tuple[str, ...]
 
 
-def initialise(folder: Path, who: Unit, agency_key: Path | None, extra: dict[str, Any]) -> dict[str, str]:
-    """Make keys, `request.json` and `connector.toml` in a new folder; returns the paths written, by name.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What a set-up wrote, and the shares of a recovery key that was drawn (none when one was given)."""
 
-    `agency_key` is an existing key file of the agency (128 raw bytes), else a new one is drawn. Raises `HS-KEY-FILE`
-    when keys exist already, `HS-IDENTIFIER-INVALID`, `HS-CODE-UNKNOWN`, `HS-CONFIG-INVALID`.
+    paths: dict[str, str]
+    recovery_key: PublicKeys
+    shares: tuple[str, ...]
+
+
+def initialise(
+    folder: Path, who: Unit, agency_key: Path | None, extra: dict[str, Any], recovery_key: Path | None = None
+) -> Made:
+    """Make keys, `request.json` and `connector.toml` in a new folder; returns the paths written, and the shares.
+
+    `agency_key` is an existing key file of the agency (128 raw bytes), else a new one is drawn; `recovery_key` the
+    public half of the agency's recovery key, else one is drawn and split. Raises `HS-KEY-FILE` when keys exist already,
+    `HS-IDENTIFIER-INVALID`, `HS-CODE-UNKNOWN`, `HS-CONFIG-INVALID`, `HS-RECOVERY-KEY-MISSING`.
     """
     checked_unit(who.unit)
     for role in who.roles:
@@ -58,6 +71,7 @@ def initialise(folder: Path, who: Unit, agency_key: Path | None, extra: dict[str
     config = folder / "connector.toml"
     if config.exists():
         raise HandslagError("HS-KEY-FILE", field="connector.toml")
+    public, shares = (recovery.read_public(recovery_key), ()) if recovery_key else recovery.create()
     DataKey.create(keys_dir / "data.key")
     unit_keys = identity.create_unit_keys(keys_dir / "unit-signing.key", keys_dir / "unit-hpke.key")
     agency, agency_path = _agency(keys_dir, agency_key)
@@ -72,11 +86,43 @@ def initialise(folder: Path, who: Unit, agency_key: Path | None, extra: dict[str
             "entry_b64": base64.b64encode(signed.entry).decode(),
             "signature_b64": base64.b64encode(signed.signature).decode(),
         },
+        "recovery": recovery_request(who.unit, public, agency),
     }
+    recovery.write_public(keys_dir, public)
     files.write_atomic(folder / "request.json", json.dumps(request, indent=1).encode() + b"\n")
     write_config(config, {"broker_url": "", "origin": "", "trust_fingerprint": "", **values})
     configuration.load(config)
-    return {"config": str(config), "request": str(folder / "request.json"), "agency_key": str(agency_path)}
+    paths = {"config": str(config), "request": str(folder / "request.json"), "agency_key": str(agency_path)}
+    return Made(paths=paths, recovery_key=public, shares=shares)
+
+
+def recovery_request(unit: str, public: PublicKeys, agency: UnitKeyPair) -> dict[str, str]:
+    """The part of a request that says whose recovery key may restore this unit, signed by the agency."""
+    entry = RecoveryEntry(unit=unit, signing_key=public.signing).to_bytes()
+    return {
+        "entry_b64": base64.b64encode(entry).decode(),
+        "signature_b64": base64.b64encode(agency.sign(entry)).decode(),
+    }
+
+
+def new_recovery_key(config: Path, agency_key: Path) -> Made:
+    """Another recovery key for a connector that is set up: its public half, its shares, and a request to be admitted.
+
+    Backups made from now on are sealed to it; the broker knows it when `request.json` was admitted anew. Raises
+    `HS-KEY-FILE`, `HS-CONFIG-INVALID` (`request`).
+    """
+    current = configuration.load(config)
+    agency = load_agency_key(agency_key)
+    path = config.resolve().parent / "request.json"
+    try:
+        request = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        raise HandslagError("HS-CONFIG-INVALID", field="request") from None
+    public, shares = recovery.create()
+    request["recovery"] = recovery_request(current.unit, public, agency)
+    recovery.write_public(current.keys_dir, public)
+    files.write_atomic(path, json.dumps(request, indent=1).encode() + b"\n")
+    return Made(paths={"request": str(path)}, recovery_key=public, shares=shares)
 
 
 def _agency(keys_dir: Path, given: Path | None) -> tuple[UnitKeyPair, Path]:
@@ -261,7 +307,7 @@ def verify(config: Path) -> dict[str, str]:
         "certificate_until": ends.isoformat(),
         "origin": listed.origin,
         "agencies": ", ".join(each.agency for each in listed.statement.agencies),
-        "backup": "none",
+        "recovery_key": recovery.public_of(current.keys_dir).key_id.hex()[:16],
     }
 
 

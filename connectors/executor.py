@@ -86,7 +86,7 @@ def _overtake(ctx: Context, ref: str) -> None:
     """
     for earlier in ctx.spool.commands.widening(ctx.identities.handle(ref)):
         if "call_id" not in cases.drawn(earlier):
-            _give_up(ctx, earlier, HandslagError("HS-OVERTAKEN"))
+            give_up(ctx, earlier, HandslagError("HS-OVERTAKEN"))
 
 
 def _check(ctx: Context, command: commands.AnyCommand, ref: str) -> None:
@@ -158,11 +158,11 @@ def _failed(ctx: Context, command: Waiting, error: HandslagError) -> bool:
                 told = {"kind": "not_recorded_yet", "do": command.kind, **reports.error_value(error)}
                 ctx.spool.incoming.put(ctx.random(16).hex(), "receipts", told)
         return False
-    _give_up(ctx, command, error)
+    give_up(ctx, command, error)
     return True
 
 
-def _give_up(ctx: Context, command: Waiting, error: HandslagError) -> None:
+def give_up(ctx: Context, command: Waiting, error: HandslagError) -> None:
     """End a command that will not be carried out, and say why."""
     with ctx.spool.transaction():
         if command.kind in {"open_case", "accept"}:

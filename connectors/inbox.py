@@ -12,7 +12,20 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
-from connectors import annulling, cases, incidents, inviting, ledgers, opening, recalls, receipts, reports, sending
+from connectors import (
+    annulling,
+    cases,
+    incidents,
+    instance,
+    inviting,
+    ledgers,
+    opening,
+    recalls,
+    receipts,
+    reports,
+    returning,
+    sending,
+)
 from connectors.context import Context
 from connectors.fields import to_json
 from connectors.identity import Seat
@@ -20,7 +33,7 @@ from connectors.opening import Keyring, OpenedEvent
 from connectors.waiting import NOTICE_EFFECT, OutgoingState, SectionState
 from schemas import limits
 from schemas.acts import ConsentAct
-from schemas.calls import AckAnswer, AckRequest, FetchAnswer, FetchRequest
+from schemas.calls import AckAnswer, AckRequest, FetchRequest
 from schemas.checks import sha256
 from schemas.codes import SeatState
 from schemas.envelope import Delivery
@@ -57,7 +70,7 @@ async def poll(ctx: Context, wait_s: float | None = None) -> int:
     before = {seat.sid: ctx.spool.memory.head(seat.sid) for seat in ctx.identities.all() if seat.seat_id is not None}
     request = FetchRequest(limit=limits.INBOX_ITEMS, wait_ms=int(wait_s * 1000) or None)
     async with ctx.link.until_leaving() if wait_s else nullcontext():
-        answer = await ctx.link.call("/v1/inbox:fetch", request, FetchAnswer)
+        answer = await returning.fetch(ctx, request)
     await ledgers.compare(ctx, answer.heads, before)
     ledgers.confirmed(ctx)
     take_all(ctx, answer.items)
@@ -179,11 +192,13 @@ def _delivery(ctx: Context, delivery: Delivery) -> None:
     )
     value = reports.delivery(seat, delivery.delivery_id, opened, fresh, delivery)
     ctx.spool.incoming.put(delivery.delivery_id.hex(), "out", value, delivery.delivery_id)
+    if returning.perhaps_given(ctx, delivery, opened.core.sent_at_us):
+        returning.hold(ctx, delivery, value)
     if not fresh:
         # Every section was given before (or recalled): acknowledged, and nothing written twice.
         item = ctx.spool.incoming.waits_for_adapter(delivery.delivery_id)
-        assert item is not None
-        ctx.spool.incoming.written(item)
+        if item is not None:
+            ctx.spool.incoming.written(item)
     ctx.spool.incoming.want_ack(delivery.delivery_id, delivery.hand_number, "ACK")
     ctx.spool.memory.want_proof(delivery.leaf_hash, "delivery", ctx.now(), seat.sid)
     if opened.core.event_type == "seat_introduced":
@@ -233,7 +248,13 @@ def _invitation(ctx: Context, item: InboxItem, told: InvitationDelivery) -> None
 def _receipt(ctx: Context, item: InboxItem, told: Receipt) -> None:
     seat = _seat(ctx, told.seat_id)
     ctx.spool.incoming.want_ack(item.item_id, 0, "ACK")
-    event = ctx.spool.outgoing.get(told.event_id)
+    try:
+        event = ctx.spool.outgoing.get(told.event_id)
+    except HandslagError:
+        # After a restore it may be an event that is not here; otherwise nothing of the kind ever left.
+        if not returning.unknown_receipt(ctx, seat, item.item_id, reports.receipt(seat, {}, told)):
+            raise
+        return
     receipts.check(ctx, seat, event, told)
     if not ctx.spool.outgoing.keep_receipt(told.event_id, told.attempt, item.body):
         return
@@ -363,7 +384,8 @@ def _recall(ctx: Context, item: InboxItem, told: Recall) -> None:
             "ref": seat.ref,
             "event_id": shown(told.event_id),
             "delivery_id": shown(told.delivery_id),
-            "given": bool(given),
+            # What a lost connector gave, nobody here knows: the agency's system looks for itself.
+            "given": bool(given) or (waits is None and evidence is None and instance.restored(ctx.spool) is not None),
             "reason": reports.words("reason", told.code),
         }
         ctx.spool.incoming.put(f"recall-{item.item_id.hex()}", "out", value)

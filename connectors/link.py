@@ -60,6 +60,8 @@ class Link:
         """`newest` is asked before every call. Raises `HS-KEY-FILE`."""
         self._url = settings.broker_url
         self._instance = str(settings.instance)
+        self._only: str | None = None
+        self._over = False
         self._newest = newest
         self._tls = tls_context(settings)
         self._session: aiohttp.ClientSession | None = None
@@ -120,6 +122,10 @@ class Link:
 
     async def _once(self, method: str, path: str, body: bytes | None) -> bytes:
         assert self._session is not None, "the link is used inside its context"
+        if self._over:
+            raise HandslagError("HS-INSTANCE-OLD")  # told once: asking on would only fill the broker's trail
+        if self._only is not None and path != self._only:
+            raise HandslagError("HS-NOT-READY", field="instance")
         headers = {INSTANCE: self._instance, VERSION: version.current(), CLOCK: str(time.time_ns() // 1000)}
         note = self._newest()
         if note is not None:
@@ -134,7 +140,9 @@ class Link:
                 data = await _bounded(response, ANSWER_BYTES if response.status < 300 else _PROBLEM_BYTES)
                 if response.status < 300:
                     return data
-                raise problem(data, response.headers.get("Retry-After"))
+                error = problem(data, response.headers.get("Retry-After"))
+                self._over = error.code == "HS-INSTANCE-OLD"
+                raise error
         except (aiohttp.ClientError, TimeoutError, OSError):
             self._away = True
             raise HandslagError("HS-BROKER-UNREACHABLE") from None
@@ -145,6 +153,19 @@ class Link:
             self.back.set()
             if not self._leaving:
                 self.back.clear()
+
+    def numbered(self, instance: int, *, only: str | None = None) -> None:
+        """Call under this instance number; with `only`, no other path is called until `open_again`."""
+        self._instance = str(instance)
+        self._only = only or self._only
+        self._over = False
+
+    def open_again(self) -> None:
+        """Every call may be made; who waited for that wakes."""
+        self._only = None
+        self.back.set()
+        if not self._leaving:
+            self.back.clear()
 
     def leave(self) -> None:
         """Nobody waits for the broker any more, from now on."""

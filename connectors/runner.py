@@ -14,7 +14,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from connectors import executor, inbox, incidents, retry, reviews, sending, trusting, upkeep
+from connectors import executor, inbox, incidents, keeping, retry, returning, reviews, sending, trusting, upkeep
 from connectors.adapters.folder import Folder
 from connectors.client import Connector
 from connectors.context import Context
@@ -84,6 +84,7 @@ def _steps(ctx: Context, folder: Folder) -> list[tuple[str, float, Step]]:
         ctx.spool.store.tidy()
 
     return [
+        *_lost_and_found(ctx),
         ("folder", LOCAL_BEAT_S, local),
         ("commands", LOCAL_BEAT_S, lambda: executor.run_due(ctx)),
         ("send", LOCAL_BEAT_S, out),
@@ -102,6 +103,13 @@ async def _remind(ctx: Context) -> None:
     """What this connector's own clock brings: consents that end, incidents whose time runs."""
     await reviews.tell_due(ctx)
     await incidents.follow(ctx)
+
+
+def _lost_and_found(ctx: Context) -> list[tuple[str, float, Step]]:
+    return [
+        ("announce", LATE_S, lambda: returning.announce(ctx)),
+        ("backup", TIDY_S, lambda: keeping.due(ctx)),
+    ]
 
 
 async def _wake(ctx: Context, ended: asyncio.Event) -> None:

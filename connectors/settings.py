@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     trust_file: Path = Path("trust.toml")
     trust_fingerprint: str = Field(pattern=r"^([0-9a-f]{64})?$")
     folder: Path = Path("folder")
+    backup_dir: Path = Path("backup")
+    backups_kept: int = Field(default=14, ge=1)
+    backup_hours: float = Field(default=24.0, gt=0)
     poll_s: float = Field(default=2.0, gt=0, le=60)
     wait_s: float = Field(default=0.0, ge=0, le=20)
     directory_s: float = Field(default=60.0, gt=0)
@@ -91,7 +94,7 @@ class Settings(BaseSettings):
         return self.keys_dir / "unit-hpke.key"
 
 
-_PATHS = ("data_dir", "keys_dir", "certificate", "certificate_key", "ca", "trust_file", "folder")
+_PATHS = ("data_dir", "keys_dir", "certificate", "certificate_key", "ca", "trust_file", "folder", "backup_dir")
 
 
 def load(path: Path) -> Settings:

@@ -12,7 +12,7 @@ from audit.tiles import parse_tile_path
 from broker.gateway import bounds
 from broker.gateway.port import Core
 from schemas import calls as records
-from schemas import catalogue, limits, said, trust_calls
+from schemas import catalogue, instances, limits, said, trust_calls
 from schemas.errors import HandslagError
 from schemas.records import Record
 
@@ -91,6 +91,15 @@ POSTS: Mapping[str, RecordCall] = {
     ),
     "/v1/seats:state": RecordCall("state", records.StateRequest, lambda core, unit, request: core.state(unit, request)),
     "/v1/seats:close": RecordCall("close", records.CloseRequest, lambda core, unit, request: core.close(unit, request)),
+    "/v1/instances": RecordCall(
+        "instance", instances.InstanceRequest, lambda core, unit, request: core.announce(unit, request)
+    ),
+    "/v1/compromised": RecordCall(
+        "compromised",
+        instances.CompromisedRequest,
+        lambda core, unit, request: core.compromised(unit, request),
+        lane="consents",
+    ),
     "/v1/ledger:fetch": RecordCall(
         "ledger", records.LedgerFetchRequest, lambda core, unit, request: core.ledger_fetch(unit, request)
     ),
@@ -174,6 +183,20 @@ def answered_behind(path: str) -> bool:
     """Whether a call is answered by a broker whose log is older than one that a connector has seen."""
     # INVARIANT: test_a_broker_that_is_behind_still_takes_a_withdrawal_and_shows_its_log
     return path.startswith(_BEHIND)
+
+
+def answered_all_the_same(code: str, path: str) -> bool:
+    """Whether a call is answered although the caller's memory or number stand against it.
+
+    A restored connector announces its number under that number; and whoever says that its keys were stolen is believed
+    by its signature alone.
+    """
+    if path == "/v1/compromised":
+        # INVARIANT: test_a_connector_that_was_taken_over_can_still_close_its_unit
+        return code in {"HS-BROKER-BEHIND", "HS-INSTANCE-OLD", "HS-INSTANCE-NEW"}
+    if code == "HS-BROKER-BEHIND":
+        return answered_behind(path)
+    return code == "HS-INSTANCE-NEW" and path == "/v1/instances"
 
 
 def listed(path: str) -> tuple[ListCall, str]:

@@ -29,6 +29,7 @@ from schemas.calls import (
     SubmitRequest,
     UnitsAnswer,
 )
+from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
 from schemas.said import (
     AnnulAnswer,
     AnnulAnswerRequest,
@@ -91,6 +92,14 @@ class Core(Protocol):
         """POST /v1/seats:close."""
         ...
 
+    async def announce(self, unit: str, request: InstanceRequest) -> InstanceAnswer:
+        """POST /v1/instances: a restored connector takes its number."""
+        ...
+
+    async def compromised(self, unit: str, request: CompromisedRequest) -> CompromisedAnswer:
+        """POST /v1/compromised: the unit is closed by its own word."""
+        ...
+
     async def ledger_fetch(self, unit: str, request: LedgerFetchRequest) -> LedgerPage:
         """POST /v1/ledger:fetch."""
         ...
@@ -134,7 +143,7 @@ class Core(Protocol):
     async def seen(self, unit: str, instance: int, note: str | None) -> None:
         """Compare the connector's instance number and newest checkpoint with the broker's own.
 
-        Raises `HS-INSTANCE-OLD`, `HS-BROKER-BEHIND` or `HS-CHECKPOINT-INVALID`.
+        Raises `HS-INSTANCE-OLD`, `HS-INSTANCE-NEW`, `HS-BROKER-BEHIND` or `HS-CHECKPOINT-INVALID`.
         """
         ...
 

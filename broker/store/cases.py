@@ -102,6 +102,18 @@ class CaseRows:
         rows = self._c.execute(_seats().where(seat.c.case_id == case_id).order_by(seat.c.seat_id))
         return [SeatRow(*row) for row in rows]
 
+    def every(self, *, case_ids: Iterable[bytes] = (), unit: str | None = None) -> list[SeatRow]:
+        """Every seat of these cases, or of a unit, closed ones too, by id."""
+        of = seat.c.unit == unit if unit is not None else seat.c.case_id.in_(list(case_ids))
+        return [SeatRow(*row) for row in self._c.execute(_seats().where(of).order_by(seat.c.seat_id))]
+
+    def invited_buckets(self, unit: str) -> set[int]:
+        """Buckets of the cases that a unit is invited to and has not answered."""
+        rows = self._c.execute(
+            select(invitation.c.bucket).where(invitation.c.unit == unit, invitation.c.state == "OPEN")
+        )
+        return {row.bucket for row in rows}
+
     def of_unit(self, unit: str) -> list[SeatRow]:
         """Every open seat of a unit."""
         rows = self._c.execute(_seats().where(seat.c.unit == unit, seat.c.state != SeatState.CLOSED))

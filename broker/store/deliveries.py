@@ -178,6 +178,18 @@ class DeliveryRows:
         """PENDING and HANDED deliveries to these seats, locked, by delivery id."""
         return self._open(delivery.c.recipient_seat.in_(list(seat_ids)))
 
+    def hold(self, unit: str, seat_ids: Iterable[bytes]) -> int:
+        """Hold back what is open from these seats of a unit and to the unit; returns how many deliveries."""
+        of_unit = or_(delivery.c.sender_seat.in_(list(seat_ids)), delivery.c.recipient_unit == unit)
+        found = [row.delivery_id for row in self._open(of_unit) if not row.held]
+        if found:
+            self._c.execute(
+                update(delivery)
+                .where(delivery.c.delivery_id.in_(found))
+                .values(held=True, row_version=delivery.c.row_version + 1)
+            )
+        return len(found)
+
     def acked_of_senders(self, seat_ids: Iterable[bytes]) -> list[tuple[DeliveryRow, tuple[SectionRow, ...]]]:
         """Acknowledged deliveries of these disclosers with their sections, for what a withdrawal cannot take back."""
         rows = self._c.execute(

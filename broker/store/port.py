@@ -20,6 +20,7 @@ from broker.store.deliveries import DeliveryRows
 from broker.store.entries import EntryRows
 from broker.store.gate import GateRows
 from broker.store.inbox import InboxRows
+from broker.store.instances import InstanceRows
 from broker.store.ledger import LedgerRows
 from broker.store.log import LogRows
 from broker.store.stream import StreamRows
@@ -36,6 +37,7 @@ class Rows:
         self.units = UnitRows(connection)
         self.contacts = ContactRows(connection)
         self.admin = AdminRows(connection)
+        self.instances = InstanceRows(connection)
         self.cases = CaseRows(connection)
         self.ledger = LedgerRows(connection)
         self.deliveries = DeliveryRows(connection)

@@ -72,6 +72,27 @@ admin_act = Table(
     Column("at_us", BigInteger, nullable=False),
 )
 
+# Restores of connectors, as they announced themselves, and what the broker remembers of each unit's connector.
+instance = Table(
+    "instance",
+    metadata,
+    Column("unit", String, primary_key=True),
+    Column("instance", BigInteger, primary_key=True, autoincrement=False),
+    Column("restore_id", LargeBinary, nullable=False, unique=True),
+    Column("request", LargeBinary, nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    Column("announced_at_us", BigInteger, nullable=False),
+)
+
+unit_memory = Table(
+    "unit_memory",
+    metadata,
+    Column("unit", String, primary_key=True),
+    Column("recovery_key", LargeBinary),
+    Column("compromised_key", LargeBinary),
+    Column("seen_size", BigInteger, nullable=False),
+)
+
 case = Table(
     "exit_case",
     metadata,
@@ -176,7 +197,7 @@ event_memory = Table(
     "event_memory",
     metadata,
     Column("event_id", LargeBinary, primary_key=True),
-    Column("seat_id", LargeBinary, nullable=False),
+    Column("seat_id", LargeBinary, nullable=False, index=True),
     Column("fingerprint", LargeBinary, nullable=False),
 )
 

@@ -92,6 +92,14 @@ class Commands:
         )
         return [self._store.open_json("command.value", row[0])["result"] for row in rows]
 
+    def waiting(self) -> list[Waiting]:
+        """Every command without an answer, oldest first."""
+        rows = self._store.all(
+            "SELECT number, command_id, ref, kind, tries, value, state FROM command WHERE state='ACCEPTED'"
+            " ORDER BY number"
+        )
+        return [self._waiting(row) for row in rows]
+
     def widening(self, ref: bytes) -> list[Waiting]:
         """Commands of a case without an answer that would permit or tell something."""
         rows = self._store.all(

@@ -61,4 +61,9 @@ CREATE TABLE incident(incident_id BLOB PRIMARY KEY, seat_id BLOB NOT NULL, opene
 CREATE TABLE annulment(notice_id BLOB PRIMARY KEY, seat_id BLOB NOT NULL, value BLOB NOT NULL) WITHOUT ROWID;
 """
 
-VERSIONS: tuple[str, ...] = (_FIRST, _ANNULLED)
+# A delivery that may have been given before a restore waits for a person.
+_HELD = """
+ALTER TABLE outbox ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
+"""
+
+VERSIONS: tuple[str, ...] = (_FIRST, _ANNULLED, _HELD)

@@ -19,7 +19,7 @@ from broker import pki
 from broker.gateway.server import serve_gateway
 from broker.metrics import Metrics
 from broker.settings import BrokerSettings
-from schemas import calls
+from schemas import calls, instances
 from schemas.errors import HandslagError
 from schemas.trust_calls import TrustAnswer
 
@@ -85,6 +85,14 @@ class CoreForHttpTests:
 
     async def invite(self, unit, request):
         return await self._answer(unit, request, None)
+
+    async def announce(self, unit, request):
+        answer = instances.InstanceAnswer(instance=2, entry_id=bytes(16), leaf_hash=bytes(32), receipts=0, seats=())
+        return await self._answer(unit, request, answer)
+
+    async def compromised(self, unit, request):
+        answer = instances.CompromisedAnswer(held=0, entry_id=bytes(16), leaf_hash=bytes(32))
+        return await self._answer(unit, request, answer)
 
     async def ledger_fetch(self, unit, request):
         return await self._answer(unit, request, calls.LedgerPage(events=(), ledger_seq=0, head=bytes(32)))

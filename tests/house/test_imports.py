@@ -31,6 +31,7 @@ LIBRARIES = {
     "pydantic": ("broker/settings.py", "connectors/settings.py", "connectors/commands.py"),
     "pydantic_settings": ("broker/settings.py", "connectors/settings.py"),
     "rich": ("*/cli.py", "connectors/*_cli.py", "handslag.py"),
+    "shamir_mnemonic": ("connectors/recovery.py",),
     "sqlalchemy": ("broker/store/*",),
     "sqlite3": (
         "broker/store/*",

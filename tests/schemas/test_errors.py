@@ -103,6 +103,8 @@ def test_a_code_is_written_where_it_is_raised():
 
 # What may stand in an error's context besides a literal, by the expression: a field's name, a limit, a check's name.
 PRODUCT_WORDS = {
+    "current": "an instance number, drawn by nobody",
+    "row.instance": "an instance number, drawn by nobody",
     "field": "name of a field or column, from the schema or the code",
     "name": "name of a field, a schema or a package of ours",
     "check": "name of a check, written at the call",
@@ -158,7 +160,20 @@ def test_an_error_says_words_of_the_product_only():
 def test_context_names_are_few_and_plain():
     made = (call for file in files() for call in calls(file, "HandslagError", "PayloadRejected"))
     names = {keyword.arg for call in made for keyword in call.keywords}
-    what = {"field", "limit", "check", "kind", "rule", "part", "header", "exception", "at", "package", "command"}
+    what = {
+        "field",
+        "limit",
+        "check",
+        "kind",
+        "rule",
+        "part",
+        "header",
+        "exception",
+        "at",
+        "package",
+        "command",
+        "instance",
+    }
     assert names - {None} <= what | {"missing"}
 
 
