@@ -26,7 +26,7 @@ from schemas.calls import FetchRequest
 from schemas.errors import HandslagError
 from schemas.records import Record
 
-_WAITED = "waited"  # seconds that a call waited because it was asked to; no part of its duration
+_WAITED = web.RequestKey("waited", float)  # seconds that a call waited because it was asked to; no part of its duration
 
 
 @dataclass(frozen=True, slots=True)
