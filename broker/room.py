@@ -15,6 +15,10 @@ from schemas.errors import HandslagError
 from schemas.event_types import table
 from schemas.records import Record
 
+# An item's refusal has no status beside its code. A connector of the first release gives an event up for a code that it
+# does not know, so an item is refused with one that every release knows as "try again".
+_ITEM = {"HS-QUOTA": "HS-BUSY", "HS-DISK-LOW": "HS-NOT-READY"}
+
 
 def is_urgent(core: Core) -> bool:
     """Whether an event is acute safety (its type's `life_safety`) or corrects an earlier one (`replaces`)."""
@@ -66,7 +70,7 @@ async def short_of_room(context: Context, unit: str, checked: Mapping[int, Check
         raise last
     for code in refused.values():
         context.metrics.refused(code)
-    return refused
+    return {index: _ITEM[code] for index, code in refused.items()}
 
 
 def _take(

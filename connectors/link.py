@@ -140,7 +140,7 @@ class Link:
                 data = await _bounded(response, ANSWER_BYTES if response.status < 300 else _PROBLEM_BYTES)
                 if response.status < 300:
                     return data
-                error = problem(data, response.headers.get("Retry-After"))
+                error = problem(data, response.headers.get("Retry-After"), response.status)
                 self._over = error.code == "HS-INSTANCE-OLD"
                 raise error
         except (aiohttp.ClientError, TimeoutError, OSError):
@@ -199,7 +199,7 @@ async def _bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def problem(data: bytes, retry_after: str | None = None) -> HandslagError:
+def problem(data: bytes, retry_after: str | None = None, status: int = 0) -> HandslagError:
     """The error in an `application/problem+json` body; only codes of the registry and their own words are believed.
 
     `retry_after` is the header's value: whole seconds count, an hour at most, or a broker could put us to sleep.
@@ -209,8 +209,11 @@ def problem(data: bytes, retry_after: str | None = None) -> HandslagError:
         code, context = body["code"], body.get("context", {})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return HandslagError("HS-ANSWER-INVALID")
-    if not isinstance(code, str) or code not in registry() or not isinstance(context, dict):
+    if not isinstance(code, str) or not isinstance(context, dict):
         return HandslagError("HS-ANSWER-INVALID")
+    if code not in registry():
+        # A newer broker: its status still tells whether to try again.
+        code, context = {429: "HS-BUSY", 503: "HS-NOT-READY"}.get(status, "HS-ANSWER-INVALID"), {}
     told = {str(name): value for name, value in context.items() if isinstance(value, str | int)}
     error = HandslagError(code, **told)
     if retry_after is not None and _SECONDS.fullmatch(retry_after):

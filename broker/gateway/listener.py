@@ -80,6 +80,7 @@ class Listener(socket.socket):
         self._proven: dict[int, _Connection] = {}
         self._addresses: Counter[str] = Counter()
         self._units: Counter[str] = Counter()
+        self._ending = 0
         self._timer: asyncio.TimerHandle | None = None
         try:
             self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -93,12 +94,14 @@ class Listener(socket.socket):
     @property
     def open(self) -> int:
         """How many connections there are."""
-        return len(self._unproven) + len(self._proven)
+        return len(self._unproven) + len(self._proven) + self._ending
 
     def accept(self) -> tuple[socket.socket, Any]:
         """The next connection that finds room; raises BlockingIOError when there is none."""
         # INVARIANT: test_a_flood_without_certificates_does_not_keep_a_good_agency_out
         for _ in range(_AT_ONCE):
+            if self._ending and self.open >= self.bounds.most:
+                break  # ended ones hold their descriptors until the loop has had its turn
             plain, address = super().accept()
             cause = self._refusal(str(address[0]))
             if cause is None:
@@ -153,10 +156,11 @@ class Listener(socket.socket):
             self._units[found.unit] -= 1
             if not self._units[found.unit]:
                 del self._units[found.unit]
-        else:
+        elif found.cause is None:
             self._forget(found, key)
-            if found.cause is None:
-                self._told("ended")
+            self._told("ended")
+        else:
+            self._ending -= 1
 
     def _forget(self, found: _Connection, key: int) -> None:
         if self._unproven.get(key) is found:
@@ -168,6 +172,7 @@ class Listener(socket.socket):
     def _end(self, found: _Connection, cause: str) -> None:
         """End an unproven connection; its transport sees the end of the stream and closes."""
         found.cause = cause
+        self._ending += 1
         self._told(cause)
         self._forget(found, found.fileno())
         with contextlib.suppress(OSError):

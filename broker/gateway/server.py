@@ -26,6 +26,8 @@ from schemas.calls import FetchRequest
 from schemas.errors import HandslagError
 from schemas.records import Record
 
+_WAITED = web.RequestKey("waited", float)  # seconds that a call waited because it was asked to; no part of its duration
+
 
 @dataclass(frozen=True, slots=True)
 class Serving:
@@ -60,7 +62,7 @@ class Gateway:
         except Exception as fault:  # noqa: BLE001 - the outermost door: what nobody foresaw is told without its text
             response = self._refusal(internal(fault, name, correlation), correlation)
         response.headers.update({CORRELATION: correlation, hdrs.SERVER: "handslag", hdrs.CACHE_CONTROL: "no-store"})
-        self._metrics.called(name, time.monotonic() - started)
+        self._metrics.called(name, time.monotonic() - started - request.get(_WAITED, 0.0))
         return response
 
     def _refusal(self, error: HandslagError, correlation: str) -> web.Response:
@@ -130,7 +132,9 @@ class Gateway:
             answer = await self._core.fetch(unit, asked)
             if answer.items or place is None:
                 return answer
+            began = time.monotonic()
             await self._waiting.wait(place, (asked.wait_ms or 0) / 1000)
+            request[_WAITED] = time.monotonic() - began
         # INVARIANT: test_who_was_shut_out_while_waiting_is_handed_nothing
         await tls.authenticated_unit(self._core, request.transport)
         await self._compare(request, unit)

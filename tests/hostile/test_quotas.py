@@ -181,7 +181,8 @@ async def test_of_a_mixed_bundle_what_must_not_wait_gets_in(site, tmp_path):
         assert (await sent(door, *(meeting(site) for _ in range(10))))[:2] == (202, [])
         acute, correction = submission(site), meeting(site, replaces=os.urandom(16))
         status, codes, _headers = await sent(door, meeting(site), acute, correction, meeting(site))
-        assert (status, codes) == (202, ["HS-QUOTA", "HS-QUOTA"])
+        assert (status, codes) == (202, ["HS-BUSY", "HS-BUSY"])  # what connectors of every release try again
+        assert await counted(door, 'handslag_refusals_total{code="HS-QUOTA"}') == 2
         assert await site.decide() == 12
         # Reserved kinds are bounded too: a reserve without an end would be no quota.
         results = [await sent(door, submission(site)) for _ in range(70)]
@@ -239,7 +240,7 @@ async def test_a_disk_with_little_room_takes_what_must_get_in_and_nothing_else(s
     async with doorway(site, tmp_path, room=room) as door:
         status, codes, headers = await sent(door, meeting(site))
         assert (status, codes, headers["Retry-After"]) == (503, ["HS-DISK-LOW"], "30")
-        assert (await sent(door, meeting(site), submission(site)))[:2] == (202, ["HS-DISK-LOW"])
+        assert (await sent(door, meeting(site), submission(site)))[:2] == (202, ["HS-NOT-READY"])
         assert (await post(door, site.police.code, "/v1/consents", withdrawal(site)))[0] == 200
         assert (await post(door, site.lead.code, "/v1/inbox:fetch", calls.FetchRequest(limit=9).to_bytes()))[0] == 200
         async with aiohttp.ClientSession() as plain, plain.get(door.operations + "/readyz") as answer:
@@ -262,3 +263,11 @@ async def test_a_disk_with_little_room_takes_what_must_get_in_and_nothing_else(s
 )
 def test_a_connector_believes_a_time_to_wait_within_bounds(header, seconds):
     assert problem(b'{"code": "HS-QUOTA"}', header).retry_after_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(429, "HS-BUSY"), (503, "HS-NOT-READY"), (400, "HS-ANSWER-INVALID"), (500, "HS-ANSWER-INVALID")],
+)
+def test_a_code_of_a_newer_broker_is_tried_again_when_its_status_says_so(status, code):
+    assert problem(b'{"code": "HS-OF-NEXT-YEAR", "context": {"a": "b"}}', None, status).code == code

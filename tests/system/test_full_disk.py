@@ -1,6 +1,6 @@
 """A real small disk, filled to the last byte under a running broker: what must get in gets in.
 
-The broker's data folder is a file system of its own with 24 MiB in memory; mounting it needs root.
+The broker's data folder is a file system of its own with 24 MiB in memory; mounting it needs root, or sudo.
 """
 
 from __future__ import annotations
@@ -31,20 +31,28 @@ SIZE, RESERVE, BALLAST = 24 * MIB, 8 * MIB, 2 * MIB
 _READY_FOR_MESSAGES = "social-08-request-assessment"
 
 
+def as_root(*words: str) -> None:
+    """Run a command as root, by sudo where the tests themselves are not; without either the test fails and says so."""
+    done = subprocess.run(
+        [*(() if os.geteuid() == 0 else ("sudo", "-n")), *words], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.fail(f"this test mounts a small file system of its own, and may not: {done.stderr.strip()}")
+
+
 @contextlib.contextmanager
 def small_disk(folder: Path) -> Iterator[None]:
     """Move a folder's files to a file system of `SIZE` bytes, mounted in its place."""
-    if os.geteuid() != 0:
-        pytest.fail("this test mounts a small file system: run it as root, as in a container of its own")
     kept = folder.with_name("kept")
     folder.rename(kept)
     folder.mkdir(mode=0o700)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=0700", "tmpfs", folder], check=True)
+    owner = f"uid={os.geteuid()},gid={os.getegid()}"
+    as_root("mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=0700,{owner}", "tmpfs", str(folder))
     try:
         shutil.copytree(kept, folder, dirs_exist_ok=True)
         yield
     finally:
-        subprocess.run(["umount", "-l", folder], check=True)
+        as_root("umount", "-l", str(folder))
 
 
 def fill(folder: Path, leave: int) -> Path:
