@@ -15,8 +15,10 @@ from connectors import enrolment, runner, sending
 from connectors import settings as configuration
 from connectors.box import DataKey
 from connectors.context import Context
+from connectors.doctor.examine import examine
 from connectors.identity import Identities
 from connectors.spool import Spool
+from schemas import faults
 from schemas.errors import HandslagError
 
 EXITS = "Exit codes: 0 done, 1 failed with a code on stderr, 2 wrong usage."
@@ -244,6 +246,30 @@ def waiting(config: Path, as_json: bool) -> None:
     told(as_json, {"waiting": rows}, lines or ["Nothing waits."])
 
 
+@connector.command(
+    "doctor",
+    epilog=examples(
+        "handslag connector doctor --config konsult/connector.toml",
+        "handslag connector doctor --offline --json | jq .faults",
+    ).replace(EXITS, faults.EXITS),
+)
+@config_option
+@click.option("--offline", is_flag=True, help="Look at this machine only; touch no network.")
+@as_json
+@click.pass_context
+def doctor(ctx: click.Context, config: Path, offline: bool, as_json: bool) -> None:
+    """Find what is wrong, say whose it is and what to type; changes nothing, also while the connector runs."""
+    root = ctx.find_root().obj
+    language = root["lang"] if isinstance(root, dict) else "en"
+    try:
+        found, looked = examine(config, network=not offline)
+    except HandslagError as error:
+        click.echo(error.diagnostics(language), err=True)
+        ctx.exit(2)
+    told(as_json, faults.as_json(found, looked, str(config)), faults.lines(found, looked, str(config), language))
+    ctx.exit(faults.exit_code(found))
+
+
 def _not_yet(name: str) -> click.Command:
     @click.command(name, epilog=examples(f"handslag connector {name}"))
     @as_json
@@ -255,5 +281,5 @@ def _not_yet(name: str) -> click.Command:
     return command
 
 
-for _name in ("backup", "restore", "doctor"):
+for _name in ("backup", "restore"):
     connector.add_command(_not_yet(_name))

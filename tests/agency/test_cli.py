@@ -101,7 +101,7 @@ def test_a_trust_list_needs_two_agencies_and_its_fingerprint(tmp_path: Path) -> 
     assert settings.load(configs["soc"]).trust_fingerprint == first
 
 
-@pytest.mark.parametrize("name", ["backup", "restore", "doctor"])
+@pytest.mark.parametrize("name", ["backup", "restore"])
 def test_what_does_not_exist_yet_says_so(name: str) -> None:
     with pytest.raises(HandslagError) as caught:
         CliRunner().invoke(connector, [name], catch_exceptions=False, standalone_mode=False)
