@@ -53,7 +53,9 @@ def admit(broker: Broker, plan: Plan, now: datetime) -> Admitted:
     for path, _out in plan.requests:
         new.append(admissions.admit(admissions.read_request(_read(path)), broker.authority, [*known, *new], now))
     declared = regions.load(data_dir)
-    grown = regions.checked((each.unit for each in new), declared, plan.whole_regions, lone=plan.lone)
+    seen = {each.unit for each in known if each.revoked_at_us is None}  # one that comes back is news again
+    visible = {region: units & seen for region, units in declared.items()}
+    grown = regions.checked((each.unit for each in new), visible, plan.whole_regions, lone=plan.lone)
     _tell(data_dir, new)
     for each in new:
         admissions.save(data_dir, each)

@@ -73,7 +73,8 @@ def init(
 ) -> None:
     """Create a broker's folder: configuration, keys and a DEMONSTRATION certificate authority."""
     hosts = hosts or ("localhost", "127.0.0.1")
-    plan = initialise.InitPlan(listen, hosts, origin or f"{hosts[0].lower()}/audit", supervisor_key, operations)
+    named = next((host for host in hosts if ":" not in host), "broker")  # an origin has no room for an IPv6 address
+    plan = initialise.InitPlan(listen, hosts, origin or f"{named.lower()}/audit", supervisor_key, operations)
     made = initialise.initialise(folder.absolute(), plan, _now())
     data = {
         "config": str(made.config),

@@ -18,7 +18,7 @@ def examine(config: Path) -> list[Told]:
     """What is wrong with a broker, on its own machine.
 
     Raises `HS-SETTINGS-INVALID`, `HS-SETTINGS-SECRET`, `HS-NOT-YET` when the configuration itself cannot be read: then
-    nothing could be looked at.
+    nothing could be looked at; and `HS-DOCTOR-BLIND`.
     """
     loaded = settings.load(config)
     return diagnosis(checks.findings(gather(loaded, datetime.fromtimestamp(time.time(), UTC))))

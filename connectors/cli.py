@@ -107,6 +107,9 @@ def enrol(answer: Path, heard: str | None, agency_key: Path | None, config: Path
     offered = enrolment.offer(answer)
     if offered is None or not offered.comparable:
         lines.append("The trust list names no other agency yet: ask for a new answer when one is admitted.")
+    elif heard is None and offered.known(current):
+        data["compared"] = True
+        lines.append("The trust list is the one that was compared before.")
     else:
         heard = _heard(offered.spoken, heard)
         data["fingerprint"] = "".join(offered.spoken.split())

@@ -26,15 +26,17 @@ from broker.anchor import Anchor
 from broker.diagnosis.facts import BrokerFacts, NodeFacts, ServerFacts
 from broker.settings import Address, BrokerSettings
 from broker.store import look, rootkey
-from schemas.errors import HandslagError
+from schemas.errors import HandslagError, registry
 
 PROBE_S = 3.0
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _PROBE_BYTES = 64 * 1024
+_PHASES = {"STARTING", "CORE-SILENT"}
 
 
 def gather(loaded: BrokerSettings, now: datetime) -> BrokerFacts:
-    """Everything; `now` is this machine's clock (UTC)."""
+    """Everything; `now` is this machine's clock (UTC). Raises `HS-DOCTOR-BLIND`."""
+    _sighted(loaded)
     data_dir = loaded.data_dir if loaded.data_dir.is_dir() else None
     authority = _certificate(loaded.tls.client_ca_file)
     anchor, anchor_size = _anchor(loaded)  # before the store: a node that runs raises the store's head first
@@ -56,6 +58,17 @@ def gather(loaded: BrokerSettings, now: datetime) -> BrokerFacts:
         writable=_writable(data_dir) if data_dir else None,
         locks=look.locks(data_dir) if data_dir else None,
     )
+
+
+def _sighted(loaded: BrokerSettings) -> None:
+    """Raise `HS-DOCTOR-BLIND` where this account may not read what it should examine: nothing seen is nothing sound."""
+    # INVARIANT: test_a_doctor_that_may_not_read_does_not_call_it_a_fault
+    files = (loaded.log_key_file, loaded.root_key_file, loaded.tls.key_file, loaded.tls.certificate_file)
+    for folder in {loaded.data_dir, *(path.parent for path in files)}:
+        if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
+            raise HandslagError("HS-DOCTOR-BLIND", field="folder")
+    if any(path.exists() and not os.access(path, os.R_OK) for path in (*files, loaded.database)):
+        raise HandslagError("HS-DOCTOR-BLIND", field="file")
 
 
 def _fails(read: Callable[[], object]) -> str | None:
@@ -188,10 +201,12 @@ def _node(loaded: BrokerSettings) -> NodeFacts:
 
 
 def _reasons(body: bytes) -> tuple[str, ...]:
+    """Codes that a broker of this version can give; what else answers on that port is not repeated."""
     try:
-        return tuple(str(reason) for reason in json.loads(body)["reasons"]) or ("unknown",)
+        told = [str(reason) for reason in json.loads(body)["reasons"]]
     except (ValueError, KeyError, TypeError):
-        return ("unknown",)
+        told = []
+    return tuple(reason for reason in told if reason in registry() or reason in _PHASES) or ("unknown",)
 
 
 def _taken(where: Address) -> bool:

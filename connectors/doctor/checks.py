@@ -22,6 +22,7 @@ _REACHED = {
     "wrong-name": "F-SERVER-NAME",
     "not-valid-today": "F-SERVER-EXPIRED",
     "certificate-refused": "F-CERT-REFUSED",
+    "broken": "F-BROKER-FAULT",
 }
 _AWAY = {"unresolved", "refused", "silent", "not-tls"}
 _REFUSED = {

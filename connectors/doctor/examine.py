@@ -15,6 +15,7 @@ def examine(config: Path, *, network: bool) -> tuple[list[Told], bool]:
     """What is wrong, and whether the network was looked at: it is not before there is a broker to call.
 
     Raises `HS-CONFIG-INVALID` when the configuration itself cannot be read: then nothing could be looked at.
+    `HS-DOCTOR-BLIND` likewise.
     """
     settings = configuration.load(config)
     now = datetime.fromtimestamp(time.time(), UTC)

@@ -73,7 +73,8 @@ class RemoteFacts:
     """What the network showed.
 
     `reached` is how far the way went: unresolved, refused, silent, not-tls, foreign, wrong-name, not-valid-today,
-    certificate-refused or answered. `refusal` is the code of the broker's refusal, `own_entry` same, other, absent or
+    certificate-refused, broken (the connection ended before an answer), own-files (this side could not begin) or
+    answered. `refusal` is the code of the broker's refusal, `own_entry` same, other, absent or
     unsigned; `rules` and `schemas` say whether they are ours. `clock` is the broker's.
     """
 

@@ -30,7 +30,11 @@ _PROBE_BYTES = 64 * 1024
 
 
 def gather(settings: Settings, config: Path, now: datetime) -> LocalFacts:
-    """Everything that can be seen without the network. `now` is this machine's clock (UTC)."""
+    """Everything that can be seen without the network. `now` is this machine's clock (UTC).
+
+    Raises `HS-DOCTOR-BLIND` where this account may not read what it should examine.
+    """
+    _sighted(settings)
     data_dir = settings.data_dir if settings.data_dir.is_dir() else None
     running, other = _runner(settings.data_dir, config)
     return LocalFacts(
@@ -50,6 +54,17 @@ def gather(settings: Settings, config: Path, now: datetime) -> LocalFacts:
         free_bytes=_free(data_dir) if data_dir else None,
         writable=_writable(data_dir) if data_dir else None,
     )
+
+
+def _sighted(settings: Settings) -> None:
+    """What another account may not read is not damaged: nothing seen is neither sound nor a fault."""
+    # INVARIANT: test_a_doctor_that_may_not_read_does_not_call_it_a_fault
+    for folder in (settings.keys_dir, settings.data_dir, settings.folder):
+        if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
+            raise HandslagError("HS-DOCTOR-BLIND", field="folder")
+    files = (settings.data_key, settings.certificate_key, settings.unit_signing_key, settings.unit_hpke_key)
+    if any(path.exists() and not os.access(path, os.R_OK) for path in (*files, settings.database)):
+        raise HandslagError("HS-DOCTOR-BLIND", field="file")
 
 
 def _files(settings: Settings) -> dict[str, str]:

@@ -12,10 +12,13 @@ import http.client
 import json
 import socket
 import ssl
+import threading
 import urllib.request
 from collections.abc import Callable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from queue import Empty, Queue
+from typing import TypeVar, cast
 from urllib.parse import urlsplit
 
 from connectors import trust
@@ -30,10 +33,12 @@ from schemas.calls import UnitsAnswer
 from schemas.errors import HandslagError
 
 TIMEOUT_S = 5.0
+ANSWER_S = 8.0  # a whole answer, however it drips
 _BODY = 16 * 1024 * 1024
 # OpenSSL's words for what is wrong with a certificate (openssl-verification-options(1)).
 _NOT_VALID_TODAY = {9, 10}
 _NAME = {62, 64}
+Answer = TypeVar("Answer")
 Ask = Callable[[str], tuple[int, str | None, bytes]]
 
 
@@ -48,13 +53,23 @@ def gather(settings: Settings, note: bytes | None) -> RemoteFacts:
     if note is not None:
         headers[CHECKPOINT] = base64.b64encode(note).decode()
     context = tls_context(settings)
-    ask: Ask = lambda path: _get(url.hostname or "", url.port or 443, context, path, headers)  # noqa: E731 - one line
+
+    def ask(path: str) -> tuple[int, str | None, bytes]:
+        return bounded(lambda: _get(url.hostname or "", url.port or 443, context, path, headers), ANSWER_S)
+
     try:
-        status, date, _body = ask("/v1/schemas")
-        refusal = None if status == 200 else problem(_body).code
-        return _asked(settings, ask, proxy, _moment(date), refusal, _body)
-    except (OSError, http.client.HTTPException, ValueError):
+        status, date, body = ask("/v1/schemas")
+    except (ssl.SSLError, ConnectionError):
+        # In TLS 1.3 the client has finished before the server looks at its certificate: the alert comes here, or the
+        # end of the connection without one where it was overtaken.
         return RemoteFacts(reached="certificate-refused", proxy=proxy)
+    except (OSError, http.client.HTTPException):
+        return RemoteFacts(reached="broken", proxy=proxy)
+    try:
+        refusal = None if status == 200 else problem(body).code
+        return _asked(settings, ask, proxy, _moment(date), refusal, body)
+    except (OSError, http.client.HTTPException):
+        return RemoteFacts(reached="broken", proxy=proxy)
 
 
 def _asked(
@@ -83,7 +98,7 @@ def _proxy(host: str) -> bool:
 
 def _reach(settings: Settings, host: str, port: int) -> str:
     try:
-        socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        bounded(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), TIMEOUT_S)
     except (OSError, UnicodeError):
         return "unresolved"
     try:
@@ -106,6 +121,26 @@ def _reach(settings: Settings, host: str, port: int) -> str:
         return "own-files"
     except OSError as fault:
         return "not-tls" if isinstance(fault, ConnectionResetError) else "silent"
+
+
+def bounded(call: Callable[[], Answer], seconds: float) -> Answer:
+    """What `call` gives, or TimeoutError: a resolver or a peer that drips may keep its thread, and not the person."""
+    done: Queue[tuple[Answer | None, BaseException | None]] = Queue()
+
+    def run() -> None:
+        try:
+            done.put((call(), None))
+        except BaseException as fault:  # noqa: BLE001 - raised again where it is waited for
+            done.put((None, fault))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        value, fault = done.get(timeout=seconds)
+    except Empty:
+        raise TimeoutError from None
+    if fault is not None:
+        raise fault
+    return cast("Answer", value)
 
 
 def _get(
