@@ -66,7 +66,9 @@ def admission_of(broker: Broker, authority: pki.Authority, plan: Plan, now: date
         request, others = admissions.read_request(_read(path)), [*known, *new]
         new.append(admissions.admit(request, authority, others, now, probe=plan.probe))
     declared = regions.load(data_dir)
-    grown = regions.checked((each.unit for each in new), declared, plan.whole_regions, lone=plan.lone)
+    seen = {each.unit for each in known if each.revoked_at_us is None}  # one that comes back is news again
+    visible = {region: units & seen for region, units in declared.items()}
+    grown = regions.checked((each.unit for each in new), visible, plan.whole_regions, lone=plan.lone)
     targets = [AdminTarget(unit=each.unit, subject=admissions.subject(each)) for each in new]
     return Pending(
         signed=broker.files.draft(ADMIT, _us(now), targets=targets),

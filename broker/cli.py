@@ -16,10 +16,11 @@ import click
 from audit.note import Verifier
 from broker import admissions, admitting, control, doctor, initialise, keyfiles, pki, settings, status
 from broker.admin_cli import broker_of, ready
-from broker.cli_parts import as_json, config_option, examples, told
+from broker.cli_parts import EXITS, as_json, config_option, examples, told
 from broker.gateway.server import Serving
 from broker.settings import BrokerSettings
 from broker.store import rootkey
+from schemas import faults
 from schemas.errors import HandslagError
 
 
@@ -52,7 +53,8 @@ def init(
 ) -> None:
     """Create a broker's folder: configuration, keys and a DEMONSTRATION certificate authority."""
     hosts = hosts or ("localhost", "127.0.0.1")
-    plan = initialise.InitPlan(listen, hosts, origin or f"{hosts[0].lower()}/audit", supervisor_key, operations)
+    named = next((host for host in hosts if ":" not in host), "broker")  # an origin has no room for an IPv6 address
+    plan = initialise.InitPlan(listen, hosts, origin or f"{named.lower()}/audit", supervisor_key, operations)
     made = initialise.initialise(folder.absolute(), plan, _now())
     data = {
         "config": str(made.config),
@@ -263,26 +265,26 @@ def _restored(raised: dict[str, int] | None) -> dict[str, Any]:
     return {"instance": raised["instance"], "restored_at": at}
 
 
-@click.command("doctor", epilog=examples("handslag doctor --config broker.toml", "handslag doctor --json | jq ."))
+@click.command(
+    "doctor",
+    epilog=examples("handslag doctor --config broker.toml", "handslag doctor --json | jq .faults").replace(
+        EXITS, faults.EXITS
+    ),
+)
 @config_option
 @as_json
-def doctor_command(config: Path, as_json: bool) -> None:
-    """Look for what is wrong with this installation and say what to do; exit code 1 when something is."""
-    findings = doctor.examine(config, _now())
-    failed = any(not each.passed and not each.warning for each in findings)
-    rows = [
-        {"check": f.check, "passed": f.passed, "warning": f.warning, "advice": "" if f.passed else f.advice}
-        for f in findings
-    ]
-    marks = {True: "ok  ", False: "FAIL"}
-    lines = [
-        f"{'warn' if f.warning and not f.passed else marks[f.passed]}  {f.check}"
-        + ("" if f.passed else f": {f.advice}")
-        for f in findings
-    ]
-    told(as_json, {"ok": not failed, "findings": rows}, lines)
-    if failed:
-        raise SystemExit(1)
+@click.pass_context
+def doctor_command(ctx: click.Context, config: Path, as_json: bool) -> None:
+    """Find what is wrong, say whose it is and what to type; changes nothing, whether the broker runs or not."""
+    root = ctx.find_root().obj
+    language = root["lang"] if isinstance(root, dict) else "en"
+    try:
+        found = doctor.examine(config)
+    except HandslagError as error:
+        click.echo(error.diagnostics(language), err=True)
+        ctx.exit(2)
+    told(as_json, faults.as_json(found, True, str(config)), faults.lines(found, True, str(config), language))
+    ctx.exit(faults.exit_code(found))
 
 
 def _not_yet(name: str, text: str, instead: str) -> click.Command:

@@ -14,9 +14,11 @@ from connectors import backup_cli, enrolment, instance, keeping, returning, runn
 from connectors import settings as configuration
 from connectors.box import DataKey
 from connectors.context import Context, clock
+from connectors.doctor.examine import examine
 from connectors.identity import Identities
 from connectors.shared_cli import EXITS, NO_BACKUP, as_json, config_option, examples, told
 from connectors.spool import Spool
+from schemas import faults
 from schemas.errors import HandslagError
 
 
@@ -95,6 +97,9 @@ def enrol(answer: Path, heard: str | None, agency_key: Path | None, config: Path
     offered = enrolment.offer(answer)
     if offered is None or not offered.comparable:
         lines.append("The trust list names no other agency yet: ask for a new answer when one is admitted.")
+    elif heard is None and offered.known(current):
+        data["compared"] = True
+        lines.append("The trust list is the one that was compared before.")
     else:
         heard = _heard(offered.spoken, heard)
         data["fingerprint"] = "".join(offered.spoken.split())
@@ -236,20 +241,31 @@ def waiting(config: Path, as_json: bool) -> None:
     told(as_json, {"waiting": rows}, lines or ["Nothing waits."])
 
 
-def _not_yet(name: str) -> click.Command:
-    @click.command(name, epilog=examples(f"handslag connector {name}"))
-    @as_json
-    def command(as_json: bool) -> None:
-        del as_json
-        raise HandslagError("HS-NOT-YET", field=name)
-
-    command.help = "Not yet; says what to do instead."
-    return command
+@connector.command(
+    "doctor",
+    epilog=examples(
+        "handslag connector doctor --config konsult/connector.toml",
+        "handslag connector doctor --offline --json | jq .faults",
+    ).replace(EXITS, faults.EXITS),
+)
+@config_option
+@click.option("--offline", is_flag=True, help="Look at this machine only; touch no network.")
+@as_json
+@click.pass_context
+def doctor(ctx: click.Context, config: Path, offline: bool, as_json: bool) -> None:
+    """Find what is wrong, say whose it is and what to type; changes nothing, also while the connector runs."""
+    root = ctx.find_root().obj
+    language = root["lang"] if isinstance(root, dict) else "en"
+    try:
+        found, looked = examine(config, network=not offline)
+    except HandslagError as error:
+        click.echo(error.diagnostics(language), err=True)
+        ctx.exit(2)
+    told(as_json, faults.as_json(found, looked, str(config)), faults.lines(found, looked, str(config), language))
+    ctx.exit(faults.exit_code(found))
 
 
 for _command in backup_cli.COMMANDS:
     connector.add_command(_command)
-for _name in ("doctor",):
-    connector.add_command(_not_yet(_name))
 
 __all__ = ["EXITS", "NO_BACKUP", "as_json", "config_option", "connector", "examples", "offline", "told"]

@@ -52,13 +52,14 @@ class Connector:
 
     def __init__(self, config: Path | str) -> None:
         """Read `connector.toml` and open its spool; raises HandslagError naming what is missing."""
-        self.context = Context.load(settings.load(Path(config)))
+        self._config = Path(config)
+        self.context = Context.load(settings.load(self._config))
         self._held = ExitStack()
 
     async def __aenter__(self) -> Self:
         self._held.callback(self.context.spool.close)
         try:
-            self._held.enter_context(sole_runner(self.context.settings.data_dir))
+            self._held.enter_context(sole_runner(self.context.settings.data_dir, self._config))
             await self.context.link.__aenter__()
         except HandslagError:
             self._held.close()

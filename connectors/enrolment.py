@@ -202,6 +202,10 @@ class Offer:
         """The fingerprint on one line, in groups of four digits."""
         return " ".join(trust.spoken(self.listed.fingerprint).split())
 
+    def known(self, current: Settings) -> bool:
+        """Whether this very list was compared before: a renewed certificate needs no new call."""
+        return self.listed.fingerprint.hex() == current.trust_fingerprint
+
     @property
     def comparable(self) -> bool:
         """Whether there is another agency to compare with."""
@@ -231,10 +235,20 @@ def compared(config: Path, offered: Offer, heard: str, agency_key: Path | None =
         raise HandslagError("HS-TRUST-INVALID", field="origin")
     key = agency_key or current.keys_dir / "agency.key"
     signs = agency_key is not None or key.exists()
-    listed = trust.signed_by(offered.listed, current.agency, load_agency_key(key)) if signs else offered.listed
+    listed = _held(current, offered.listed)
+    listed = trust.signed_by(listed, current.agency, load_agency_key(key)) if signs else listed
     files.write_atomic(current.trust_file, trust.rendered(listed).encode())
     update_config(config, {"trust_fingerprint": listed.fingerprint.hex()})
     return signs
+
+
+def _held(current: Settings, offered: trust.TrustList) -> trust.TrustList:
+    """The list as it lies here already with the signatures that came, when it is the one offered."""
+    try:
+        held = trust.parse(current.trust_file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, HandslagError):
+        return offered
+    return held if held.statement == offered.statement else offered
 
 
 def _check_certificate(pem: bytes, current: Settings) -> dt.datetime:

@@ -14,7 +14,19 @@ import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from connectors import executor, inbox, incidents, keeping, retry, returning, reviews, sending, trusting, upkeep
+from connectors import (
+    executor,
+    highwater,
+    inbox,
+    incidents,
+    keeping,
+    retry,
+    returning,
+    reviews,
+    sending,
+    trusting,
+    upkeep,
+)
 from connectors.adapters.folder import Folder
 from connectors.client import Connector
 from connectors.context import Context
@@ -81,6 +93,7 @@ def _steps(ctx: Context, folder: Folder) -> list[tuple[str, float, Step]]:
         await upkeep.proofs(ctx)
 
     async def tidy() -> None:
+        highwater.advance(ctx)
         ctx.spool.store.tidy()
 
     return [

@@ -151,7 +151,8 @@ def _done(folder: Path, command: dict[str, Any]) -> dict[str, Any]:
 
 
 def _values(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(path.read_bytes()) for path in sorted(folder.glob("*.json"))]
+    """What was given; a hidden name is a file that is still being given."""
+    return [json.loads(path.read_bytes()) for path in sorted(folder.glob("[!.]*.json"))]
 
 
 def _kinds(connector: Path, kind: str) -> list[dict[str, Any]]:

@@ -43,6 +43,10 @@ class Started:
         """Whether the process is gone."""
         return self._process.poll() is not None
 
+    def signal(self, number: int) -> None:
+        """Send a signal, as a service manager or a debugger does."""
+        self._process.send_signal(number)
+
     def line_with(self, piece: str) -> str:
         """The next line on stderr that has `piece`; raises ClickException when the process ends before."""
         assert self._process.stderr is not None

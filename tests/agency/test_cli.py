@@ -101,13 +101,6 @@ def test_a_trust_list_needs_two_agencies_and_its_fingerprint(tmp_path: Path) -> 
     assert settings.load(configs["soc"]).trust_fingerprint == first
 
 
-@pytest.mark.parametrize("name", ["doctor"])
-def test_what_does_not_exist_yet_says_so(name: str) -> None:
-    with pytest.raises(HandslagError) as caught:
-        CliRunner().invoke(connector, [name], catch_exceptions=False, standalone_mode=False)
-    assert caught.value.code == "HS-NOT-YET"
-
-
 def test_an_unknown_key_of_the_configuration_is_refused(tmp_path: Path) -> None:
     config = initialised(tmp_path, "soc")
     before = config.read_text()

@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-import handslag
 from broker.regions import checked, load, region_of, save
 from broker.trustdesk import TrustDesk
 from connectors import settings as connector_settings
-from connectors import trusting
+from connectors import trust, trusting
 from connectors.cli import connector
-from deploy.processes import argv, free_ports, started
-from deploy.processes import handslag as run
+from deploy.processes import free_ports, started
 from schemas.errors import HandslagError
 from schemas.trust_calls import AgencySignature, TrustAnswer
 from tests.gateway.test_cli import request as request_file
+from tests.gateway.test_cli import run as front
 
-ROOT = Path(handslag.__file__).parent
 UNITS = {"konsult": ("SOC/EXEMPEL/KONSULT", "SOC/EXEMPEL", "social_services_lead"),
          "syd": ("POL/EXEMPEL/SYD", "POL/EXEMPEL", "police_coordination")}  # fmt: skip
 
 
-def test_five_commands_lead_from_an_empty_folder_to_a_message(tmp_path):
-    """The script that is timed, run for real; how long it takes is told and not asserted."""
-    done = subprocess.run(
-        [sys.executable, "-m", "deploy.five_minutes", "--dir", tmp_path / "five", "--json"],
-        cwd=ROOT, capture_output=True, text=True, timeout=200, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+def run(*words) -> str:
+    """One command through the front door, to its end."""
+    code, out, err = front(*words)
+    assert not code, err
+    return out
+
+
+def test_five_commands_lead_from_an_empty_folder_to_a_message(site):
+    """The script that is timed, run for real by the site's making; how long it took is told and not asserted."""
+    report = site.report
     assert list(report["seconds"]) == [
         "handslag init", "handslag connector init", "handslag agency admit", "handslag connector enrol",
         "handslag connector run", "first consent-checked message",
@@ -111,6 +109,31 @@ def test_a_list_that_sounds_otherwise_is_not_taken(admitted):
     assert connector_settings.load(configs["konsult"]).trust_fingerprint == fingerprint
 
 
+def test_a_renewed_certificate_needs_no_new_call_and_loses_no_signature(admitted):
+    configs, fingerprint = admitted
+    config = configs["syd"]
+    assert enrol(config, "--heard", fingerprint).exit_code == 0
+    trust_file = connector_settings.load(config).trust_file
+    complete = trusting.merged(
+        trust.parse(trust_file.read_text()),
+        TrustAnswer(statement=b"", signatures=(signed(configs["konsult"], trust_file, "SOC/EXEMPEL"),)),
+    )
+    trust_file.write_text(trust.rendered(complete))
+    again = enrol(config, "--json")
+    assert json.loads(again.stdout)["compared"] is True
+    assert "Read aloud" not in again.stderr
+    for _time in range(2):
+        assert len(trust.parse(trust_file.read_text()).signatures) == 2
+        assert enrol(config, "--heard", fingerprint).exit_code == 0
+
+
+def signed(config: Path, trust_file: Path, agency: str) -> AgencySignature:
+    """An agency's own signature over the list."""
+    key = Ed25519PrivateKey.from_private_bytes((config.parent / "keys/agency.key").read_bytes()[:32])
+    data = trust.parse(trust_file.read_text()).statement.to_bytes()
+    return AgencySignature(agency=agency, signature=key.sign(data))
+
+
 def test_a_signature_that_the_broker_made_up_is_not_counted(admitted):
     configs, fingerprint = admitted
     assert enrol(configs["konsult"], "--heard", fingerprint).exit_code == 0
@@ -176,9 +199,8 @@ def test_a_police_unit_alone_is_refused(tmp_path):
     }
 
     def admit(*names: str, more: tuple[str, ...] = ()) -> str:
-        words = argv("agency", "admit", "--config", config, *more, *(asked[name] for name in names))
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-        return done.stderr.split(":", 1)[0] if done.returncode else "admitted"
+        code, _out, err = front("agency", "admit", "--config", config, *more, *(asked[name] for name in names))
+        return err.split(":", 1)[0] if code else "admitted"
 
     whole = ("--whole-region", "POL/EXEMPEL")
     assert admit("SYD") == "HS-REGION-INCOMPLETE"
@@ -193,16 +215,18 @@ def test_a_police_unit_alone_is_refused(tmp_path):
     assert admit("VAST", "OST", more=whole) == "admitted"
     assert admit("MITT", more=(*whole, "--lone")) == "admitted"
     assert load(tmp_path / "b/data") == {"POL/EXEMPEL": frozenset(f"POL/EXEMPEL/{name}" for name in asked)}
+    run("agency", "revoke", "--config", config, "POL/EXEMPEL/OST")
+    assert admit("OST") == "HS-REGION-INCOMPLETE"  # it would come back alone, for everybody to see
+    assert admit("OST", "SYD", more=whole) == "HS-REGION-LONE"
 
 
 def test_a_wrong_request_admits_none_of_the_others(tmp_path):
     run("init", "--dir", tmp_path / "b", "--host", "127.0.0.1")
     good = request_file(tmp_path, Ed25519PrivateKey.generate())
     bad = request_file(tmp_path, Ed25519PrivateKey.generate(), of="SOC/EXEMPEL/ANNAN")  # another key, same agency
-    words = argv("agency", "admit", "--config", tmp_path / "b/broker.toml", good, bad)
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "HS-ADMISSION-INVALID" in done.stderr
+    code, _out, err = front("agency", "admit", "--config", tmp_path / "b/broker.toml", good, bad)
+    assert code == 1
+    assert "HS-ADMISSION-INVALID" in err
     assert list((tmp_path / "b/data").glob("admissions/*")) == []
     assert list(tmp_path.glob("*.answer.json")) == []
 

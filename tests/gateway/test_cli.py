@@ -24,6 +24,7 @@ import handslag
 from audit.note import Verifier
 from broker import admissions, cli, cli_parts, control, keyfiles, pki, settings
 from broker.store import rootkey
+from schemas import faults
 from schemas.errors import HandslagError, registry
 from schemas.statements import UnitEntry
 from tests.gateway.support import UNIT, csr
@@ -83,7 +84,10 @@ def test_every_command_has_help_an_example_json_and_exit_codes(words, command):
     assert "Examples:" in out
     assert f"handslag {' '.join(words)}" in out
     assert "--json" in out
-    assert "Exit codes: 0 done, 1 failed (code on stderr), 2 wrong usage." in out
+    if words == ["doctor"]:
+        assert faults.EXITS in out
+    else:
+        assert "Exit codes: 0 done, 1 failed (code on stderr), 2 wrong usage." in out
     assert "\x1b" not in out
 
 
@@ -286,16 +290,12 @@ async def test_a_node_that_refuses_leaves_nothing(config, tmp_path):
 
 def found(config):
     code, out, _err = run("doctor", "--config", config, "--json")
-    rows = {row["check"]: row for row in json.loads(out)["findings"]}
-    return code, {name for name, row in rows.items() if not row["passed"] and not row["warning"]}, rows
+    report = json.loads(out)
+    return code, {(row["code"], row["field"]) for row in report["faults"]}, {row["code"] for row in report["notices"]}
 
 
-def test_doctor_passes_a_fresh_broker_with_warnings(config):
-    code, failed, rows = found(config)
-    assert (code, failed) == (0, set())
-    assert rows["no demonstration keys"]["warning"]
-    assert not rows["no demonstration keys"]["passed"]
-    assert all(row["advice"] for row in rows.values() if not row["passed"])
+def test_doctor_passes_a_fresh_broker_with_notices(config):
+    assert found(config) == (0, set(), {"N-BROKER-STOPPED", "N-TRYING-OUT"})
 
 
 def _other_host(home):
@@ -310,26 +310,35 @@ def _expired(home):
 
 
 FAULTS = {
-    "log key": lambda home: (home / "keys/log.key").write_text("nonsense"),
-    "root key": lambda home: (home / "keys/root.key").unlink(),
-    "supervisor key": lambda home: (home / "supervisor-demo/supervisor-demo.public.hex").write_text("ab"),
-    "tls key": lambda home: (home / "tls/demo-server.key").chmod(0o644),
-    "tls files": lambda home: (home / "tls/demo-server.key").write_bytes((home / "tls/demo-ca.key").read_bytes()),
-    "server certificate": lambda home: (home / "tls/demo-server.pem").write_text("nonsense"),
-    "server certificate name": _other_host,
-    "client authority validity": _expired,
-    "data folder": lambda home: (home / "data").chmod(0o755),
-    "configuration": lambda home: (home / "broker.toml").write_text("nonsense"),
+    ("F-KEY-FILE", "log_key_file"): lambda home: (home / "keys/log.key").write_text("nonsense"),
+    ("F-KEY-FILE", "root_key_file"): lambda home: (home / "keys/root.key").unlink(),
+    ("F-KEY-FILE", "supervisor_key_file"): lambda home: (
+        home / "supervisor-demo/supervisor-demo.public.hex"
+    ).write_text("ab"),
+    ("F-KEY-OPEN", "tls.key_file"): lambda home: (home / "tls/demo-server.key").chmod(0o644),
+    ("F-CERT-KEY", "tls.key_file"): lambda home: (home / "tls/demo-server.key").write_bytes(
+        (home / "tls/demo-ca.key").read_bytes()
+    ),
+    ("F-CERT-MISSING", "tls.certificate_file"): lambda home: (home / "tls/demo-server.pem").write_text("nonsense"),
+    ("F-CERT-NAME", "tls.certificate_file"): _other_host,
+    ("F-AUTHORITY-EXPIRED", "tls.client_ca_file"): _expired,
+    ("F-FOLDER-OPEN", "data_dir"): lambda home: (home / "data").chmod(0o755),
 }
 
 
-@pytest.mark.parametrize("check", FAULTS)
-def test_doctor_names_the_fault(config, check):
-    FAULTS[check](config.parent)
-    code, failed, rows = found(config)
+@pytest.mark.parametrize("fault", FAULTS, ids=" ".join)
+def test_doctor_names_the_fault(config, fault):
+    FAULTS[fault](config.parent)
+    code, faults_found, _notices = found(config)
     assert code == 1
-    assert check in failed
-    assert rows[check]["advice"]
+    assert fault in faults_found
+
+
+def test_doctor_that_cannot_look_says_so_with_another_exit_code(config):
+    config.write_text("nonsense")
+    code, out, err = run("doctor", "--config", config, "--json")
+    assert (code, out) == (2, "")
+    assert err.startswith("HS-SETTINGS-INVALID")
 
 
 BLOCKED = """

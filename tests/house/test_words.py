@@ -21,12 +21,7 @@ DEMONSTRATION = {
         "demonstration_supervisor",
         "is for DEMONSTRATIONS only",
     ),
-    "broker/doctor.py": (
-        "_demonstration(loaded",
-        "demonstration = ",
-        "for demonstrations: replace them",
-        '"no demonstration keys"',
-    ),
+    "broker/diagnosis/gather.py": ('"demo" in loaded.supervisor_key_file.name',),
     "broker/initialise.py": (
         "DEMONSTRATION_NOTE",
         "are for demonstrations",
