@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from broker import acks, acts, cases, handover, invitations, queries, submit
+from broker import acks, acts, cases, handover, invitations, queries, rotation, submit
 from broker.admissions import Admission
 from broker.context import Context
 from broker.sealer import Sealer
@@ -21,6 +21,7 @@ from schemas.calls import (
     CloseRequest,
     ConsentsAnswer,
     ConsentsRequest,
+    DestroyedRequest,
     FetchAnswer,
     FetchRequest,
     InviteAnswer,
@@ -107,11 +108,15 @@ class BrokerCore:
 
     async def state(self, unit: str, request: StateRequest) -> SeatAnswer:
         """POST /v1/seats:state."""
-        return await cases.state(self._context, unit, request)
+        return await rotation.state(self._context, unit, request)
 
     async def close(self, unit: str, request: CloseRequest) -> SeatAnswer:
         """POST /v1/seats:close."""
         return await cases.close(self._context, unit, request)
+
+    async def destroyed(self, unit: str, request: DestroyedRequest) -> SeatAnswer:
+        """POST /v1/seats:destroyed."""
+        return await rotation.destroyed(self._context, unit, request)
 
     async def ledger_fetch(self, unit: str, request: LedgerFetchRequest) -> LedgerPage:
         """POST /v1/ledger:fetch."""

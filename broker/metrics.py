@@ -27,6 +27,7 @@ CALLS = (
     "accept",
     "state",
     "close",
+    "destroyed",
     "ledger",
     "audit",
     "proofs",

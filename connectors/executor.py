@@ -6,7 +6,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from connectors import acts, cases, commands, outbound, reports, retry
+from connectors import acts, cases, commands, outbound, reports, retry, rotation
 from connectors.context import Context
 from connectors.fields import shown_moment
 from connectors.spool.commands import Waiting
@@ -27,7 +27,14 @@ _RUN: dict[str, Callable[[Context, Waiting], Awaitable[dict[str, Any]]]] = {
     "join": cases.state,
     "remove": cases.state,
     "close": cases.close,
+    "rotate": rotation.rotate,
+    "confirm": rotation.confirm,
+    "destroyed": rotation.destroyed,
 }
+
+
+# What a connector does by itself: nobody asked for it, so nobody is told that it was done.
+_BY_ITSELF = frozenset({"join", *rotation.KINDS})
 
 
 def must_wait(ctx: Context, command: commands.AnyCommand) -> bool:
@@ -121,7 +128,7 @@ async def run(ctx: Context, command: Waiting) -> bool:
         command.value["result"] = told
         ctx.spool.commands.prepare(command.command_id, command.value)
         ctx.spool.commands.finish(command.command_id, failed=False)
-        if command.kind != "join":
+        if command.kind not in _BY_ITSELF:
             _report(ctx, command.value, command.command_id, told)
     return True
 
@@ -164,6 +171,9 @@ def _give_up(ctx: Context, command: Waiting, error: HandslagError) -> None:
         command.value["error"] = error.code
         ctx.spool.commands.prepare(command.command_id, command.value)
         ctx.spool.commands.finish(command.command_id, failed=True)
+        if command.kind in rotation.KINDS:
+            rotation.pause(ctx, command)  # looked at anew then: a word that another has given meanwhile is no fault
+            return
         _report(ctx, command.value, command.command_id, told)
 
 

@@ -122,12 +122,8 @@ def open_invitation(
         raise HandslagError("HS-SENDER-NOT-ALLOWED")
     opening.check_signature(delivery, sender)
     sender.keys.verify(item.seat_signature, item.invitation)
-    event = OpenedEvent(
-        core=core,
-        sender=sender,
-        sections=sections,
-        remembered=opening.remembered_of(delivery, sections, None),
-    )
+    remembered = opening.remembered_of(delivery, sections, None)
+    event = OpenedEvent(core=core, sender=sender, sections=sections, remembered=remembered)
     return OpenedInvitation(
         invitation=invitation, invitation_hash=sha256(item.invitation), event=event, members=members
     )

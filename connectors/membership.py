@@ -15,9 +15,9 @@ from types import MappingProxyType
 
 from connectors.keys import PublicKeys, SeatKeyPair, verify
 from connectors.slots import WEEKLY, Slots
-from connectors.standing import KeyState, Member, Standing, Voucher
+from connectors.standing import KeyState, Member, Standing, Voucher, first_key, key_of
 from schemas.checks import sha256
-from schemas.errors import HandslagError, PayloadRejected
+from schemas.errors import HandslagError
 from schemas.identifiers import ZERO32
 from schemas.statements import Acceptance, MemberStatement, SignedStatement
 
@@ -51,7 +51,7 @@ class CaseMembers:
         statement = MemberStatement.from_bytes(signed.statement)
         _require(statement.kind == "OPEN" and statement.signer == statement.member, "pin-kind")
         _require(statement.invitation_hash == ZERO32, "pin-kind")
-        lead = _first_key(signed, statement, slots)
+        lead = first_key(signed, statement, slots)
         verify(lead.signing, signed.signature, signed.statement)
         return cls(
             case_tag=statement.case_tag,
@@ -148,6 +148,11 @@ class CaseMembers:
             raise HandslagError("HS-KEY-EXPIRED")
         return valid[0]
 
+    def seated(self, role: str) -> bytes | None:
+        """The id of a role's one member, whether or not any of its keys counts today; None when that is not clear."""
+        held = [m for m, chain in self.chains.items() if chain[0].role == role and m not in self.removed]
+        return held[0] if len(held) == 1 and held[0] not in self.disputed else None
+
     def newest(self, member: bytes, at_us: int) -> Member | None:
         """The newest key of a member that counts at a moment, disputes and removal left aside; None without one."""
         keys = self.chains.get(member, ())
@@ -194,7 +199,7 @@ class CaseMembers:
     def _with_member(self, signed: SignedStatement, statement: MemberStatement, voucher: Voucher) -> CaseMembers:
         if self.lead in self.disputed:
             raise HandslagError("HS-EQUIVOCATION", check="lead")
-        found = replace(_first_key(signed, statement, self.slots), vouchers=frozenset({voucher}))
+        found = replace(first_key(signed, statement, self.slots), vouchers=frozenset({voucher}))
         if any(key.seq == 0 for key in self.chains.get(found.member, ())):
             return self._in_conflict(found)
         _require(statement.kind == "JOIN" and statement.invitation_hash != ZERO32, "kind")
@@ -207,7 +212,7 @@ class CaseMembers:
         _require(statement.seq > 0 and statement.invitation_hash == ZERO32, "seq")
         chain = self.chains.get(statement.member, ())
         before = next((key for key in chain if sha256(key.statement) == statement.previous), None)
-        found = _key_of(signed, statement, self.slots, proven=before is not None)
+        found = key_of(signed, statement, self.slots, proven=before is not None)
         if before is not None:
             _require(before.seq + 1 == statement.seq and before.role == statement.role, "seq")
             _require(before.not_before_us <= statement.not_before_us, "validity")
@@ -345,35 +350,6 @@ def _holds(key: bytes, signed: SignedStatement) -> bool:
     except HandslagError:
         return False
     return True
-
-
-def _first_key(signed: SignedStatement, statement: MemberStatement, slots: Slots) -> Member:
-    """The key of an OPEN or JOIN."""
-    _require(statement.seq == 0 and statement.previous == ZERO32, "seq")
-    if signed.hpke_key is None:
-        raise PayloadRejected(field="hpke_key")
-    return _key_of(signed, statement, slots, proven=True)
-
-
-def _key_of(signed: SignedStatement, statement: MemberStatement, slots: Slots, *, proven: bool) -> Member:
-    _require(statement.not_before_us <= statement.not_after_us, "validity")
-    if signed.hpke_key is not None:
-        _require(PublicKeys(statement.signing_key, signed.hpke_key).hpke_hash == statement.hpke_key_hash, "hpke-key")
-    return Member(
-        member=statement.member,
-        role=statement.role,
-        seq=statement.seq,
-        slot=slots.number(statement.not_before_us),
-        signing=statement.signing_key,
-        hpke=signed.hpke_key,
-        not_before_us=statement.not_before_us,
-        not_after_us=statement.not_after_us,
-        invitation_hash=statement.invitation_hash,
-        statement=signed.statement,
-        previous=statement.previous,
-        hpke_hash=statement.hpke_key_hash,
-        proven=proven,
-    )
 
 
 def _settled(view: CaseMembers) -> CaseMembers:

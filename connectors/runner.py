@@ -14,7 +14,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from connectors import executor, inbox, retry, sending, upkeep
+from connectors import executor, inbox, retry, rotation, sending, upkeep
 from connectors.adapters.folder import Folder
 from connectors.client import Connector
 from connectors.context import Context
@@ -88,6 +88,7 @@ def _steps(ctx: Context, folder: Folder) -> list[tuple[str, float, Step]]:
         ("directory", ctx.settings.directory_s, lambda: upkeep.directory(ctx)),
         ("checkpoint", beat, lambda: upkeep.checkpoint(ctx)),
         ("proofs", beat, prove),
+        ("keys", beat, lambda: rotation.step(ctx)),
         ("deadlines", LATE_S, lambda: upkeep.warn_overdue(ctx)),
         ("tidy", TIDY_S, tidy),
     ]

@@ -57,4 +57,4 @@ class Slots:
 
 
 WEEKLY = Slots()
-"""The one schedule outside tests and demonstrations."""
+"""The one schedule outside tests and shows."""

@@ -18,6 +18,9 @@ from functools import cached_property
 
 from connectors.keys import PublicKeys
 from connectors.slots import Slots
+from schemas.errors import HandslagError, PayloadRejected
+from schemas.identifiers import ZERO32
+from schemas.statements import MemberStatement, SignedStatement
 
 DEPUTY = "police_coordination"  # the role whose CONFIRM counts like the lead's, so that a silent lead silences nobody
 
@@ -195,3 +198,36 @@ class Standing:
         if self.vouched(key) is None or at_us < key.not_before_us:
             return KeyState.WAITING
         return KeyState.COUNTS if self.counts(key, at_us) else KeyState.LAPSED
+
+
+def first_key(signed: SignedStatement, statement: MemberStatement, slots: Slots) -> Member:
+    """The key of an OPEN or JOIN; raises as `key_of`, and PayloadRejected without its HPKE key."""
+    if statement.seq != 0 or statement.previous != ZERO32:
+        raise HandslagError("HS-KEY-UNTRUSTED", check="seq")
+    if signed.hpke_key is None:
+        raise PayloadRejected(field="hpke_key")
+    return key_of(signed, statement, slots, proven=True)
+
+
+def key_of(signed: SignedStatement, statement: MemberStatement, slots: Slots, *, proven: bool) -> Member:
+    """The key that a statement brings; raises `HS-KEY-UNTRUSTED` for no time at all or another HPKE key."""
+    if statement.not_before_us > statement.not_after_us:
+        raise HandslagError("HS-KEY-UNTRUSTED", check="validity")
+    keys = PublicKeys(statement.signing_key, signed.hpke_key) if signed.hpke_key is not None else None
+    if keys is not None and keys.hpke_hash != statement.hpke_key_hash:
+        raise HandslagError("HS-KEY-UNTRUSTED", check="hpke-key")
+    return Member(
+        member=statement.member,
+        role=statement.role,
+        seq=statement.seq,
+        slot=slots.number(statement.not_before_us),
+        signing=statement.signing_key,
+        hpke=signed.hpke_key,
+        not_before_us=statement.not_before_us,
+        not_after_us=statement.not_after_us,
+        invitation_hash=statement.invitation_hash,
+        statement=signed.statement,
+        previous=statement.previous,
+        hpke_hash=statement.hpke_key_hash,
+        proven=proven,
+    )

@@ -82,6 +82,9 @@ POSTS: Mapping[str, RecordCall] = {
     ),
     "/v1/seats:state": RecordCall("state", records.StateRequest, lambda core, unit, request: core.state(unit, request)),
     "/v1/seats:close": RecordCall("close", records.CloseRequest, lambda core, unit, request: core.close(unit, request)),
+    "/v1/seats:destroyed": RecordCall(
+        "destroyed", records.DestroyedRequest, lambda core, unit, request: core.destroyed(unit, request)
+    ),
     "/v1/ledger:fetch": RecordCall(
         "ledger", records.LedgerFetchRequest, lambda core, unit, request: core.ledger_fetch(unit, request)
     ),

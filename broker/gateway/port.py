@@ -13,6 +13,7 @@ from schemas.calls import (
     CloseRequest,
     ConsentsAnswer,
     ConsentsRequest,
+    DestroyedRequest,
     FetchAnswer,
     FetchRequest,
     InviteAnswer,
@@ -67,6 +68,10 @@ class Core(Protocol):
 
     async def close(self, unit: str, request: CloseRequest) -> SeatAnswer:
         """POST /v1/seats:close."""
+        ...
+
+    async def destroyed(self, unit: str, request: DestroyedRequest) -> SeatAnswer:
+        """POST /v1/seats:destroyed."""
         ...
 
     async def ledger_fetch(self, unit: str, request: LedgerFetchRequest) -> LedgerPage:
