@@ -158,10 +158,14 @@ class CaseMembers:
         keys = self.chains.get(member, ())
         return next((k for k in reversed(keys) if k.hpke is not None and self.standing.counts(k, at_us)), None)
 
-    def waiting(self) -> tuple[Member, ...]:
-        """The newest key of every member for which nobody vouches yet; removed and disputed ones are left out."""
-        gone = self.removed.keys() | self.disputed
-        return tuple(k for m, k in self.members.items() if m not in gone and self.standing.vouched(k) is None)
+    def waiting(self, signer: bytes) -> tuple[Member, ...]:
+        """Newest keys of others that wait for a member's word; removed and disputed ones are left out.
+
+        The lead's word is missing also where a deputy speaks for itself, which ends with the lead's next rotation.
+        """
+        gone = self.removed.keys() | self.disputed | {signer}
+        word = self.standing.by_lead if signer == self.lead else self.standing.vouched
+        return tuple(key for member, key in self.members.items() if member not in gone and word(key) is None)
 
     def state(self, key: Member, at_us: int) -> KeyState:
         """What a key is worth at a moment."""

@@ -62,7 +62,7 @@ def _due(ctx: Context, seat: Seat) -> Iterator[dict[str, Any]]:
     if _rotation_due(ctx, seat, view, own):
         yield {"do": "rotate"}
         return
-    for key in view.waiting():
+    for key in view.waiting(seat.member):
         if _confirms(ctx, seat, view, key):
             yield {"do": "confirm", "hash": sha256(key.statement).hex()}
     for old in seat.retired:
@@ -91,7 +91,7 @@ def _rotation_due(ctx: Context, seat: Seat, view: CaseMembers, own: Member) -> b
 def _confirms(ctx: Context, seat: Seat, view: CaseMembers, key: Member) -> bool:
     """Whether this seat vouches for another's new key now: the lead at once, the deputy for a lead that is silent."""
     now = ctx.now()
-    if key.member == seat.member or key.seq == 0 or key.not_after_us < now or not key.proven:
+    if key.seq == 0 or key.not_after_us < now or not key.proven:
         return False
     own = _key_of(view, seat.member, seat.keys.key_id)
     if own is None:
@@ -166,7 +166,7 @@ async def confirm(ctx: Context, command: Waiting) -> dict[str, Any]:
     made = drawn(command)
     if not made:
         view = ctx.members(seat)
-        key = next((k for k in view.waiting() if sha256(k.statement).hex() == command.value["hash"]), None)
+        key = next((k for k in view.waiting(seat.member) if sha256(k.statement).hex() == command.value["hash"]), None)
         if key is None:
             return {}  # somebody else has vouched for it, or it was removed
         statement = rotating.confirm_statement(

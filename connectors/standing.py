@@ -155,8 +155,8 @@ class Standing:
         for member in self.deputies:
             before: Member | None = None
             for key in self.chains[member]:
-                if self._by_lead(key) is not None:
-                    found[member, key.seq] = key.slot if key.seq else self._by_lead(key) or 0
+                if self.by_lead(key) is not None:
+                    found[member, key.seq] = key.slot if key.seq else self.by_lead(key) or 0
                 elif before is not None and self._follows(before, key, found):
                     found[member, key.seq] = key.slot
                 before = key
@@ -167,7 +167,8 @@ class Standing:
         at = found.get((before.member, before.seq))
         return key.proven and at is not None and key.slot - at <= 1 and self.lead_newest <= key.slot
 
-    def _by_lead(self, key: Member) -> int | None:
+    def by_lead(self, key: Member) -> int | None:
+        """The slot of the newest standing key of the lead that vouches for this one, or None."""
         slots = [self.lead_slots[seq] for who, seq in key.vouchers if who == self.lead and seq in self.lead_slots]
         return max(slots, default=None)
 
@@ -176,8 +177,8 @@ class Standing:
         # INVARIANT: test_a_statement_counts_in_the_slot_of_its_confirmation_and_the_next
         if key.member == self.lead:
             return self.lead_slots.get(key.seq)
-        slots = [self._by_lead(key), *(self.deputy_slots.get(voucher) for voucher in key.vouchers)]
-        if key.member in self.deputies and self._by_lead(key) is None:
+        slots = [self.by_lead(key), *(self.deputy_slots.get(voucher) for voucher in key.vouchers)]
+        if key.member in self.deputies and self.by_lead(key) is None:
             slots.append(self.deputy_slots.get((key.member, key.seq)))
         return max((slot for slot in slots if slot is not None), default=None)
 
