@@ -170,15 +170,17 @@ def _invitation(ctx: Context, seat: Seat, value: dict[str, Any]) -> dict[str, An
 
 def _lead_chain(ctx: Context, seat: Seat) -> list[bytes]:
     """The lead's statements from its OPEN to today; of the HPKE keys between only the newest: it signed this."""
-    chain = ctx.members(seat).chains[seat.member]
-    held = {sha256(one.statement): one for one in map(SignedStatement.from_bytes, _statements(ctx, seat))}
-    newer = (held[sha256(key.statement)] for key in chain[1:])
-    sent = [one if one.statement == chain[-1].statement else replace(one, hpke_key=None) for one in newer]
+    newer = lead_rotations(ctx, seat)
+    sent = [replace(one, hpke_key=None) for one in newer[:-1]] + newer[-1:]
     return [seat.lead_statement, *(one.to_bytes() for one in sent)]
 
 
-def _statements(ctx: Context, seat: Seat) -> list[bytes]:
-    return ctx.spool.memory.statements(ctx.identities.case_handle(seat.case_tag))
+def lead_rotations(ctx: Context, seat: Seat) -> list[SignedStatement]:
+    """The lead's ROTATEs that this seat has verified, oldest first."""
+    members = ctx.members(seat)
+    kept = ctx.spool.memory.statements(ctx.identities.case_handle(seat.case_tag))
+    held = {one.statement: one for one in map(SignedStatement.from_bytes, kept)}
+    return [held[key.statement] for key in members.chains[members.lead][1:]]
 
 
 def _signed(ctx: Context, seat: Seat, sealed: SealedEvent, submission: Submission, unit: str) -> dict[str, Any]:
