@@ -93,7 +93,7 @@ def _confirms(ctx: Context, seat: Seat, view: CaseMembers, key: Member) -> bool:
     now = ctx.now()
     if key.seq == 0 or key.not_after_us < now or not key.proven:
         return False
-    own = _key_of(view, seat.member, seat.keys.key_id)
+    own = _key_of(view, seat.member, _signing(seat, view, key).key_id)
     if own is None:
         return False
     if seat.member == view.lead:
@@ -102,8 +102,17 @@ def _confirms(ctx: Context, seat: Seat, view: CaseMembers, key: Member) -> bool:
     if seat.role != DEPUTY:
         return False
     if key.member == view.lead:
-        return True  # a lead that slept: its own old key signed, and it cannot vouch for itself
+        return own.covers(now)  # a lead that slept: its own old key signed, and it cannot vouch for itself
     return now >= view.slots.deputy_from(key.slot) and (seat.member, own.seq) in view.standing.deputy_slots
+
+
+def _signing(seat: Seat, view: CaseMembers, key: Member) -> SeatKeyPair:
+    """What this seat vouches for a key with: for a lead that slept with its newest pair, for both may have slept."""
+    if seat.coming and key.member == view.lead:
+        pair = SeatKeyPair.from_private_bytes(seat.coming)
+        if _key_of(view, seat.member, pair.key_id) is not None:
+            return pair
+    return seat.keys
 
 
 def _key_of(view: CaseMembers, member: bytes, key_id: bytes) -> Member | None:
@@ -170,7 +179,7 @@ async def confirm(ctx: Context, command: Waiting) -> dict[str, Any]:
         if key is None:
             return {}  # somebody else has vouched for it, or it was removed
         statement = rotating.confirm_statement(
-            members=view, signer=seat.member, keys=seat.keys, rotated=key, at_us=ctx.now()
+            members=view, signer=seat.member, keys=_signing(seat, view, key), rotated=key, at_us=ctx.now()
         )
         made = keep(ctx, command, {"call_id": ctx.random(16).hex(), "statement": statement.to_bytes().hex()})
     await _posted(ctx, seat, made)

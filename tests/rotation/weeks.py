@@ -14,7 +14,6 @@ from connectors.slots import WEEK_US, WEEKLY
 from tests.evil import house as evil
 from tests.evil.house import LEAD, PROBATION, Agency, House, grant
 
-HEALTH = "prison_probation"
 REFS = {"social": "EX-1", "police": "PM-1", "probation": "KV-1"}
 
 
