@@ -154,18 +154,33 @@ class Standing:
         found: dict[Voucher, int] = {}
         for member in self.deputies:
             before: Member | None = None
+            known = self._known_later(member)
             for key in self.chains[member]:
                 if self.by_lead(key) is not None:
                     found[member, key.seq] = key.slot if key.seq else self.by_lead(key) or 0
-                elif before is not None and self._follows(before, key, found):
+                elif before is not None and self._follows(before, key, found, later=key.seq in known):
                     found[member, key.seq] = key.slot
                 before = key
         return found
 
-    def _follows(self, before: Member, key: Member, found: Mapping[Voucher, int]) -> bool:
-        """A deputy goes on by itself while the lead is silent, slot by slot, and no longer."""
+    def _follows(self, before: Member, key: Member, found: Mapping[Voucher, int], *, later: bool) -> bool:
+        """A deputy goes on by itself while the lead is silent, slot by slot, and no longer.
+
+        Unless the lead, heard again, vouched for a `later` key that this one leads to: then what was signed between
+        was the deputy's own word, and stays good.
+        """
         at = found.get((before.member, before.seq))
-        return key.proven and at is not None and key.slot - at <= 1 and self.lead_newest <= key.slot
+        return key.proven and at is not None and key.slot - at <= 1 and (later or self.lead_newest <= key.slot)
+
+    def _known_later(self, member: bytes) -> set[int]:
+        """Numbers of a deputy's keys from which its own ROTATEs lead to one that the lead vouches for."""
+        found: set[int] = set()
+        later = False
+        for key in reversed(self.chains[member]):
+            if later:
+                found.add(key.seq)
+            later = key.proven and (later or self.by_lead(key) is not None)
+        return found
 
     def by_lead(self, key: Member) -> int | None:
         """The slot of the newest standing key of the lead that vouches for this one, or None."""

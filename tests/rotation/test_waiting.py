@@ -17,7 +17,7 @@ async def case(tmp_path):
 
 
 def send(case, name, text):
-    """A message of social services or police whose text or level is `text`, good for longer than anybody sleeps here."""
+    """A message of social services or police whose text or level is `text`, good for longer than anybody sleeps."""
     until = datetime.fromtimestamp(case.now() / 1e6 + 29 * 24 * 3600, UTC).isoformat()
     message = request_assessment("EX-1", text=text) if name == "social" else assessment("PM-1", text)
     case.agency(name).command(**message, valid_until=until)
@@ -58,5 +58,7 @@ async def test_what_waits_for_a_connector_that_sleeps_arrives_once(case, sleeper
     assert "recipient_changed" not in told
     await case.slot()
     send(case, sleeper, "LOW")
-    await case.settle()
+    await case.settle(6)
+    case.move(120 * 1_000_000)
+    await case.settle(4)
     assert case.given(awake)[1:] == ["LOW"]

@@ -262,8 +262,14 @@ def test_a_silent_lead_does_not_silence_the_case():
     assert case.believed(LEAD, 6)
     assert case.state(POLICE, 6) is KeyState.WAITING
     assert not case.believed(POLICE, 6)
+    between = seat(f"{POLICE} 3").key_id
+    assert refused(case.view.sender, between, NOW + 3 * WEEK + 2 * DAY) == ("HS-KEY-UNTRUSTED", "unconfirmed")
+    case.rotate(POLICE, 6)
     case.confirm(POLICE, 6)
     assert case.believed(POLICE, 6)
+    # It was the deputy all the time: what it signed meanwhile and still waits is good.
+    assert case.view.sender(between, NOW + 3 * WEEK + 2 * DAY).role == POLICE
+    assert refused(case.view.sender, between, NOW + 5 * WEEK)[0] == "HS-KEY-EXPIRED"
 
 
 def test_a_late_lead_stands_alone_only_where_no_deputy_is_known():
