@@ -56,6 +56,8 @@ async def test_what_waits_for_a_connector_that_sleeps_arrives_once(case, sleeper
     told = str([case.agency(name).files("receipts") for name in heads])
     assert "RECIPIENT_CHANGED" not in told
     assert "recipient_changed" not in told
+    if asleep == 3:
+        return  # a fourth slot would outlast the grants
     await case.slot()
     send(case, sleeper, "LOW")
     await case.settle(6)
