@@ -17,6 +17,7 @@ from broker.cases import LEAD, checked_hpke, key_entry, seat_answer
 from broker.cases import state as join_or_remove
 from broker.context import Context
 from broker.effects import reseal_item
+from broker.recipient_seal import seal_unit
 from broker.store.cases import SeatRow
 from broker.store.deliveries import DeliveryRow
 from broker.store.gate import Bump
@@ -48,6 +49,8 @@ async def state(context: Context, unit: str, request: StateRequest) -> SeatAnswe
     if (before := await answered(context, unit, request)) is not None:
         return SeatAnswer.from_bytes(before)
     seen = await own_seat(context, unit, request.seat_id)
+    # With every rotation, so that a role that moved to another unit does not show by it; outside the transaction.
+    sealed = (seal_unit(unit, context.supervisor_key), seal_unit(unit, context.directory.get(unit).hpke_key))
 
     def work(rows: Rows) -> SeatAnswer:
         bump = rows.gate.bump(seen.bucket, 1, context.now_us())
@@ -57,7 +60,7 @@ async def state(context: Context, unit: str, request: StateRequest) -> SeatAnswe
         if statement.case_tag != own.case_tag:
             raise HandslagError("HS-KEY-UNTRUSTED")
         if statement.kind == "ROTATE":
-            _rotate(context, rows, own, statement, request.statement)
+            _rotate(context, rows, own, statement, request.statement, sealed)
         else:
             about = _confirm(context, rows, own, statement, request.statement)
             rows.entries.insert([key_entry(context, about, request.statement, bump)])
@@ -67,7 +70,14 @@ async def state(context: Context, unit: str, request: StateRequest) -> SeatAnswe
     return await recorded(context, unit, request, work, SeatAnswer)
 
 
-def _rotate(context: Context, rows: Rows, own: SeatRow, statement: MemberStatement, signed: SignedStatement) -> None:
+def _rotate(
+    context: Context,
+    rows: Rows,
+    own: SeatRow,
+    statement: MemberStatement,
+    signed: SignedStatement,
+    sealed: tuple[bytes, bytes],
+) -> None:
     """A seat's own next keys, signed with its present ones; told to those who can vouch, the lead's to all."""
     hpke_key = checked_hpke(statement, signed.hpke_key)
     if statement.member != own.member or statement.role != own.role or statement.seq != own.key_seq + 1:
@@ -77,7 +87,7 @@ def _rotate(context: Context, rows: Rows, own: SeatRow, statement: MemberStateme
     # The key before the present one signs acts that were on their way, and no key any more.
     signed_by(own.signing_key, signed.signature, signed.statement)
     key_id = sha256(SeatKey(signing_key=statement.signing_key, hpke_key=hpke_key).to_bytes()).digest()
-    rows.cases.rotate(own, statement.signing_key, key_id)
+    rows.cases.rotate(own, statement.signing_key, key_id, sealed)
     rows.cases.insert_statement(own.case_id, own.member, "ROTATE", statement.seq, signed.to_bytes())
     others = [seat for seat in rows.cases.of_cases([own.case_id]) if seat.seat_id != own.seat_id]
     if own.role != LEAD:
