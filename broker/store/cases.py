@@ -129,7 +129,7 @@ class CaseRows:
         self._c.execute(update(seat).where(seat.c.seat_id == seat_id).values(ledger_seq=ledger_seq, head=head))
 
     def rotate(self, row: SeatRow, signing_key: bytes, seat_key_id: bytes, sealed: tuple[bytes, bytes]) -> None:
-        """The seat's next keys; those it has become the ones before. `sealed` is its unit, sealed anew for the trail."""
+        """The seat's next keys; those it has become the ones before. `sealed` is its unit, sealed anew."""
         values = {"signing_key": signing_key, "seat_key_id": seat_key_id, "key_seq": row.key_seq + 1}
         values |= {"recipient_sealed": sealed[0], "recipient_own": sealed[1]}
         before = {"previous_signing_key": row.signing_key, "previous_key_id": row.seat_key_id}

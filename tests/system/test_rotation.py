@@ -22,7 +22,7 @@ LEASE_S = 900  # longer than everything here: the key goes before a lost answer 
 CHUNK = 48
 
 
-def drop(play: Play, unit: str, name: str, **value: Any) -> None:
+def drop(play: Play, unit: str, name: str, /, **value: Any) -> None:
     into = play.config(unit).parent / "folder" / "in"
     (into / f".{name}").write_text(json.dumps({**value, "id": name}, ensure_ascii=False))
     (into / f".{name}").rename(into / f"{name}.json")
@@ -66,9 +66,9 @@ def a_case(play: Play, until: Any) -> None:
     until(lambda: all((play.config(name).parent / "folder" / "in").is_dir() for name in ("social", "police")))
     police = play.scenario.units["police"].code
 
-    def done(unit: str, name: str, **value: Any) -> None:
-        drop(play, unit, name, **value)
-        until(lambda: bool(told(play, unit, id=name, kind="result")))
+    def done(at: str, name: str, /, **value: Any) -> None:
+        drop(play, at, name, **value)
+        until(lambda: bool(told(play, at, id=name, kind="result")))
 
     done("social", "s1", do="open_case", ref="EX-1", role="social_services_lead")
     done("social", "s2", **grant("EX-1", [{"unit": police}], ["IC01", "IC12"], ["INTAKE"]))
