@@ -121,7 +121,7 @@ def _seal(ctx: Context, seat: Seat, event: OutgoingEvent, number: int) -> None:
         # What this seat itself releases to a role without a key of today goes by itself when there is one.
         keyless = () if given[role].keys else released(ctx, seat, event.event, role) & categories
         for category in keyless:
-            ctx.spool.outgoing.set_section(event.event_id, role, category, SectionState.RESEAL)
+            ctx.spool.outgoing.set_section(event.event_id, role, category, SectionState.KEYLESS)
     ctx.spool.outgoing.sealed(event.event_id, number, sealed.to_bytes(), submission.to_bytes(), resting)
 
 
@@ -129,7 +129,7 @@ def _open(ctx: Context, event_id: bytes) -> dict[str, set[str]]:
     """Per role the categories that nobody in it was given yet."""
     open_now: dict[str, set[str]] = {}
     for row in ctx.spool.outgoing.sections(event_id):
-        if row.state in {SectionState.OPEN, SectionState.RESEAL}:
+        if row.state in {SectionState.OPEN, SectionState.KEYLESS}:
             open_now.setdefault(row.role, set()).add(row.category)
     return open_now
 
@@ -355,7 +355,7 @@ def _newly_covered(ctx: Context, seat: Seat, event: OutgoingEvent) -> bool:
 def _rekeyed(ctx: Context, event: OutgoingEvent) -> bool:
     """Whether all that is open of the event was released once and waits for a key alone."""
     states = {row.state for row in ctx.spool.outgoing.sections(event.event_id)}
-    return SectionState.RESEAL in states and SectionState.OPEN not in states
+    return SectionState.KEYLESS in states and SectionState.OPEN not in states
 
 
 def waiting_list(ctx: Context) -> list[dict[str, Any]]:
@@ -375,7 +375,7 @@ def waiting_list(ctx: Context) -> list[dict[str, Any]]:
                 "open": [
                     {"role": row.role, "category": row.category, "reasons": list(row.reasons)}
                     for row in ctx.spool.outgoing.sections(event.event_id)
-                    if row.state in {SectionState.OPEN, SectionState.RESEAL}
+                    if row.state in {SectionState.OPEN, SectionState.KEYLESS}
                 ],
             }
         )

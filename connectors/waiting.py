@@ -6,7 +6,7 @@
                            |
                            +--> EXPIRED     a named person decides; what goes then is a new event (`replaces`)
 
-A section for a role is OPEN (nobody was given it), RESEAL (released, and sealed to a key that is gone or to none), LIVE
+A section for a role is OPEN (nobody was given it), KEYLESS (released, and sealed to a key that is gone or to none), LIVE
 (released, on its way), ACKED, REJECTED or LAPSED (released and never handed over in time).
 """
 
@@ -55,7 +55,7 @@ class SectionState(StrEnum):
     """Where one section stands for one role."""
 
     OPEN = "OPEN"
-    RESEAL = "RESEAL"
+    KEYLESS = "KEYLESS"
     LIVE = "LIVE"
     ACKED = "ACKED"
     REJECTED = "REJECTED"
@@ -69,7 +69,7 @@ NOTICE_EFFECT: Mapping[str, SectionState] = {
     "delivery_expired": SectionState.LAPSED,
     "delivery_cancelled": SectionState.OPEN,
     "recipient_changed": SectionState.OPEN,
-    "delivery_reseal": SectionState.RESEAL,
+    "delivery_reseal": SectionState.KEYLESS,
 }
 NOT_DELIVERED = frozenset({"delivery_overdue", "delivery_expired"})
 LIFE_SAFETY = {
@@ -93,7 +93,7 @@ def shelf_until_us(event_type: str, accepted_at_us: int, valid_until_us: int | N
 def settled(sections: Iterable[SectionState]) -> OutgoingState:
     """State of a decided event from all its (role, section) states."""
     states = set(sections)
-    if states & {SectionState.OPEN, SectionState.RESEAL}:
+    if states & {SectionState.OPEN, SectionState.KEYLESS}:
         return OutgoingState.WAITING
     if SectionState.LIVE in states:
         return OutgoingState.DECIDED
