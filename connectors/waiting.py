@@ -6,8 +6,8 @@
                            |
                            +--> EXPIRED     a named person decides; what goes then is a new event (`replaces`)
 
-A section for a role is OPEN (nobody was given it), KEYLESS (released, and sealed to a key that is gone or to none), LIVE
-(released, on its way), ACKED, REJECTED or LAPSED (released and never handed over in time).
+A section for a role is OPEN (nobody was given it), KEYLESS (released, and sealed to a key that is gone or to none),
+LIVE (released, on its way), ACKED, REJECTED or LAPSED (released and never handed over in time).
 """
 
 from __future__ import annotations
