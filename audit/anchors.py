@@ -27,13 +27,15 @@ class Anchors:
     """Keys from outside the trail; every Ed25519 public key is 32 bytes.
 
     `agencies` by code, None when no trust list was given. `units` are entries that an agency of the list signed, by
-    unit code. `seats` by seat id. `leads` by (case tag, member): the statement that a connector pinned.
+    unit code. `seats` by seat id. `leads` by (case tag, member): the statement that a connector pinned. `rotations` are
+    the (statement, signature) by which leads went on from there.
     """
 
     agencies: Mapping[str, bytes] | None = None
     units: Mapping[str, tuple[UnitEntry, ...]] = field(default_factory=dict)
     seats: Mapping[bytes, bytes] = field(default_factory=dict)
     leads: Mapping[LeadKey, bytes] = field(default_factory=dict)
+    rotations: tuple[tuple[bytes, bytes], ...] = ()
 
     def with_units(self, units: Iterable[SignedUnit]) -> Anchors:
         """Return these anchors with more units; those of agencies outside the list are left out.

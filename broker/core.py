@@ -15,6 +15,7 @@ from broker import (
     instances,
     invitations,
     queries,
+    rotation,
     said,
     submit,
 )
@@ -37,6 +38,7 @@ from schemas.calls import (
     CloseRequest,
     ConsentsAnswer,
     ConsentsRequest,
+    DestroyedRequest,
     FetchAnswer,
     FetchRequest,
     InviteAnswer,
@@ -161,11 +163,15 @@ class BrokerCore:
 
     async def state(self, unit: str, request: StateRequest) -> SeatAnswer:
         """POST /v1/seats:state."""
-        return await cases.state(self._context, unit, request)
+        return await rotation.state(self._context, unit, request)
 
     async def close(self, unit: str, request: CloseRequest) -> SeatAnswer:
         """POST /v1/seats:close."""
         return await cases.close(self._context, unit, request)
+
+    async def destroyed(self, unit: str, request: DestroyedRequest) -> SeatAnswer:
+        """POST /v1/seats:destroyed."""
+        return await rotation.destroyed(self._context, unit, request)
 
     async def ledger_fetch(self, unit: str, request: LedgerFetchRequest) -> LedgerPage:
         """POST /v1/ledger:fetch."""

@@ -34,6 +34,7 @@ CALLS = (
     "close",
     "instance",
     "compromised",
+    "destroyed",
     "ledger",
     "audit",
     "proofs",

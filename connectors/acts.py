@@ -197,8 +197,8 @@ def _recipients(ctx: Context, seat: Seat, rows: list[dict[str, Any]], *, widenin
         try:
             member: bytes | None = ctx.members(seat).holder(row["role"], ctx.now()).member
         except HandslagError as error:
-            if widening and error.code != "HS-NO-HOLDER":
-                raise  # disputed or expired: not the moment to widen anything for this role
-            member = None
+            member = ctx.members(seat).seated(row["role"]) if error.code == "HS-KEY-EXPIRED" else None
+            if widening and member is None and error.code != "HS-NO-HOLDER":
+                raise  # disputed: not the moment to widen anything for this role
         refs.append(RecipientRef(kind="ROLE", id=row["role"], member=member, follows_role=row["follows_role"]))
     return tuple(refs)

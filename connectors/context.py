@@ -40,7 +40,11 @@ def clock() -> int:
 
 @dataclass(slots=True, kw_only=True)
 class Context:
-    """A connector's parts. `directory` is None until the list of units was fetched once."""
+    """A connector's parts. `directory` is None until the list of units was fetched once.
+
+    `drained_us` is when this run last saw its inbox empty, `deferred` how many deliveries were left for later since it
+    was asked, `pauses` until when a seat's rotation is not tried again, by the handle of its reference.
+    """
 
     settings: Settings
     spool: Spool
@@ -54,6 +58,10 @@ class Context:
     now: Callable[[], int] = clock
     random: Callable[[int], bytes] = os.urandom
     backing_up: asyncio.Lock = field(default_factory=asyncio.Lock)
+    started_us: int = 0
+    drained_us: int = 0
+    deferred: int = 0
+    pauses: dict[bytes, int] = field(default_factory=dict)
     _members: dict[bytes, tuple[tuple[bytes, ...], CaseMembers]] = field(default_factory=dict)
     _ledgers: dict[bytes, tuple[tuple[int, bytes], LedgerView]] = field(default_factory=dict)
 
@@ -74,6 +82,7 @@ class Context:
             rules=rule_files.shipped()[1],
             witness=witness,
             link=Link(settings, witness.newest),
+            started_us=clock(),
         )
         instance.introduce(context.link, settings, spool)
         held = spool.memory.get(_UNITS)
@@ -113,8 +122,13 @@ class Context:
         cached = self._members.get(handle)
         if cached is not None and cached[0] == hashes:
             return cached[1]
-        view = CaseMembers.pinned(SignedStatement.from_bytes(seat.lead_statement), seat.pin)
-        for statement in self.spool.memory.statements(handle):
+        if cached is not None and cached[0] == hashes[: len(cached[0])]:
+            known, view = cached
+        else:
+            known = ()
+            signed = SignedStatement.from_bytes(seat.lead_statement)
+            view = CaseMembers.pinned(signed, seat.pin, self.settings.slots)
+        for statement in self.spool.memory.statements(handle, len(known)):
             view = view.applied(SignedStatement.from_bytes(statement))
         self._members[handle] = (hashes, view)
         return view

@@ -6,7 +6,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from connectors import acts, annulling, cases, commands, incidents, outbound, reports, retry, spoken
+from connectors import acts, annulling, cases, commands, incidents, outbound, reports, retry, rotation, spoken
 from connectors.context import Context
 from connectors.fields import moment, shown_moment
 from connectors.spool.commands import Waiting
@@ -31,7 +31,14 @@ _RUN: dict[str, Callable[[Context, Waiting], Awaitable[dict[str, Any]]]] = {
     "annul": annulling.record,
     "void_case": annulling.record,
     "answer_annulment": annulling.answer,
+    "rotate": rotation.rotate,
+    "confirm": rotation.confirm,
+    "destroyed": rotation.destroyed,
 }
+
+
+# What a connector does by itself: nobody asked for it, so nobody is told that it was done.
+_BY_ITSELF = frozenset({"join", *rotation.KINDS})
 
 
 def must_wait(ctx: Context, command: commands.AnyCommand) -> bool:
@@ -132,7 +139,7 @@ async def run(ctx: Context, command: Waiting) -> bool:
         command.value["result"] = told
         ctx.spool.commands.prepare(command.command_id, command.value)
         ctx.spool.commands.finish(command.command_id, failed=False)
-        if command.kind != "join":
+        if command.kind not in _BY_ITSELF:
             _report(ctx, command.value, command.command_id, told)
     return True
 
@@ -176,6 +183,9 @@ def give_up(ctx: Context, command: Waiting, error: HandslagError) -> None:
         command.value["error"] = error.code
         ctx.spool.commands.prepare(command.command_id, command.value)
         ctx.spool.commands.finish(command.command_id, failed=True)
+        if command.kind in rotation.KINDS:
+            rotation.pause(ctx, command)  # looked at anew then: a word that another has given meanwhile is no fault
+            return
         _report(ctx, command.value, command.command_id, told)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from connectors.context import Context
 from connectors.identity import Seat
+from connectors.keys import verify
 from consent.admission import WIDENING
 from consent.decide import decide
 from consent.ledger import LedgerView, head_after
@@ -64,7 +65,7 @@ def take(ctx: Context, seat: Seat, events: Iterable[LedgerEvent]) -> None:
             # INVARIANT: test_a_grant_kept_back_opens_nothing_after_a_withdrawal
             if act.act in WIDENING and act.prev != head:
                 raise HandslagError("HS-TRAIL-ROLLBACK", check="ledger")
-            _check_signed(seat, event)
+            _check_signed(ctx, seat, event)
             memory.add_ledger(seat.sid, [event])
 
 
@@ -82,7 +83,7 @@ def require_recorded(ctx: Context, seat: Seat, request: ConsentsRequest, answer:
     raise HandslagError("HS-NOT-RECORDED")
 
 
-def _check_signed(seat: Seat, event: LedgerEvent) -> None:
+def _check_signed(ctx: Context, seat: Seat, event: LedgerEvent) -> None:
     act = ConsentAct.from_bytes(event.act)
     if act.member != seat.member or act.case_tag != seat.case_tag:
         raise HandslagError("HS-SIGNATURE-INVALID", check="ledger")
@@ -90,7 +91,18 @@ def _check_signed(seat: Seat, event: LedgerEvent) -> None:
         return
     if event.signature is None:
         raise HandslagError("HS-SIGNATURE-INVALID", check="ledger")
-    seat.keys.public.verify(event.signature, event.act)
+    # An act is signed with the keys of its day; all of them stand in this seat's own statements.
+    earlier = {key.signing for key in ctx.members(seat).chains.get(seat.member, ())} - {seat.keys.public.signing}
+    if not any(_signed(key, event.signature, event.act) for key in earlier):
+        seat.keys.public.verify(event.signature, event.act)
+
+
+def _signed(key: bytes, signature: bytes, act: bytes) -> bool:
+    try:
+        verify(key, signature, act)
+    except HandslagError:
+        return False
+    return True
 
 
 async def compare(ctx: Context, heads: Iterable[SeatHead], before: dict[bytes, tuple[int, bytes]]) -> None:
@@ -141,11 +153,14 @@ def recipient(ctx: Context, seat: Seat, role: str) -> Party:
     """The role as a party of a decision, as far as this seat knows it; nobody when no key is vouched for."""
     authority = str(table()["role"][role]["authority"])
     try:
-        member = ctx.members(seat).holder(role, ctx.now())
-    except HandslagError:
+        found: bytes | None = ctx.members(seat).holder(role, ctx.now()).member
+    except HandslagError as error:
+        # Whose keys have lapsed for a while holds its role all the same: the consent is not touched by that.
+        found = ctx.members(seat).seated(role) if error.code == "HS-KEY-EXPIRED" else None
+    if found is None:
         return Party(role=role, authority=authority, unit=None, member=None, active=False, held=False)
-    unit = seat.units.get(member.member.hex())
-    return Party(role=role, authority=authority, unit=unit, member=member.member, active=True, held=True)
+    unit = seat.units.get(found.hex())
+    return Party(role=role, authority=authority, unit=unit, member=found, active=True, held=True)
 
 
 def invited(role: str, unit: str) -> Party:

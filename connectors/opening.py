@@ -15,10 +15,11 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 
-from connectors.keys import SeatKeyPair, UnitKeyPair
-from connectors.membership import CaseMembers, Member
+from connectors.keys import RetiredKey, SeatKeyPair, UnitKeyPair
+from connectors.membership import CaseMembers
 from connectors.padding import unpadded
 from connectors.sealing import NONCE, key_commitment, section_aad, w_commitment, wrap_info
+from connectors.standing import Member
 from schemas import catalogue, checks, event_types, limits, projection
 from schemas.checks import sha256
 from schemas.envelope import Core, DeliveredSection, Delivery, EventStatement, RecipientItem, SectionItem
@@ -37,7 +38,7 @@ class Keyring:
     seat_id: bytes
     role: str
     case_tag: bytes
-    keys: Mapping[bytes, SeatKeyPair] | Mapping[bytes, UnitKeyPair] = field(repr=False)
+    keys: Mapping[bytes, SeatKeyPair | RetiredKey] | Mapping[bytes, UnitKeyPair] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from connectors.slots import OFFSET_US, WEEK_US, Slots
 from schemas.errors import HandslagError
 from schemas.identifiers import checked_unit
 
@@ -45,6 +46,9 @@ class Settings(BaseSettings):
     accept: Literal["automatic", "explicit"] = "explicit"
     regime: Literal["GDPR", "BDL"] = "GDPR"
     actor_ref: str = Field(default="CONNECTOR", max_length=64)
+    # Shorter than a week in tests and shows only; every connector of a case must be told the same.
+    slot_s: float = Field(default=WEEK_US / 1e6, ge=1, le=WEEK_US / 1e6)
+    slot_offset_s: float = Field(default=OFFSET_US / 1e6, ge=0, le=WEEK_US / 1e6)
 
     @classmethod
     def settings_customise_sources(
@@ -72,6 +76,11 @@ class Settings(BaseSettings):
         if value and not value.startswith("https://"):
             raise ValueError("https only")
         return value.rstrip("/")
+
+    @property
+    def slots(self) -> Slots:
+        """When seat keys rotate."""
+        return Slots(round(self.slot_s * 1e6), round(self.slot_offset_s * 1e6))
 
     @property
     def database(self) -> Path:

@@ -203,6 +203,17 @@ class CloseRequest(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DestroyedRequest(Record):
+    """POST /v1/seats:destroyed."""
+
+    SCHEMA: ClassVar[str] = "handslag.api.DestroyedRequest"
+
+    call_id: bytes
+    seat_id: bytes
+    seat_key_id: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SeatAnswer(Record):
     """A seat as it stands after the call."""
 

@@ -91,6 +91,9 @@ POSTS: Mapping[str, RecordCall] = {
     ),
     "/v1/seats:state": RecordCall("state", records.StateRequest, lambda core, unit, request: core.state(unit, request)),
     "/v1/seats:close": RecordCall("close", records.CloseRequest, lambda core, unit, request: core.close(unit, request)),
+    "/v1/seats:destroyed": RecordCall(
+        "destroyed", records.DestroyedRequest, lambda core, unit, request: core.destroyed(unit, request)
+    ),
     "/v1/instances": RecordCall(
         "instance", instances.InstanceRequest, lambda core, unit, request: core.announce(unit, request)
     ),

@@ -14,6 +14,7 @@ from schemas.calls import (
     CloseRequest,
     ConsentsAnswer,
     ConsentsRequest,
+    DestroyedRequest,
     FetchAnswer,
     FetchRequest,
     InviteAnswer,
@@ -90,6 +91,10 @@ class Core(Protocol):
 
     async def close(self, unit: str, request: CloseRequest) -> SeatAnswer:
         """POST /v1/seats:close."""
+        ...
+
+    async def destroyed(self, unit: str, request: DestroyedRequest) -> SeatAnswer:
+        """POST /v1/seats:destroyed."""
         ...
 
     async def announce(self, unit: str, request: InstanceRequest) -> InstanceAnswer:

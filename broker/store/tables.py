@@ -118,6 +118,9 @@ seat = Table(
     Column("seat_key_id", LargeBinary, nullable=False),
     Column("recipient_sealed", LargeBinary, nullable=False),
     Column("recipient_own", LargeBinary, nullable=False),
+    Column("previous_signing_key", LargeBinary),
+    Column("previous_key_id", LargeBinary),
+    Column("key_seq", Integer, nullable=False, server_default="0"),
     UniqueConstraint("case_id", "member"),
     Index("seat_active_role", "case_id", "role", unique=True, sqlite_where=text("state = 'ACTIVE'"),
           postgresql_where=text("state = 'ACTIVE'")),
@@ -130,6 +133,7 @@ statement = Table(
     Column("member", LargeBinary, primary_key=True),
     Column("kind", String, primary_key=True),
     Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("signer", LargeBinary, primary_key=True),
     Column("signed", LargeBinary, nullable=False),
 )
 

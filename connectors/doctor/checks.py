@@ -147,7 +147,8 @@ def room(local: LocalFacts) -> Iterator[Found]:
 
 def notices(local: LocalFacts, remote: RemoteFacts | None) -> Iterator[Found]:
     """What a person should know and what stops nothing."""
-    yield Found("N-NO-BACKUP")
+    if not local.spool.backed_up:
+        yield Found("N-NO-BACKUP")
     if not local.running:
         yield Found("N-STOPPED")
     if local.certificate is not None and local.certificate.ca_notes:

@@ -38,6 +38,7 @@ class SpoolFacts:
     state: str
     high_water: int | None = None
     halted: bool = False
+    backed_up: bool = False
     note: bytes | None = field(default=None, repr=False)
     newest: datetime | None = None
 

@@ -210,10 +210,11 @@ def _spool(settings: Settings) -> SpoolFacts:
         key = DataKey(settings.data_key.read_bytes())
     except (OSError, HandslagError):
         key = None
-    found = look(settings.database, key, (highwater.NAME, "halt", "checkpoint"))
+    found = look(settings.database, key, (highwater.NAME, "halt", "checkpoint", "backup"))
     high = found.values.get(highwater.NAME)
     return SpoolFacts(
         state=found.state,
+        backed_up="backup" in found.values,
         high_water=highwater.number(high) if found.state == "ok" and key is not None else None,
         halted=bool(found.values.get("halt")),
         note=found.values.get("checkpoint"),

@@ -123,6 +123,11 @@ class Commands:
         sql = "SELECT 1 FROM command WHERE ref=? AND state='ACCEPTED' AND narrowing"
         return self._store.one(sql, ref) is not None
 
+    def waits(self, ref: bytes, kinds: tuple[str, ...]) -> bool:
+        """Whether a command of one of these kinds still waits for its answer in a case."""
+        rows = self._store.all("SELECT kind FROM command WHERE ref=? AND state='ACCEPTED'", ref)
+        return any(row[0] in kinds for row in rows)
+
     def counts(self) -> dict[str, int]:
         """Number of commands by state."""
         return dict(self._store.all("SELECT state, count(*) FROM command GROUP BY state"))

@@ -253,6 +253,11 @@ class Incoming:
         for row in rows:
             yield self._store.key.open("incoming.value", row[0])
 
+    def stored(self, seat_id: bytes) -> list[bytes]:
+        """Deliveries to a seat that the adapter has not been given, as received."""
+        rows = self._store.all("SELECT value FROM incoming WHERE seat_id=? AND state='STORED'", seat_id)
+        return [self._store.key.open("incoming.value", row[0]) for row in rows if row[0]]
+
     def counts(self) -> dict[str, int]:
         """Number of deliveries by state."""
         return dict(self._store.all("SELECT state, count(*) FROM incoming GROUP BY state"))
