@@ -15,29 +15,26 @@ from typing import Any
 from connectors import (
     annulling,
     cases,
-    incidents,
     instance,
     inviting,
     ledgers,
     opening,
+    outcomes,
     recalls,
-    receipts,
     reports,
     returning,
-    sending,
 )
 from connectors.context import Context
 from connectors.fields import to_json
 from connectors.identity import Seat
 from connectors.opening import Keyring, OpenedEvent
-from connectors.waiting import NOTICE_EFFECT, OutgoingState, SectionState
 from schemas import limits
 from schemas.acts import ConsentAct
 from schemas.calls import AckAnswer, AckRequest, FetchRequest
 from schemas.checks import sha256
 from schemas.codes import SeatState
 from schemas.envelope import Delivery
-from schemas.errors import HandslagError, registry
+from schemas.errors import HandslagError
 from schemas.identifiers import ZERO16, shown
 from schemas.inbox import (
     InboxItem,
@@ -131,7 +128,7 @@ def _take(ctx: Context, item: InboxItem) -> None:
         case "INVITATION":
             _invitation(ctx, item, InvitationDelivery.from_bytes(item.body, _BODY))
         case "RECEIPT":
-            _receipt(ctx, item, Receipt.from_bytes(item.body, _BODY))
+            outcomes.receipt(ctx, item, Receipt.from_bytes(item.body, _BODY))
         case "RECALL":
             _recall(ctx, item, Recall.from_bytes(item.body, _BODY))
         case "LEDGER":
@@ -139,7 +136,7 @@ def _take(ctx: Context, item: InboxItem) -> None:
         case "STATEMENT":
             _statement(ctx, item, StatementNotice.from_bytes(item.body, _BODY))
         case "NOTICE":
-            _notice(ctx, item, Notice.from_bytes(item.body, _BODY))
+            outcomes.notice(ctx, item, Notice.from_bytes(item.body, _BODY))
         case "ANNULMENT":
             annulling.take(ctx, item, ctx.identities.by_seat_id(AnnulNotice.from_bytes(item.body, _BODY).seat_id))
         case _:
@@ -171,13 +168,6 @@ def _decodes(item: InboxItem) -> bool:
     return True
 
 
-def _seat(ctx: Context, seat_id: bytes) -> Seat:
-    found = ctx.identities.by_seat_id(seat_id)
-    if found is None:
-        raise HandslagError("HS-SEAT-UNKNOWN")
-    return found
-
-
 def _delivery(ctx: Context, delivery: Delivery) -> None:
     known = ctx.spool.incoming.known(delivery.delivery_id)
     if known in {"STORED", "GIVEN"}:
@@ -188,7 +178,7 @@ def _delivery(ctx: Context, delivery: Delivery) -> None:
         code = recalls.UNREAD if known == "RECALLED" else "HS-SEAL-INVALID"
         ctx.spool.incoming.want_ack(delivery.delivery_id, delivery.hand_number, "REJECT", code)
         return
-    seat = _seat(ctx, delivery.seat_id)
+    seat = outcomes.seat_of(ctx, delivery.seat_id)
     opened = _opened(ctx, seat, delivery)
     held = ctx.spool.incoming.held_digests(opened.core.event_id, delivery.delivery_id)
     fresh = {section.digest for section in opened.sections} - held
@@ -258,92 +248,8 @@ def _invitation(ctx: Context, item: InboxItem, told: InvitationDelivery) -> None
     ctx.spool.incoming.want_ack(item.item_id, told.delivery.hand_number, "ACK")
 
 
-def _receipt(ctx: Context, item: InboxItem, told: Receipt) -> None:
-    seat = _seat(ctx, told.seat_id)
-    ctx.spool.incoming.want_ack(item.item_id, 0, "ACK")
-    try:
-        event = ctx.spool.outgoing.get(told.event_id)
-    except HandslagError:
-        # After a restore it may be an event that is not here; otherwise nothing of the kind ever left.
-        if not returning.unknown_receipt(ctx, seat, item.item_id, reports.receipt(seat, {}, told)):
-            raise
-        return
-    receipts.check(ctx, seat, event, told)
-    if not ctx.spool.outgoing.keep_receipt(told.event_id, told.attempt, item.body):
-        return
-    event = sending.arrived(ctx, event, told.attempt)
-    for leaf_hash in {told.leaf_hash, *(role.leaf_hash for role in told.roles)}:
-        ctx.spool.memory.want_proof(leaf_hash, "receipt", ctx.now(), seat.sid)
-    ctx.spool.incoming.put(item.item_id.hex(), "receipts", reports.receipt(seat, event.event, told))
-    if told.refused_code is not None:
-        fatal = told.refused_code in registry() and not registry()[told.refused_code].retriable
-        if fatal and event.state is OutgoingState.SENT and told.attempt == event.attempt:
-            ctx.spool.outgoing.move(told.event_id, OutgoingState.REFUSED)
-        return
-    _sections(ctx, told)
-    sending.settle(ctx, told.event_id)
-
-
-def _sections(ctx: Context, told: Receipt) -> None:
-    states = {(row.role, row.category): row.state for row in ctx.spool.outgoing.sections(told.event_id)}
-    for role in told.roles:
-        for section in role.sections:
-            if section.released:
-                carrier = section.carried_by or told.attempt
-                ctx.spool.outgoing.released(told.event_id, role.role, section.category, carrier)
-            elif states.get((role.role, section.category)) is SectionState.OPEN:
-                # A later attempt says of an earlier release only that it did not carry it again.
-                ctx.spool.outgoing.set_section(
-                    told.event_id, role.role, section.category, SectionState.OPEN, section.reasons
-                )
-
-
-def _notice(ctx: Context, item: InboxItem, told: Notice) -> None:
-    seat = _seat(ctx, told.seat_id)
-    event_type, correlation = None, ""
-    if told.event_id is not None:
-        try:
-            event = ctx.spool.outgoing.get(told.event_id)
-            event_type, correlation = event.event_type, event.event.get("id", "")
-            if told.code in NOTICE_EFFECT and _before_its_receipt(ctx, told):
-                # A notice speaks of what a receipt released. That one was given to us before we died, say, and comes
-                # again; this is not acknowledged until then, and comes again as well.
-                # INVARIANT: test_a_notice_waits_for_the_receipt_it_speaks_of
-                return
-            _notice_effect(ctx, told)
-        except HandslagError as error:
-            if error.code != "HS-EVENT-UNKNOWN":
-                raise
-    if told.code in {"annul_acknowledged", "annul_kept"}:
-        ctx.spool.annulled.answered(seat.sid)
-    if told.code == "case_void":
-        incidents.heard(ctx, item.item_id, seat, told.detail or "")
-    ctx.spool.memory.want_proof(told.leaf_hash, "notice", ctx.now(), seat.sid)
-    ctx.spool.incoming.put(item.item_id.hex(), "receipts", reports.notice(seat, told, event_type, correlation))
-    ctx.spool.incoming.want_ack(item.item_id, 0, "ACK")
-
-
-def _before_its_receipt(ctx: Context, told: Notice) -> bool:
-    return (
-        told.event_id is not None
-        and told.attempt is not None
-        and not ctx.spool.outgoing.has_receipt(told.event_id, told.attempt)
-    )
-
-
-def _notice_effect(ctx: Context, told: Notice) -> None:
-    effect = NOTICE_EFFECT.get(told.code)
-    if effect is None or told.event_id is None:
-        return
-    for row in ctx.spool.outgoing.sections(told.event_id):
-        named = row.role == told.role and (not told.categories or row.category in told.categories)
-        if named and row.state is SectionState.LIVE and told.attempt in {None, row.attempt}:
-            ctx.spool.outgoing.set_section(told.event_id, row.role, row.category, effect)
-    sending.settle(ctx, told.event_id)
-
-
 def _ledger(ctx: Context, item: InboxItem, told: LedgerNotice) -> None:
-    seat = _seat(ctx, told.seat_id)
+    seat = outcomes.seat_of(ctx, told.seat_id)
     seq, _head = ctx.spool.memory.head(seat.sid)
     if told.event.ledger_seq <= seq + 1:
         ledgers.take(ctx, seat, [told.event])
@@ -359,7 +265,7 @@ def _ledger(ctx: Context, item: InboxItem, told: LedgerNotice) -> None:
 
 
 def _statement(ctx: Context, item: InboxItem, told: StatementNotice) -> None:
-    seat = _seat(ctx, told.seat_id)
+    seat = outcomes.seat_of(ctx, told.seat_id)
     for signed in told.statements:
         seat = _member(ctx, seat, signed)
     if told.acceptance is not None:
@@ -385,7 +291,7 @@ def _member(ctx: Context, seat: Seat, signed: SignedStatement) -> Seat:
 def _recall(ctx: Context, item: InboxItem, told: Recall) -> None:
     """Drop what the agency's system was not given yet, and say so; of the rest it is told by a recall file."""
     # INVARIANT: test_a_recalled_section_not_yet_given_is_dropped
-    seat = _seat(ctx, told.seat_id)
+    seat = outcomes.seat_of(ctx, told.seat_id)
     waits = ctx.spool.incoming.waits_for_adapter(told.delivery_id)
     evidence = ctx.spool.incoming.evidence(told.delivery_id)
     given = ctx.spool.incoming.recalled(told.event_id, told.delivery_id, told.digests)
