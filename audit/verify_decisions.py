@@ -164,22 +164,24 @@ def _check_seat(seat: _Seat, report: Report, *, partial: bool) -> Ledger | None:
         if seat.decisions or seat.disclosures or seat.said:
             report.leave_open(["ledger-part"])
         return None
-    _, shipped = consent_rules.shipped()
-    check_said_decided(seat.said, ledger, shipped, report)
+    # INVARIANT: test_a_decision_is_executed_again_on_its_own_rules
+    released = consent_rules.released()
+    check_said_decided(seat.said, ledger, released, report)
     recipients = {}
     for one in seat.decisions:
         decided = Decided(one.entry, one.payload)
         recipients[one.payload.event_id, one.payload.counter_role, one.payload.attempt] = one.payload
-        if one.payload.rules_hash != shipped.hash32:
+        rules = released.get(one.payload.rules_hash or b"")
+        if rules is None:
             report.leave_open(["rules"])
             continue
-        wrong = check_decision(decided, ledger, shipped)
+        wrong = check_decision(decided, ledger, rules)
         if wrong is not None:
             report.add(_finding("decision", one.number, one.entry, wrong))
         report.decided += 1
     for one in seat.disclosures:
         decision = recipients.get((one.payload.event_id, one.payload.counter_role, one.payload.attempt))
-        wrong = check_release(Disclosed(one.number, one.entry, one.payload), decision, ledger, shipped, report)
+        wrong = check_release(Disclosed(one.number, one.entry, one.payload), decision, ledger, released, report)
         if wrong is not None:
             report.add(_finding("release", one.number, one.entry, wrong))
     return ledger

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from audit.anchors import holds
 from audit.report import Report
@@ -33,10 +33,11 @@ def check_said_signed(ones: Sequence[Opened], speaker: Speaker, report: Report) 
         report.signatures += 1
 
 
-def check_said_decided(ones: Sequence[Opened], ledger: Ledger, rules: Rules, report: Report) -> None:
+def check_said_decided(ones: Sequence[Opened], ledger: Ledger, released: Mapping[bytes, Rules], report: Report) -> None:
     """Compute each decision again, on the ledger as far as the entry says it looked."""
     for one in ones:
-        if one.payload.rules_hash != rules.hash32:
+        rules = released.get(one.payload.rules_hash or b"")
+        if rules is None:
             report.leave_open(["rules"])
             continue
         wrong = check_decision(Decided(one.entry, one.payload), ledger, rules)

@@ -21,7 +21,7 @@ from schemas.errors import HandslagError
 from schemas.said import SPOKEN
 
 LIMIT = 64 * 1024  # far more than every role, type and category need
-SHIPPED = "2026-11.toml"
+SHIPPED = "2026-11-22.toml"
 NOT_ALLOWED = ("CATEGORY_NOT_ALLOWED",)
 _TOP = {"version", "in_force_from", "never_individual", "public_interest", "not_waivable", "never", "types", "pairs"}
 
@@ -106,6 +106,14 @@ def shipped() -> tuple[bytes, Rules]:
     """The rule set that comes with this version: the file's bytes and what they say."""
     data = resources.files("consent").joinpath("rules").joinpath(SHIPPED).read_bytes()
     return data, parse(data)
+
+
+@cache
+def released() -> Mapping[bytes, Rules]:
+    """Every rule set that was ever in force, by its hash: a decision is executed again on the rules it was made by."""
+    folder = resources.files("consent").joinpath("rules")
+    every = [parse(file.read_bytes()) for file in folder.iterdir() if file.name.endswith(".toml")]
+    return {rules.hash32: rules for rules in every}
 
 
 def parse(data: bytes) -> Rules:

@@ -12,7 +12,7 @@ import consent
 from schemas import codes, event_types
 from schemas.acts import ConsentAct
 
-RULES = tomllib.loads((Path(consent.__file__).parent / "rules" / "2026-11.toml").read_text(encoding="utf-8"))
+RULES = tomllib.loads((Path(consent.__file__).parent / "rules" / "2026-11-22.toml").read_text(encoding="utf-8"))
 SCOPE = {
     "WRONG_DISCLOSER", "RECIPIENT_NOT_COVERED", "RECIPIENT_CHANGED", "CATEGORY_NOT_COVERED", "PURPOSE_MISMATCH",
     "ACTION_NOT_COVERED",

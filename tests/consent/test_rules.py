@@ -20,7 +20,7 @@ TEXT = shipped()[0].decode()
 def test_the_hash_is_of_the_file():
     data, rules = shipped()
     assert rules.hash32 == hashlib.sha256(data).digest()
-    assert (rules.version, rules.in_force_from.isoformat()) == ("2026-11", "2026-11-01")
+    assert (rules.version, rules.in_force_from.isoformat()) == ("2026-11-22", "2026-11-22")
 
 
 def test_every_type_that_exists_has_rules():
@@ -102,8 +102,8 @@ def test_threat_goes_to_the_police_only_as_a_request():
 @pytest.mark.parametrize(
     ("old", "new", "place"),
     [
-        ('version = "2026-11"', "version = 1", "version"),
-        ("in_force_from = 2026-11-01", 'in_force_from = "soon"', "in_force_from"),
+        ('version = "2026-11-22"', "version = 1", "version"),
+        ("in_force_from = 2026-11-22", 'in_force_from = "soon"', "in_force_from"),
         ("[public_interest]", "[publik_interest]", "file"),
         (
             'sender = "police_coordination"\nrecipient = "provider"',
