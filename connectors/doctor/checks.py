@@ -28,6 +28,7 @@ _AWAY = {"unresolved", "refused", "silent", "not-tls"}
 _REFUSED = {
     "HS-UNIT-UNKNOWN": "F-UNIT-UNKNOWN",
     "HS-INSTANCE-OLD": "F-INSTANCE",
+    "HS-INSTANCE-NEW": "F-INSTANCE-NEW",
     "HS-BROKER-BEHIND": "F-BROKER-HOLDS",
     "HS-TRAIL-ROLLBACK": "F-BROKER-HOLDS",
 }

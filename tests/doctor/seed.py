@@ -139,7 +139,7 @@ def a_certificate_that_ends_next_week(site, stack):
     data = site.folder / "broker/data"
     (kept,) = [each for each in admissions.load_all(data) if each.unit == unit]
     sha = certificate.fingerprint(hashes.SHA256())
-    control.call(data, "admit", replace(kept, certificate_sha256=sha).to_json())
+    control.call(data, "admit_together", {"admissions": [replace(kept, certificate_sha256=sha).to_json()]})
     return Sick(config)
 
 
@@ -476,11 +476,19 @@ def a_broker_that_answers_with_a_fault(site, stack):
 
 @plants("connector", "F-INSTANCE")
 def an_instance_that_was_followed_by_another(site, stack):
+    config, unit = site.extra()
+    data = site.folder / "broker/data"
+    with closing(sqlite3.connect(data / "broker.db", timeout=10)) as store, store:  # as after a restore elsewhere
+        store.execute("UPDATE unit SET instance=2 WHERE unit=?", (unit,))
+    (kept,) = [each for each in admissions.load_all(data) if each.unit == unit]
+    control.call(data, "admit_together", {"admissions": [kept.to_json()]})
+    return Sick(config)
+
+
+@plants("connector", "F-INSTANCE-NEW")
+def an_instance_number_set_by_hand(site, stack):
     config, _unit = site.extra()
-    later = config.with_name("later.toml")
-    shutil.copy2(config, later)
-    set_line(later, "instance", "2")
-    assert here("connector", "doctor", "--config", later).code == 0  # the later one has called
+    set_line(config, "instance", "7")
     return Sick(config)
 
 

@@ -116,7 +116,8 @@ def another_key(site: Site, key) -> Well:
     )
     data = site.folder / "broker/data"
     (kept,) = [each for each in admissions.load_all(data) if each.unit == unit]
-    control.call(data, "admit", changed(kept, certificate_sha256=certificate.fingerprint(hashes.SHA256())).to_json())
+    renewed = changed(kept, certificate_sha256=certificate.fingerprint(hashes.SHA256()))
+    control.call(data, "admit_together", {"admissions": [renewed.to_json()]})
     return Well(config)
 
 
@@ -168,17 +169,6 @@ def a_full_out_folder_and_a_stray_file(site, stack):
         (out / f"{number}.json").write_text(json.dumps({"kind": "delivery", "data": {"do": "not a command"}}))
     (out / "notes.txt").write_text("EXEMPEL")
     (out / "z.json").write_text("half a fi")
-    return Well(config)
-
-
-@sound("connector")
-def a_later_instance_after_a_restore(site, stack):
-    config, _unit = site.extra()
-    # Restored from an older copy: the marker is of the instance before.
-    (config.parent / "folder").mkdir(mode=0o700)
-    marker = config.parent / "folder/.high-water.json"
-    marker.write_text(json.dumps({"instance": 1, "number": 99}))
-    set_line(config, "instance", "7")
     return Well(config)
 
 

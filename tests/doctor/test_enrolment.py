@@ -195,7 +195,8 @@ def test_a_police_unit_alone_is_refused(tmp_path):
     config = tmp_path / "b/broker.toml"
     key = Ed25519PrivateKey.generate()
     asked = {
-        name: request_file(tmp_path, key, of=f"POL/EXEMPEL/{name}") for name in ("SYD", "NORD", "VAST", "OST", "MITT")
+        name: request_file(tmp_path, key, of=f"POL/EXEMPEL/{name}", agency="POL/EXEMPEL")
+        for name in ("SYD", "NORD", "VAST", "OST", "MITT")
     }
 
     def admit(*names: str, more: tuple[str, ...] = ()) -> str:

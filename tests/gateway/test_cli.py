@@ -174,13 +174,13 @@ def test_config_check_reads_the_keys_too(config):
     assert "HS-KEYS-EXPOSED" in run("config", "check", "--config", config)[2]
 
 
-def request(folder, agency_key, of=UNIT, **changed):
+def request(folder, agency_key, of=UNIT, agency="SOC/EXEMPEL", **changed):
     """A request file as `handslag connector init` makes it, fields changed afterwards."""
     now = int(datetime.now(UTC).timestamp() * 1_000_000)
     entry = UnitEntry(
         unit=of,
-        agency="SOC/EXEMPEL",
-        controller="SOC/EXEMPEL",
+        agency=agency,
+        controller=agency,
         roles=("social_services_lead",),
         signing_key=bytes(32),
         hpke_key=bytes(1216),
@@ -194,7 +194,7 @@ def request(folder, agency_key, of=UNIT, **changed):
             "entry_b64": base64.b64encode(entry).decode(),
             "signature_b64": base64.b64encode(agency_key.sign(entry)).decode(),
         },
-        "agency": "SOC/EXEMPEL",
+        "agency": agency,
         "agency_key_hex": agency_key.public_key().public_bytes_raw().hex(),
     }
     path = folder / f"{len(list(folder.glob('*.json')))}.json"
