@@ -161,7 +161,9 @@ async def test_without_bounds_the_same_flood_keeps_it_out(bare):
 async def test_many_connections_from_one_address_are_refused_and_hinder_nobody(target):
     await flood(target, ["127.0.0.9"], 200)
     assert await target.good()
-    assert await asyncio.to_thread(target.counted, "address") >= 150
+    async with asyncio.timeout(20):  # the kernel queues what was not looked at yet
+        while await asyncio.to_thread(target.counted, "address") < 150:
+            await asyncio.sleep(0.2)
     assert await asyncio.to_thread(target.counted, "crowd") == 0  # it pushed nobody else out
     assert target.descriptors() < 80
 
