@@ -308,7 +308,7 @@ def add_statement(ctx: Context, seat: Seat, signed: SignedStatement) -> None:
     if disputed:
         # Only a lead, or whoever has its key, can make both: a person must look, whatever the broker says.
         # INVARIANT: test_two_statements_of_one_number_raise_the_alarm
-        roles = sorted({grown.members[member].role for member in disputed})
+        roles = sorted({key.role for member in disputed for key in grown.chains[member]})
         reports.alarm(ctx, HandslagError("HS-EQUIVOCATION"), sha256(data)[:16].hex(), ref=seat.ref, roles=roles)
 
 
