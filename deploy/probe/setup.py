@@ -63,7 +63,8 @@ def _connectors(broker: Path, folder: Path, units: dict[str, str]) -> None:
         )
         enrolment.initialise(folder / name, who, None, {})
     requests = [folder / name / "request.json" for name in units]
-    _handslag("agency", "admit", "--probe", "--config", broker, *requests)
+    region = "/".join(units["recipient"].split("/")[:2])
+    _handslag("agency", "admit", "--probe", "--whole-region", region, "--config", broker, *requests)
     trust = folder / "trust.toml"
     trust.write_text(_handslag("agency", "trust", "--probe", "--config", broker) + "\n", encoding="utf-8")
     for name, code in units.items():

@@ -123,7 +123,7 @@ def test_a_certificate_that_is_about_to_end_rings_and_is_renewed_by_the_runbook(
     os.kill(int(site.pid.read_text()), signal.SIGHUP)
     site.rings("HandslagCertificateEnding")
     assert servers.ringing(site.alerts)["HandslagCertificateEnding"]["certificate"] == "server"
-    assert "It ends within 30 days" in site.duty.does(steps["look"])
+    assert "F-CERT-SOON" in site.duty.does(steps["look"])
     said = site.duty.does(steps["act"])
     assert "Renewed" in said
     site.silent("HandslagCertificateEnding")
