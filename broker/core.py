@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from broker import acks, acts, cases, handover, invitations, queries, submit
+from audit.continuation import origin_of
+from broker import acks, acts, cases, handover, invitations, queries, replay, submit
 from broker.admissions import Admission
 from broker.context import Context
+from broker.hold import WITNESS, Keeper, Seen
 from broker.sealer import Sealer
 from broker.store.port import Rows
 from broker.store.units import UnitRow
@@ -38,7 +40,8 @@ from schemas.calls import (
     UnitsAnswer,
 )
 from schemas.errors import HandslagError
-from schemas.statements import UnitEntry
+from schemas.hold import ConfirmRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest, SignedContinuation
+from schemas.statements import MemberStatement, UnitEntry
 from schemas.trail import Payload
 
 _ANSWER_S = 0.9  # a consent call is repeated inside until then, and after it answered "not yet recorded, repeat"
@@ -52,16 +55,15 @@ class BrokerCore:
         self._sealer = sealer
         self._trail = trail
         self._witnessed = witnessed
+        self.keeper = Keeper(context)
 
     async def submit(self, unit: str, request: SubmitRequest) -> SubmitAnswer:
         """POST /v1/submissions."""
         return await submit.submit(self._context, unit, request)
 
     async def fetch(self, unit: str, request: FetchRequest) -> FetchAnswer:
-        """POST /v1/inbox:fetch; a broker that is behind what a connector has seen hands over nothing."""
-        reasons = await self.readiness()
-        if reasons:
-            raise HandslagError(reasons[0])
+        """POST /v1/inbox:fetch; in HOLD nothing at first, and then nothing of the seats that are still held."""
+        self._require_going_on()
         return await handover.fetch(self._context, unit, request)
 
     async def ack(self, unit: str, request: AckRequest) -> AckAnswer:
@@ -71,10 +73,10 @@ class BrokerCore:
     async def consents(self, unit: str, request: ConsentsRequest) -> ConsentsAnswer:
         """POST /v1/consents; answers after commit, or `HS-NOT-RECORDED` after 900 ms.
 
-        A broker that is behind what a connector has seen takes what narrows and nothing that widens.
+        In HOLD it takes what narrows and nothing that widens.
         """
-        if acts.widens(request) and (reasons := await self.readiness()):
-            raise HandslagError(reasons[0])
+        if acts.widens(request):
+            self._require_going_on()
 
         async def repeated() -> ConsentsAnswer:
             while True:
@@ -95,18 +97,23 @@ class BrokerCore:
 
     async def open_case(self, unit: str, request: OpenRequest) -> SeatAnswer:
         """POST /v1/cases:open."""
+        self._require_going_on()
         return await cases.open_case(self._context, unit, request)
 
     async def invite(self, unit: str, request: InviteRequest) -> InviteAnswer:
         """POST /v1/seats:invite."""
+        self._require_going_on()
         return await invitations.invite(self._context, unit, request)
 
     async def accept(self, unit: str, request: AcceptRequest) -> SeatAnswer:
         """POST /v1/seats:accept."""
+        self._require_going_on()
         return await cases.accept(self._context, unit, request)
 
     async def state(self, unit: str, request: StateRequest) -> SeatAnswer:
-        """POST /v1/seats:state."""
+        """POST /v1/seats:state; a removal is taken also in HOLD."""
+        if MemberStatement.from_bytes(request.statement.statement).kind != "REMOVE":
+            self._require_going_on()
         return await cases.state(self._context, unit, request)
 
     async def close(self, unit: str, request: CloseRequest) -> SeatAnswer:
@@ -145,10 +152,47 @@ class BrokerCore:
         """GET /v1/tile/*."""
         return await self._trail.tile_bytes(level, n, width)
 
+    async def hold(self) -> HoldAnswer:
+        """GET /v1/hold: whether any seat is held, and every continuation of the log."""
+        row = self.keeper.row
+        return HoldAnswer(
+            active=row is not None,
+            hold_id=row.hold_id if row else None,
+            cause=row.cause if row else None,
+            origin=origin_of(self._context.origin, self.keeper.number),
+            statements=tuple(
+                SignedContinuation(statement=one.statement, signature=one.signature)
+                for one in self.keeper.continuations
+            ),
+        )
+
+    async def replay(self, unit: str, request: ReplayRequest) -> HoldSeatAnswer:
+        """POST /v1/hold:replay."""
+        return await replay.replay(self._context, unit, request)
+
+    async def confirm(self, unit: str, request: ConfirmRequest) -> HoldSeatAnswer:
+        """POST /v1/hold:confirm."""
+        origin = origin_of(self._context.origin, self.keeper.number)
+        return await replay.confirm(self._context, self.keeper, origin, unit, request)
+
+    async def begin_hold(self, cause: str, seen: Seen) -> None:
+        """Seal no more, then hold every seat; nothing for what the operator has stated meanwhile."""
+        # INVARIANT: test_what_was_stated_begins_no_second_hold
+        async with self.keeper.turn:
+            if seen.number >= self.keeper.number:
+                await self._sealer.freeze()
+                await self.keeper.begin(cause, seen)
+
+    def _require_going_on(self) -> None:
+        """Raise HS-HOLD while the operator has not stated how the log goes on, HS-BROKER-BEHIND for a store behind."""
+        self.keeper.require_open()
+        if self._sealer.behind:
+            raise HandslagError("HS-BROKER-BEHIND")
+
     async def readiness(self) -> tuple[str, ...]:
-        """Codes of what stands in the way of service; empty when ready."""
-        if self._witnessed.reason is not None:
-            return (self._witnessed.reason,)
+        """Codes of what stands in the way of service; empty when ready. In HOLD it is not, to the last seat."""
+        if self.keeper.active:
+            return ("HS-HOLD",)
         return ("HS-BROKER-BEHIND",) if self._sealer.behind else ()
 
     async def seen(self, unit: str, instance: int, note: str | None) -> None:
@@ -160,7 +204,20 @@ class BrokerCore:
             await self._context.store.write(lambda rows: rows.units.raise_instance(unit, instance))
             await self.reload_units()
         if note is not None:
+            await self._check_seen(note)
+
+    async def _check_seen(self, note: str) -> None:
+        """Compare memories; what shows that this store is behind begins a hold. Raises HS-HOLD then."""
+        # INVARIANT: test_a_note_larger_than_the_log_begins_a_hold
+        try:
             await self._witnessed.check_seen(note)
+        except HandslagError as error:
+            if error.code != "HS-BROKER-BEHIND":
+                raise
+            if self._witnessed.seen is not None and (not self.keeper.silent or "check" in error.context):
+                number, head = self._witnessed.seen
+                await self.begin_hold(WITNESS, Seen(number, head, self._witnessed.evidence))
+            raise HandslagError("HS-HOLD") from None
 
     async def unit_of(self, cert_sha256: bytes) -> str | None:
         """The admitted unit of a client certificate."""

@@ -9,15 +9,18 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
-from audit.note import Signer
-from broker import admissions, control, keyfiles, logs
+from audit.checkpoint import Checkpoint
+from broker import admissions, backup, control, keyfiles, logs
 from broker.anchor import Anchor
 from broker.context import Context
+from broker.continuing import Continuing, LogKey
 from broker.core import BrokerCore
 from broker.directory import Directory
 from broker.gateway.server import Serving, serve_gateway
+from broker.hold import ANCHOR, Seen
 from broker.metrics import Metrics
 from broker.recorder import Recorder
 from broker.sealer import Hooks, Sealer
@@ -67,20 +70,32 @@ class Node:
             faults=self._fault,
             lease_us=int(settings.lease_seconds * 1_000_000),
         )
-        self._signer = Signer(settings.origin, key)
+        self.log = LogKey(settings.origin, key, settings.data_dir)
         self.trail = Trail(store)
-        self.witnessed = Witnessed(store, settings.origin, self._signer.verifier)
+        self.witnessed = Witnessed(store, settings.origin, self.log.signer(1).verifier)
 
     async def open_log(self) -> BrokerCore:
-        """Compare the store with its anchor and publish what was committed and not signed; then the core is whole."""
-        size = (await self.store.read(lambda rows: rows.log.head())).size
-        anchor = Anchor.open(self.settings.data_dir / "anchor", self.settings.origin, store_size=size)
+        """Compare the store with its anchor and publish what was committed and not signed; then the core is whole.
+
+        A store behind its anchor, or restored, begins or stays in HOLD, and then nothing is signed.
+        """
+        size, parts, held = await self.store.read(
+            lambda rows: (rows.log.head().size, rows.hold.continuations(), rows.hold.active())
+        )
+        number = max((one.number for one in parts), default=1)
+        frozen = held is not None and all(one.hold_id != held.hold_id for one in parts)
+        path, signer = self.log.anchor_path(number), self.log.signer(number)
+        anchor = (
+            Anchor(path, self.log.origin(number))
+            if frozen
+            else Anchor.open(path, self.log.origin(number), store_size=size)
+        )
         self.sealer = Sealer(
             store=self.store,
             recorder=self.recorder,
             anchor=anchor,
-            signer=self._signer,
-            origin=self.settings.origin,
+            signer=signer,
+            origin=self.log.origin(number),
             now_us=now_us,
             random=os.urandom,
             hooks=Hooks(
@@ -91,10 +106,28 @@ class Node:
             ),
         )
         core = BrokerCore(self.context, self.sealer, self.trail, self.witnessed)
+        await core.keeper.load()
+        self.witnessed.go_on(number)
+        self.continuing = Continuing(self.context, self.log, self.sealer, self.witnessed, core.keeper)
         for admission in admissions.load_all(self.settings.data_dir):
             await core.admit(admission)
         await core.reload_units()
+        if frozen:
+            await self.sealer.freeze()
+        else:
+            await self._start_sealing(core, anchor, number)
         return core
+
+    async def _start_sealing(self, core: BrokerCore, anchor: Anchor, number: int) -> None:
+        """Publish what is committed; a store that its anchor contradicts begins a hold instead."""
+        try:
+            await self.sealer.start()
+        except HandslagError as error:
+            if error.code != "HS-TRAIL-ROLLBACK":
+                raise
+            logs.event(_log, logging.ERROR, "HS-HOLD", cause=ANCHOR)
+            seen: Checkpoint = anchor.read()
+            await core.begin_hold(ANCHOR, Seen(number, seen))
 
     def _fault(self, error: BaseException) -> None:
         """An unforeseen fault in the worker: its type only, since its text may hold values."""
@@ -121,7 +154,6 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
         engines.callback(vault.close)
         node = Node(settings, Metrics(), store, vault)
         core = await node.open_log()
-        await node.sealer.start()
         async with asyncio.TaskGroup() as group:
             loops = [
                 group.create_task(work(node.context)),
@@ -130,14 +162,14 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
             ]
             async with (
                 serve_gateway(core, settings, node.metrics) as serving,
-                control.serve_control(settings.data_dir, _commands(core)),
+                control.serve_control(settings.data_dir, _commands(core, node)),
             ):
                 yield serving
             for loop in loops:
                 loop.cancel()
 
 
-def _commands(core: BrokerCore) -> Mapping[str, control.Handler]:
+def _commands(core: BrokerCore, node: Node) -> Mapping[str, control.Handler]:
     """What the operator's commands may ask of the running node."""
 
     async def admit(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,7 +180,32 @@ def _commands(core: BrokerCore) -> Mapping[str, control.Handler]:
     async def revoke(arguments: Mapping[str, Any]) -> dict[str, Any]:
         return {"revoked": await core.revoke(str(arguments["unit"]))}
 
-    return {"admit": admit, "revoke": revoke}
+    async def hold_status(_arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return {**await core.keeper.status(), "origin": node.log.origin(core.keeper.number)}
+
+    async def hold_continue(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        signed = await node.continuing.go_on(str(arguments["administrator"]), str(arguments["reason"]))
+        await node.sealer.beat()
+        return {"statement": signed.statement.hex(), "signature": signed.signature.hex()}
+
+    progress = backup.Progress()
+
+    async def take_backup(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        # Only the copy: verifying is work for the command's own process, and would be felt here.
+        await asyncio.to_thread(backup.copy, node.settings, Path(str(arguments["target"])), progress)
+        return {}
+
+    async def told(_arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return {"done": progress.done, "total": progress.total}
+
+    return {
+        "admit": admit,
+        "revoke": revoke,
+        "hold-status": hold_status,
+        "hold-continue": hold_continue,
+        "backup": take_backup,
+        "backup-progress": told,
+    }
 
 
 def run(settings: BrokerSettings, started: Callable[[Serving], None] = lambda _serving: None) -> None:

@@ -98,6 +98,7 @@ def resolve(rows: Rows, batch: Sequence[Waiting], views: Views, rules: Rules, no
     attempts = rows.deliveries.attempts(event_ids)
     live = rows.deliveries.live_sections(event_ids)
     ledgers = views.of(rows, senders.values())
+    held = rows.hold.held(senders)
     holders: dict[tuple[bytes, str], SeatRow] = {}
     for seat in rows.cases.of_cases({seat.case_id for seat in senders.values()}):
         if seat.active:
@@ -108,6 +109,8 @@ def resolve(rows: Rows, batch: Sequence[Waiting], views: Views, rules: Rules, no
         event_id = waiting.core.event_id
         before = attempts.get((event_id, waiting.attempt.attempt))
         refused = _refusal(waiting, sender, known.get(event_id), attempts, rules, now_us)
+        if sender is not None and sender.seat_id in held:
+            refused = "HS-HOLD"  # INVARIANT: test_a_held_seat_is_not_decided_for
         same = before is not None and before[0] == waiting.attempt_hash and refused is None
         resolved.append(
             Resolved(

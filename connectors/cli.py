@@ -15,6 +15,7 @@ from connectors import settings as configuration
 from connectors.box import DataKey
 from connectors.context import Context
 from connectors.identity import Identities
+from connectors.resume_cli import resume_command
 from connectors.spool import Spool
 from schemas.errors import HandslagError
 
@@ -217,5 +218,6 @@ def _not_yet(name: str) -> click.Command:
     return command
 
 
+connector.add_command(resume_command)
 for _name in ("backup", "restore", "doctor"):
     connector.add_command(_not_yet(_name))

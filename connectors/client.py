@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from connectors import commands, executor, inbox, ledgers, retry, sending, settings, upkeep
+from connectors import commands, executor, hold, inbox, ledgers, retry, sending, settings, upkeep
 from connectors.context import Context
 from connectors.spool.alone import sole_runner
 from connectors.spool.commands import Waiting
@@ -154,6 +154,7 @@ class Connector:
         ctx = self.context
         if ctx.directory is None:
             await upkeep.directory(ctx)
+        await hold.step(ctx)
         await upkeep.checkpoint(ctx)
         await executor.run_due(ctx)
         sending.review_waiting(ctx)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from connectors import cases, inviting, ledgers, opening, reports, sending
+from connectors import cases, hold, inviting, ledgers, opening, reports, sending
 from connectors.context import Context
 from connectors.fields import to_json
 from connectors.identity import Seat
@@ -44,6 +44,7 @@ _OWN_FAULTS = frozenset({"HS-SPOOL-FAILED", "HS-SPOOL-UNREADABLE", "HS-NOT-READY
 async def poll(ctx: Context) -> int:
     """One fetch: take, work off, compare heads; returns the number of items. Raises HandslagError of the call."""
     ctx.witness.check_running()
+    hold.require_given(ctx)
     before = {seat.sid: ctx.spool.memory.head(seat.sid) for seat in ctx.identities.all() if seat.seat_id is not None}
     answer = await ctx.link.call("/v1/inbox:fetch", FetchRequest(limit=limits.INBOX_ITEMS), FetchAnswer)
     await ledgers.compare(ctx, answer.heads, before)
@@ -211,6 +212,8 @@ def _invitation(ctx: Context, item: InboxItem, told: InvitationDelivery) -> None
 def _receipt(ctx: Context, item: InboxItem, told: Receipt) -> None:
     seat = _seat(ctx, told.seat_id)
     ctx.spool.incoming.want_ack(item.item_id, 0, "ACK")
+    if told.refused_code == "HS-HOLD":
+        return  # no decision: the same attempt goes again and gets its receipt then
     try:
         event = ctx.spool.outgoing.get(told.event_id)
     except HandslagError:

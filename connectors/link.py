@@ -27,6 +27,7 @@ CHECKPOINT = "Handslag-Checkpoint"
 ANSWER_BYTES = 16 * 1024 * 1024  # 200 inbox items of the largest usual size; a broker must not fill this machine
 TIMEOUT_S = 30.0
 _PROBLEM_BYTES = 16 * 1024
+_RESTORED = frozenset({"HS-HOLD", "HS-HEAD-LOST", "HS-LOG-CONTINUED"})
 
 Answer = TypeVar("Answer", bound=Record)
 Newest = Callable[[], bytes | None]
@@ -57,6 +58,8 @@ class Link:
         self._session: aiohttp.ClientSession | None = None
         self._away = False
         self._leaving = False
+        self.held = False
+        """Set when an answer said that the broker was restored from a copy; who looks into it clears it."""
         self.back = asyncio.Event()
         """Set for a moment when the broker answers again after it was not reached: who waits on it wakes."""
 
@@ -124,7 +127,9 @@ class Link:
                 data = await _bounded(response, ANSWER_BYTES if response.status < 300 else _PROBLEM_BYTES)
                 if response.status < 300:
                     return data
-                raise problem(data)
+                error = problem(data)
+                self.held |= error.code in _RESTORED
+                raise error
         except (aiohttp.ClientError, TimeoutError, OSError):
             self._away = True
             raise HandslagError("HS-BROKER-UNREACHABLE") from None

@@ -14,7 +14,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from connectors import executor, inbox, retry, sending, upkeep
+from connectors import executor, hold, inbox, retry, sending, upkeep
 from connectors.adapters.folder import Folder
 from connectors.client import Connector
 from connectors.context import Context
@@ -86,6 +86,7 @@ def _steps(ctx: Context, folder: Folder) -> list[tuple[str, float, Step]]:
         ("send", LOCAL_BEAT_S, out),
         ("inbox", beat, poll),
         ("directory", ctx.settings.directory_s, lambda: upkeep.directory(ctx)),
+        ("hold", beat, lambda: hold.step(ctx)),
         ("checkpoint", beat, lambda: upkeep.checkpoint(ctx)),
         ("proofs", beat, prove),
         ("deadlines", LATE_S, lambda: upkeep.warn_overdue(ctx)),

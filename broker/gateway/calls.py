@@ -12,7 +12,7 @@ from audit.tiles import parse_tile_path
 from broker.gateway import bounds
 from broker.gateway.port import Core
 from schemas import calls as records
-from schemas import catalogue, limits
+from schemas import catalogue, hold, limits
 from schemas.errors import HandslagError
 from schemas.records import Record
 
@@ -94,10 +94,34 @@ POSTS: Mapping[str, RecordCall] = {
         lambda core, unit, request: core.proofs(unit, request),
         check=bounds.check_proofs,
     ),
+    "/v1/hold:replay": RecordCall(
+        "replay",
+        hold.ReplayRequest,
+        lambda core, unit, request: core.replay(unit, request),
+        limit=4 * limits.CALL,
+        lane="consents",
+    ),
+    "/v1/hold:confirm": RecordCall(
+        "confirm", hold.ConfirmRequest, lambda core, unit, request: core.confirm(unit, request), lane="consents"
+    ),
 }
 
 # What a broker that is behind still answers: a withdrawal never waits for anything, and the log shows itself.
-_BEHIND = ("/v1/consents", "/v1/checkpoint", "/v1/tile/", "/v1/units", "/v1/rules")
+_BEHIND = (
+    "/v1/consents",
+    "/v1/seats:state",
+    "/v1/seats:close",
+    "/v1/hold",
+    "/v1/ledger:fetch",
+    "/v1/audit:fetch",
+    "/v1/proofs",
+    "/v1/checkpoint",
+    "/v1/tile/",
+    "/v1/units",
+    "/v1/rules",
+)
+BEHIND_CODES = frozenset({"HS-BROKER-BEHIND", "HS-HOLD", "HS-LOG-CONTINUED"})
+"""What a connector is told whose memory is of a log that this broker no longer has."""
 
 NOT_YET: Mapping[str, str] = {"/v1/decisions:explain": "explain", "/v1/checkpoint/cosign": "cosign"}
 
@@ -108,6 +132,10 @@ async def _units(core: Core, _rest: str) -> bytes:
 
 async def _rules(core: Core, _rest: str) -> bytes:
     return await core.rules()
+
+
+async def _hold(core: Core, _rest: str) -> bytes:
+    return (await core.hold()).to_bytes()
 
 
 async def _checkpoint(core: Core, _rest: str) -> bytes:
@@ -143,6 +171,7 @@ GETS: Mapping[str, ListCall] = {
     "/v1/units": ListCall("units", bounds.AVRO, _units),
     "/v1/rules": ListCall("rules", "application/toml", _rules),
     "/v1/schemas": ListCall("schemas", "application/json", _schemas),
+    "/v1/hold": ListCall("hold", bounds.AVRO, _hold),
     "/v1/checkpoint": ListCall("checkpoint", "text/plain", _checkpoint),
 }
 FAMILIES: Mapping[str, ListCall] = {

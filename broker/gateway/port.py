@@ -28,6 +28,7 @@ from schemas.calls import (
     SubmitRequest,
     UnitsAnswer,
 )
+from schemas.hold import ConfirmRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
 
 
 class Core(Protocol):
@@ -79,6 +80,18 @@ class Core(Protocol):
 
     async def proofs(self, unit: str, request: ProofsRequest) -> ProofsAnswer:
         """POST /v1/proofs."""
+        ...
+
+    async def hold(self) -> HoldAnswer:
+        """GET /v1/hold."""
+        ...
+
+    async def replay(self, unit: str, request: ReplayRequest) -> HoldSeatAnswer:
+        """POST /v1/hold:replay."""
+        ...
+
+    async def confirm(self, unit: str, request: ConfirmRequest) -> HoldSeatAnswer:
+        """POST /v1/hold:confirm."""
         ...
 
     async def units(self) -> UnitsAnswer:

@@ -75,7 +75,7 @@ class Gateway:
         try:
             await self._core.seen(unit, instance, note)
         except HandslagError as error:
-            if error.code != "HS-BROKER-BEHIND" or not calls.answered_behind(request.path):
+            if error.code not in calls.BEHIND_CODES or not calls.answered_behind(request.path):
                 raise
         if request.method == hdrs.METH_GET:
             return await self._list(request.path)

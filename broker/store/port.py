@@ -16,6 +16,7 @@ from broker.store.cases import CaseRows
 from broker.store.deliveries import DeliveryRows
 from broker.store.entries import EntryRows
 from broker.store.gate import GateRows
+from broker.store.hold import HoldRows
 from broker.store.inbox import InboxRows
 from broker.store.ledger import LedgerRows
 from broker.store.log import LogRows
@@ -38,6 +39,7 @@ class Rows:
         self.entries = EntryRows(connection)
         self.log = LogRows(connection)
         self.stream = StreamRows(connection)
+        self.hold = HoldRows(connection)
 
 
 class Store(Protocol):

@@ -24,7 +24,7 @@ MAY = {
 LIBRARIES = {
     "aiohttp": ("broker/gateway/*", "connectors/link.py"),
     "alembic": ("broker/store/*",),
-    "click": ("*/cli.py", "connectors/*_cli.py", "handslag.py"),
+    "click": ("*/cli.py", "broker/*_cli.py", "connectors/*_cli.py", "handslag.py"),
     "cryptography": ("audit/*", "broker/*", "connectors/*"),
     "fastavro": ("schemas/*",),
     "prometheus_client": ("broker/metrics.py", "broker/gateway/operations.py"),

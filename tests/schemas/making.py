@@ -16,6 +16,7 @@ import connectors.sealing  # noqa: F401
 
 # The modules that define records; a record that is defined elsewhere is found by test_every_record_has_its_schema.
 import schemas.calls
+import schemas.hold
 import schemas.stream_record
 import schemas.trail  # noqa: F401
 from schemas import catalogue
