@@ -22,15 +22,14 @@ from audit.verify_keys import Leads, Opened, check_acts, lead_keys, speaker_of
 from audit.verify_release import Disclosed, check_release
 from audit.verify_replay import Decided, Ledger, check_decision
 from audit.verify_rules import broken_in_payload
-from audit.verify_said import check_said_decided, check_said_signed, is_said
 from consent import rules as consent_rules
 from consent.admission import WIDENING
 from consent.ledger import LedgerView
-from schemas import codec, limits
+from schemas import limits
 from schemas.acts import ConsentAct, LedgerEvent
 from schemas.errors import HandslagError
 from schemas.inbox import AffectedDelivery
-from schemas.statements import SignedUnit, UnitEntry
+from schemas.statements import SignedUnit
 from schemas.trail import AuditEntry
 
 
@@ -44,7 +43,6 @@ class _Seat:
     decisions: list[Opened] = field(default_factory=list)
     refusals: list[Opened] = field(default_factory=list)
     disclosures: list[Opened] = field(default_factory=list)
-    said: list[Opened] = field(default_factory=list)
 
 
 def check_content(
@@ -130,9 +128,7 @@ def _admitted(units: Iterable[Opened], anchors: Anchors, report: Report) -> Anch
         return anchors
     for one in units:
         act, signature = one.payload.act, one.payload.act_signature
-        if one.entry.operation != "ADMIN" or act is None or one.payload.code is not None:  # a code: no admission
-            continue
-        if codec.name_of(act) != UnitEntry.SCHEMA:
+        if one.entry.operation != "ADMIN" or act is None:
             continue
         try:
             anchors = anchors.with_units([SignedUnit(entry=act, signature=signature or b"")])
@@ -146,42 +142,37 @@ def _check_signed(
 ) -> None:
     """Who spoke: the seat's key, every act under it, and the unit's evidence of what was decided."""
     speaker = speaker_of(seat_id, seat.statements, anchors, leads, report)
-    spoke = seat.acts or seat.decisions or seat.said
-    if speaker is None and spoke:
+    if speaker is None and (seat.acts or seat.decisions):
         if partial:
             report.leave_open(["ledger-part"])
         else:
-            report.add(spoke[0].finding("seat-key", "none"))
+            report.add((seat.acts or seat.decisions)[0].finding("seat-key", "none"))
     if speaker is not None:
         check_acts(seat.acts, speaker, report)
-        check_said_signed(seat.said, speaker, report)
     check_evidence([*seat.decisions, *seat.refusals], speaker, anchors, report)
 
 
 def _check_seat(seat: _Seat, report: Report, *, partial: bool) -> Ledger | None:
     ledger = _ledger(seat.acts, report, partial=partial)
     if ledger is None:
-        if seat.decisions or seat.disclosures or seat.said:
+        if seat.decisions or seat.disclosures:
             report.leave_open(["ledger-part"])
         return None
-    # INVARIANT: test_a_decision_is_executed_again_on_its_own_rules
-    released = consent_rules.released()
-    check_said_decided(seat.said, ledger, released, report)
+    _, shipped = consent_rules.shipped()
     recipients = {}
     for one in seat.decisions:
         decided = Decided(one.entry, one.payload)
         recipients[one.payload.event_id, one.payload.counter_role, one.payload.attempt] = one.payload
-        rules = released.get(one.payload.rules_hash or b"")
-        if rules is None:
+        if one.payload.rules_hash != shipped.hash32:
             report.leave_open(["rules"])
             continue
-        wrong = check_decision(decided, ledger, rules)
+        wrong = check_decision(decided, ledger, shipped)
         if wrong is not None:
             report.add(_finding("decision", one.number, one.entry, wrong))
         report.decided += 1
     for one in seat.disclosures:
         decision = recipients.get((one.payload.event_id, one.payload.counter_role, one.payload.attempt))
-        wrong = check_release(Disclosed(one.number, one.entry, one.payload), decision, ledger, released, report)
+        wrong = check_release(Disclosed(one.number, one.entry, one.payload), decision, ledger, shipped, report)
         if wrong is not None:
             report.add(_finding("release", one.number, one.entry, wrong))
     return ledger
@@ -234,7 +225,7 @@ def _sort(seat: _Seat, one: Opened) -> None:
         case "DECISION":
             seat.decisions.append(one)
         case "DISCLOSURE":
-            (seat.said if is_said(one.payload) else seat.disclosures).append(one)
+            seat.disclosures.append(one)
 
 
 def _check_beat(row: EntryRow, entry: AuditEntry, key: bytes, stored: object, report: Report) -> None:

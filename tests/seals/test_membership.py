@@ -19,7 +19,6 @@ from tests.seals.world import (
     NOW,
     POLICE,
     PRISON,
-    SLOTS,
     acceptance,
     case,
     joining,
@@ -32,7 +31,7 @@ from tests.seals.world import (
 
 def pinned():
     opening = lead_opening()
-    return CaseMembers.pinned(opening, sha256(opening.statement), SLOTS)
+    return CaseMembers.pinned(opening, sha256(opening.statement))
 
 
 def changed(signed, by, /, **fields):
@@ -126,8 +125,9 @@ def test_a_statement_that_does_not_chain_to_the_pin_changes_nothing():
     assert view.applied(join).holder("provider", NOW).role == "provider"
 
 
-def test_kinds_of_later_versions_are_refused():
-    statement = changed(joining(pinned(), PRISON), seat(LEAD), kind="REPLACE")
+@pytest.mark.parametrize("kind", ["ROTATE", "CONFIRM", "REPLACE"])
+def test_kinds_of_later_versions_are_refused(kind):
+    statement = changed(joining(pinned(), PRISON), seat(LEAD), kind=kind)
     assert refused(pinned().applied, statement)[0] == "HS-NOT-YET"
 
 

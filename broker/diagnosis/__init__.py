@@ -1,1 +1,0 @@
-"""`handslag doctor`: facts are gathered at the edge, the checks over them are pure."""
