@@ -98,7 +98,8 @@ async def _wake(ctx: Context, ended: asyncio.Event) -> None:
     # INVARIANT: test_what_waited_for_the_broker_goes_when_it_is_back
     while not ended.is_set():
         await ctx.link.back.wait()
-        with ctx.spool.transaction():
+        # A full disk, say: the tasks tell it themselves, and what waits then waits its own time.
+        with contextlib.suppress(HandslagError), ctx.spool.transaction():
             ctx.spool.commands.soon()
             ctx.spool.outgoing.soon()
 
