@@ -2,7 +2,7 @@
 PYTHON ?= python3
 DIR ?= build/demo
 
-.PHONY: help demo test test-long bench sabotage lint reference lock clean
+.PHONY: help demo test test-long bench sabotage lint reference compatibility lock clean
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -30,9 +30,13 @@ sabotage: .venv-dev/ok  ## each defence switched off in a copy: the named test m
 lint: .venv-dev/ok  ## ruff, mypy --strict, import rules
 	.venv-dev/bin/ruff check . && .venv-dev/bin/ruff format --check . && .venv-dev/bin/mypy && .venv-dev/bin/python -m pytest -q tests/house
 
-reference: .venv-dev/ok  ## write docs/errors.md and docs/codes.md anew from the tables
+reference: .venv-dev/ok  ## write docs/errors.md, docs/codes.md and docs/faults.md anew from the tables
 	.venv-dev/bin/python -m schemas.reference errors > docs/errors.md
 	.venv-dev/bin/python -m schemas.reference codes > docs/codes.md
+	.venv-dev/bin/python -m schemas.reference faults > docs/faults.md
+
+compatibility: .venv-dev/ok  ## before a release: do today's schemas and every released version read each other?
+	.venv-dev/bin/python -m schemas.releases check
 
 lock:           ## write the locks anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements/connector.lock

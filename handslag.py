@@ -37,13 +37,15 @@ MOUNTS = {
     "init": Mount("broker.cli:init", "Operator: create a broker's folder.", _BROKER_NEEDS),
     "serve": Mount("broker.cli:serve", "Operator: run the broker.", _BROKER_NEEDS),
     "config": Mount("broker.cli:config", "Operator: check the configuration.", _BROKER_NEEDS),
+    "probe": Mount("deploy.probe:probe", "Operator: a standing test case: does anything move?", _BROKER_NEEDS),
     "agency": Mount("broker.cli:agency", "Operator: admit and revoke units of agencies.", _BROKER_NEEDS),
+    "admin": Mount("broker.admin_cli:admin", "Operator: have two administrators sign what is done.", _BROKER_NEEDS),
     "doctor": Mount("broker.cli:doctor_command", "Operator: find what is wrong.", _BROKER_NEEDS),
     "backup": Mount("broker.cli:backup", "Operator: not yet; says what to do instead.", _BROKER_NEEDS),
     "restore": Mount("broker.cli:restore", "Operator: not yet; says what to do instead.", _BROKER_NEEDS),
     "erase": Mount("broker.cli:erase", "Operator: not yet; says what to do instead.", _BROKER_NEEDS),
-    "connector": Mount("connectors.cli:connector", "Agency IT: set up and run a connector."),
-    "consent": Mount("connectors.consent_cli:consent", "Auditor: consents, their history, and what would be decided."),
+    "connector": Mount("connectors.said_cli:connector", "Agency IT: set up and run a connector."),
+    "consent": Mount("connectors.annul_cli:consent", "Auditor: consents, their history, and what would be decided."),
     "audit": Mount("connectors.export_cli:audit", "Auditor: search, export and verify the trail."),
 }
 

@@ -15,6 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from schemas.errors import HandslagError
+from schemas.identifiers import vouches
 from schemas.statements import SignedUnit, UnitEntry
 
 LeadKey = tuple[bytes, bytes]
@@ -26,18 +27,20 @@ class Anchors:
     """Keys from outside the trail; every Ed25519 public key is 32 bytes.
 
     `agencies` by code, None when no trust list was given. `units` are entries that an agency of the list signed, by
-    unit code. `seats` by seat id. `leads` by (case tag, member): the statement that a connector pinned.
+    unit code. `seats` by seat id. `leads` by (case tag, member): the statement that a connector pinned. `rotations` are
+    the (statement, signature) by which leads went on from there.
     """
 
     agencies: Mapping[str, bytes] | None = None
     units: Mapping[str, tuple[UnitEntry, ...]] = field(default_factory=dict)
     seats: Mapping[bytes, bytes] = field(default_factory=dict)
     leads: Mapping[LeadKey, bytes] = field(default_factory=dict)
+    rotations: tuple[tuple[bytes, bytes], ...] = ()
 
     def with_units(self, units: Iterable[SignedUnit]) -> Anchors:
         """Return these anchors with more units; those of agencies outside the list are left out.
 
-        Raises HS-KEY-UNTRUSTED for an entry that its listed agency did not sign, PayloadRejected.
+        Raises HS-KEY-UNTRUSTED for an entry that its listed agency did not sign or may not, PayloadRejected.
         """
         # INVARIANT: test_a_unit_that_its_agency_did_not_sign_is_refused
         known = dict(self.units)
@@ -48,6 +51,8 @@ class Anchors:
                 continue
             if not holds(key, signed.signature, signed.entry):
                 raise HandslagError("HS-KEY-UNTRUSTED", check="unit-signature")
+            if not vouches(entry.agency, entry.unit, self.agencies or ()):
+                raise HandslagError("HS-KEY-UNTRUSTED", check="unit-agency")
             if entry not in known.get(entry.unit, ()):
                 known[entry.unit] = (*known.get(entry.unit, ()), entry)
         return replace(self, units=known)

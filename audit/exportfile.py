@@ -50,8 +50,9 @@ class Held:
 class Export:
     """What an export holds.
 
-    `proofs` maps entry numbers to proof files; `lead_statement` is an encoded SignedStatement; `ledger_seq` and
-    `ledger_head` are those of the connector's own copy of the seat's consent ledger. Times in microseconds UTC.
+    `proofs` maps entry numbers to proof files; `lead_statement` is an encoded SignedStatement, `lead_rotations` those
+    by which the lead's keys went on; `ledger_seq` and `ledger_head` are those of the connector's own copy of the seat's
+    consent ledger. Times in microseconds UTC.
     """
 
     seat_id: bytes
@@ -69,6 +70,7 @@ class Export:
     held: tuple[Held, ...]
     ledger_seq: int
     ledger_head: bytes
+    lead_rotations: tuple[bytes, ...] = ()
 
 
 def write(folder: Path, export: Export) -> None:
@@ -102,7 +104,11 @@ def write(folder: Path, export: Export) -> None:
 
 def _files(export: Export) -> dict[str, bytes]:
     keys = {AuditEntry.from_bytes(one.entry, limits.ENTRY).entry_id: one.key for one in export.entries}
-    seat = {"signing_key": export.signing_key.hex(), "lead_statement": export.lead_statement.hex()}
+    seat = {
+        "signing_key": export.signing_key.hex(),
+        "lead_statement": export.lead_statement.hex(),
+        "lead_rotations": [one.hex() for one in export.lead_rotations],
+    }
     held = {
         "ledger_seq": export.ledger_seq,
         "ledger_head": export.ledger_head.hex(),
@@ -215,4 +221,6 @@ def _export(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Export:
         ),
         ledger_seq=int(held["ledger_seq"]),
         ledger_head=bytes.fromhex(held["ledger_head"]),
+        # An export made before leads rotated holds none.
+        lead_rotations=tuple(bytes.fromhex(one) for one in seat.get("lead_rotations", ())),
     )

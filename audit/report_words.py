@@ -78,6 +78,10 @@ CHECKS: Mapping[str, tuple[str, str]] = {
         "samtyckeshandlingen är inte undertecknad av sätet",
         "the consent act is not signed by the seat",
     ),
+    "said": (
+        "det visas inte att sätet självt har sagt att det lämnade ut detta muntligen",
+        "it is not shown that the seat itself said that it told this",
+    ),
     "evidence": (
         "det visas inte att enheten skickade det som posten säger",
         "it is not shown that the unit sent what the entry says",

@@ -19,6 +19,7 @@ from schemas.acts import ConsentAct, LedgerEvent
 from schemas.calls import KeyedEntry
 from schemas.errors import HandslagError
 from schemas.identifiers import ZERO16, shown
+from schemas.said import SPOKEN, SpokenDisclosure
 from schemas.trail import AuditEntry, Payload
 
 
@@ -42,6 +43,16 @@ class Found:
             return None
         try:
             return ConsentAct.from_bytes(LedgerEvent.from_bytes(self.payload.act).act)
+        except HandslagError:
+            return None
+
+    @property
+    def said(self) -> SpokenDisclosure | None:
+        """What the seat says it said outside the broker; None for any other entry, and for one that cannot be read."""
+        if self.payload is None or self.payload.event_type != SPOKEN or self.payload.act is None:
+            return None
+        try:
+            return SpokenDisclosure.from_bytes(self.payload.act)
         except HandslagError:
             return None
 
@@ -134,6 +145,9 @@ def as_data(one: Found) -> dict[str, Any]:
     for name in ("role", "counter_role", "event_type", "attempt", "hand_number", "purpose", "action", "basis",
                  "ledger_seq", "actor_ref", "assurance", "query_purpose", "case_number", "code"):  # fmt: skip
         data[name] = getattr(payload, name)
+    said = one.said
+    data["manner"] = None if said is None else said.manner
+    data["said_at"] = None if said is None else _time(said.said_at_us)
     data["act"] = None if one.act is None else one.act.act
     data["consents"] = [shown(consent) for consent in one.consents]
     data["sections"] = [
@@ -160,6 +174,7 @@ def _row(one: Found, language: str) -> tuple[str, ...]:
     return (*start, payload.event_type or payload.code or "", counter, held)
 
 
+_WITHOUT = ("SAGT UTAN SAMTYCKE, möjlig incident", "SAID WITHOUT CONSENT, possible incident")
 _PROOF = {True: ("ja", "yes"), False: ("väntar", "waits"), None: ("-", "-")}
 _WORDS = {
     "basis": ("grund", "ground"),
@@ -185,6 +200,10 @@ def _told(one: Found, language: str) -> list[str]:
     facts = [f"{words[place]} {values[name]}" for name, words in _WORDS.items() if values[name] not in (None, "")]
     if one.act is not None:
         facts.insert(0, one.act.act)
+    if one.said is not None:
+        facts.insert(0, f"{codes.words('manner', one.said.manner, language)} {_time(one.said.said_at_us)}")
+    if one.said is not None and payload.code is not None:
+        facts.insert(0, _WITHOUT[place])
     lines = [f"      {'; '.join(facts)}"] if facts else []
     for section in payload.sections:
         why = "; ".join(f"{codes.words('reason', code, language)} ({code})" for code in section.reasons)

@@ -22,14 +22,15 @@ from audit.verify_keys import Leads, Opened, check_acts, lead_keys, speaker_of
 from audit.verify_release import Disclosed, check_release
 from audit.verify_replay import Decided, Ledger, check_decision
 from audit.verify_rules import broken_in_payload
+from audit.verify_said import check_said_decided, check_said_signed, is_said
 from consent import rules as consent_rules
 from consent.admission import WIDENING
 from consent.ledger import LedgerView
-from schemas import limits
+from schemas import codec, limits
 from schemas.acts import ConsentAct, LedgerEvent
 from schemas.errors import HandslagError
 from schemas.inbox import AffectedDelivery
-from schemas.statements import SignedUnit
+from schemas.statements import SignedUnit, UnitEntry
 from schemas.trail import AuditEntry
 
 
@@ -43,6 +44,7 @@ class _Seat:
     decisions: list[Opened] = field(default_factory=list)
     refusals: list[Opened] = field(default_factory=list)
     disclosures: list[Opened] = field(default_factory=list)
+    said: list[Opened] = field(default_factory=list)
 
 
 def check_content(
@@ -128,7 +130,9 @@ def _admitted(units: Iterable[Opened], anchors: Anchors, report: Report) -> Anch
         return anchors
     for one in units:
         act, signature = one.payload.act, one.payload.act_signature
-        if one.entry.operation != "ADMIN" or act is None:
+        if one.entry.operation != "ADMIN" or act is None or one.payload.code is not None:  # a code: no admission
+            continue
+        if codec.name_of(act) != UnitEntry.SCHEMA:
             continue
         try:
             anchors = anchors.with_units([SignedUnit(entry=act, signature=signature or b"")])
@@ -142,37 +146,42 @@ def _check_signed(
 ) -> None:
     """Who spoke: the seat's key, every act under it, and the unit's evidence of what was decided."""
     speaker = speaker_of(seat_id, seat.statements, anchors, leads, report)
-    if speaker is None and (seat.acts or seat.decisions):
+    spoke = seat.acts or seat.decisions or seat.said
+    if speaker is None and spoke:
         if partial:
             report.leave_open(["ledger-part"])
         else:
-            report.add((seat.acts or seat.decisions)[0].finding("seat-key", "none"))
+            report.add(spoke[0].finding("seat-key", "none"))
     if speaker is not None:
         check_acts(seat.acts, speaker, report)
+        check_said_signed(seat.said, speaker, report)
     check_evidence([*seat.decisions, *seat.refusals], speaker, anchors, report)
 
 
 def _check_seat(seat: _Seat, report: Report, *, partial: bool) -> Ledger | None:
     ledger = _ledger(seat.acts, report, partial=partial)
     if ledger is None:
-        if seat.decisions or seat.disclosures:
+        if seat.decisions or seat.disclosures or seat.said:
             report.leave_open(["ledger-part"])
         return None
-    _, shipped = consent_rules.shipped()
+    # INVARIANT: test_a_decision_is_executed_again_on_its_own_rules
+    released = consent_rules.released()
+    check_said_decided(seat.said, ledger, released, report)
     recipients = {}
     for one in seat.decisions:
         decided = Decided(one.entry, one.payload)
         recipients[one.payload.event_id, one.payload.counter_role, one.payload.attempt] = one.payload
-        if one.payload.rules_hash != shipped.hash32:
+        rules = released.get(one.payload.rules_hash or b"")
+        if rules is None:
             report.leave_open(["rules"])
             continue
-        wrong = check_decision(decided, ledger, shipped)
+        wrong = check_decision(decided, ledger, rules)
         if wrong is not None:
             report.add(_finding("decision", one.number, one.entry, wrong))
         report.decided += 1
     for one in seat.disclosures:
         decision = recipients.get((one.payload.event_id, one.payload.counter_role, one.payload.attempt))
-        wrong = check_release(Disclosed(one.number, one.entry, one.payload), decision, ledger, shipped, report)
+        wrong = check_release(Disclosed(one.number, one.entry, one.payload), decision, ledger, released, report)
         if wrong is not None:
             report.add(_finding("release", one.number, one.entry, wrong))
     return ledger
@@ -225,7 +234,7 @@ def _sort(seat: _Seat, one: Opened) -> None:
         case "DECISION":
             seat.decisions.append(one)
         case "DISCLOSURE":
-            seat.disclosures.append(one)
+            (seat.said if is_said(one.payload) else seat.disclosures).append(one)
 
 
 def _check_beat(row: EntryRow, entry: AuditEntry, key: bytes, stored: object, report: Report) -> None:

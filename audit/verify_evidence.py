@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha256
 
-from audit.anchors import Anchors, holds
+from audit.anchors import Anchors
 from audit.merkle import leaf_hash, verify_inclusion
 from audit.report import Report
 from audit.verify_keys import Opened, Speaker
@@ -48,7 +48,7 @@ def check_evidence(ones: Sequence[Opened], speaker: Speaker | None, anchors: Anc
         if speaker is None or one.entry.operation != "DECISION":
             continue
         decided += 1
-        if holds(speaker.key, evidence.seat_signature, _event(evidence)):
+        if speaker.signed(evidence.seat_signature, _event(evidence)):
             borne = True
         else:
             # A unit may send what its seat did not sign: the broker decides, and every recipient refuses it.

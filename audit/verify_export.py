@@ -125,7 +125,10 @@ def _anchored(export: Export, anchors: Anchors) -> Anchors:
     signed = SignedStatement.from_bytes(export.lead_statement)
     lead = MemberStatement.from_bytes(signed.statement)
     leads = {**anchors.leads, (lead.case_tag, lead.member): lead.signing_key}
-    return replace(anchors, seats={**anchors.seats, export.seat_id: export.signing_key}, leads=leads)
+    later = (SignedStatement.from_bytes(data) for data in export.lead_rotations)
+    rotations = tuple((one.statement, one.signature) for one in later)
+    seats = {**anchors.seats, export.seat_id: export.signing_key}
+    return replace(anchors, seats=seats, leads=leads, rotations=anchors.rotations + rotations)
 
 
 def _check_held(export: Export, ledgers: Mapping[bytes, Ledger], report: Report) -> None:

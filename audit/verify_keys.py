@@ -1,14 +1,16 @@
 """Whose words the acts of a consent ledger are: the seat's signing key, and every act's signature under it.
 
 The key of a seat stands in its KEY_STATEMENT entries: a lead's OPEN, signed by that key itself, or an acceptance,
-signed by the unit. An OPEN alone proves little, for anybody can make one; what ties it to the agency is the connector's
-own key where it is given, else events whose seat signature the unit signed as well (`verify_evidence`). An operator
-that puts another key in its place cannot make those agree.
+signed by the unit; then every ROTATE, signed by the key before it. An act bears the key of its day or the one before.
+An OPEN alone proves little, for anybody can make one; what ties it to the agency is the connector's own key where it is
+given, else events whose seat signature the unit signed as well (`verify_evidence`). An operator that puts another key
+in its place cannot make those agree.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
 from typing import NamedTuple
 
 from audit.anchors import Anchors, LeadKey, holds
@@ -34,26 +36,55 @@ class Opened(NamedTuple):
 
 
 class Speaker(NamedTuple):
-    """Whose signature the acts of a seat must bear; `proven` when more than the trail vouches for the key."""
+    """Whose signature the acts of a seat must bear; `proven` when more than the trail vouches for the key.
+
+    `key` and `hpke_key_hash` are those it began with, `rotated` the (number of the entry, key) of its rotations.
+    """
 
     member: bytes
     case_tag: bytes | None
     key: bytes
     hpke_key_hash: bytes
     proven: bool
+    rotated: tuple[tuple[int, bytes], ...] = ()
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """Every signing key of the seat, the first one first."""
+        return (self.key, *(key for _number, key in self.rotated))
+
+    def signed(self, signature: bytes, data: bytes, number: int | None = None) -> bool:
+        """Whether a key of the seat signed: any, or for entry `number` the key of that day or the one before."""
+        keys = self.keys
+        if number is not None:
+            keys = (self.key, *(key for at, key in self.rotated if at < number))[-2:]
+        return any(holds(key, signature, data) for key in keys)
 
 
 Leads = dict[LeadKey, set[bytes]]
 
 
 def lead_keys(statements: Iterable[Opened], anchors: Anchors) -> Leads:
-    """Return the keys of leads by case and member: those pinned, else those of OPEN statements that sign themselves."""
+    """Return the keys of leads by case and member: those pinned, else those of OPEN statements that sign themselves.
+
+    And those that their ROTATEs lead to, as far as they are here or with the anchors.
+    """
     found: Leads = {}
-    for one in statements:
+    ones = list(statements)
+    for one in ones:
         statement = _member_statement(one.payload)
         if statement is not None and statement.kind == "OPEN" and _opens(one.payload, statement):
             found.setdefault((statement.case_tag, statement.member), set()).add(statement.signing_key)
-    return found | {lead: {key} for lead, key in anchors.leads.items()}
+    found |= {lead: {key} for lead, key in anchors.leads.items()}
+    recorded = ((one.payload.act or b"", one.payload.act_signature or b"") for one in ones)
+    for data, signature in [*anchors.rotations, *recorded]:
+        statement = _statement_of(data)
+        if statement is None or statement.kind != "ROTATE" or statement.signer != statement.member:
+            continue
+        keys = found.get((statement.case_tag, statement.member), set())
+        if any(holds(key, signature, data) for key in keys):
+            keys.add(statement.signing_key)
+    return found
 
 
 def speaker_of(
@@ -75,13 +106,34 @@ def speaker_of(
         speaker = speaker or found
     if speaker is None:
         return None
+    speaker = _rotated(statements, speaker, report)
     expected = anchors.seats.get(seat_id)
     if expected is not None:
-        if expected != speaker.key:
+        if expected not in speaker.keys:
             report.add(statements[0].finding("seat-key", "other"))
         speaker = speaker._replace(proven=True)
     for one in statements:
         speaker = _vouched(one, speaker, leads, report)
+    return speaker
+
+
+def _rotated(statements: Sequence[Opened], speaker: Speaker, report: Report) -> Speaker:
+    """The speaker with the keys of its rotations: each signed by the key before and naming the statement before."""
+    # INVARIANT: test_a_rotation_that_the_seat_did_not_sign_is_named
+    before: bytes | None = None
+    for one in statements:
+        statement = _member_statement(one.payload)
+        if statement is None or statement.member != speaker.member:
+            continue
+        if statement.kind == "ROTATE":
+            data = one.payload.act or b""
+            follows = before is None or statement.previous == sha256(before).digest()
+            if not follows or not holds(speaker.keys[-1], one.payload.act_signature or b"", data):
+                report.add(one.finding("seat-key", "rotate"))
+                continue
+            speaker = speaker._replace(rotated=(*speaker.rotated, (one.number, statement.signing_key)))
+        if statement.kind in {"OPEN", "JOIN", "ROTATE"}:
+            before = one.payload.act
     return speaker
 
 
@@ -110,9 +162,9 @@ def _opens(payload: Payload, statement: MemberStatement) -> bool:
 
 
 def _vouched(one: Opened, speaker: Speaker, leads: Leads, report: Report) -> Speaker:
-    """A JOIN or REMOVE: the lead's signature, and for this seat's own JOIN the very keys that it accepted."""
+    """A JOIN, CONFIRM or REMOVE: the lead's signature; for this seat's own JOIN the very keys that it accepted."""
     statement = _member_statement(one.payload)
-    if statement is None or statement.kind not in {"JOIN", "REMOVE"}:
+    if statement is None or statement.kind not in {"JOIN", "CONFIRM", "REMOVE"}:
         return speaker
     keys = leads.get((statement.case_tag, statement.signer))
     if keys is None:
@@ -123,14 +175,22 @@ def _vouched(one: Opened, speaker: Speaker, leads: Leads, report: Report) -> Spe
         report.add(one.finding("seat-key", "case"))
     if statement.member != speaker.member:
         return speaker
-    if (statement.signing_key, statement.hpke_key_hash) != (speaker.key, speaker.hpke_key_hash):
+    if statement.kind == "CONFIRM" and statement.signing_key not in speaker.keys[1:]:
+        report.add(one.finding("seat-key", "confirmed"))
+    began = (statement.signing_key, statement.hpke_key_hash) == (speaker.key, speaker.hpke_key_hash)
+    other = statement.kind == "REMOVE" and statement.signing_key not in speaker.keys
+    if (statement.kind == "JOIN" and not began) or other:
         report.add(one.finding("seat-key", "joined"))
     return speaker._replace(case_tag=statement.case_tag)
 
 
 def _member_statement(payload: Payload) -> MemberStatement | None:
+    return _statement_of(payload.act or b"")
+
+
+def _statement_of(data: bytes) -> MemberStatement | None:
     try:
-        return MemberStatement.from_bytes(payload.act or b"")
+        return MemberStatement.from_bytes(data)
     except HandslagError:
         return None
 
@@ -145,7 +205,7 @@ def check_acts(acts: Iterable[Opened], speaker: Speaker, report: Report) -> None
     # INVARIANT: test_a_consent_that_the_seat_did_not_sign_is_named
     for one in acts:
         try:
-            part = _wrong_in_act(one.payload, speaker, report)
+            part = _wrong_in_act(one.number, one.payload, speaker, report)
         except HandslagError:
             part = "form"
         if part is not None:
@@ -153,7 +213,7 @@ def check_acts(acts: Iterable[Opened], speaker: Speaker, report: Report) -> None
         report.signatures += 1
 
 
-def _wrong_in_act(payload: Payload, speaker: Speaker, report: Report) -> str | None:
+def _wrong_in_act(number: int, payload: Payload, speaker: Speaker, report: Report) -> str | None:
     event = LedgerEvent.from_bytes(payload.act or b"")
     act = ConsentAct.from_bytes(event.act)
     if act.member != speaker.member:
@@ -161,13 +221,15 @@ def _wrong_in_act(payload: Payload, speaker: Speaker, report: Report) -> str | N
     if speaker.case_tag is not None and act.case_tag != speaker.case_tag:
         return "case"
     if event.signature is None:
-        return _wrong_in_withdrawal(payload, act, speaker, report)
-    if payload.act_signature != event.signature or not holds(speaker.key, event.signature, event.act):
+        return _wrong_in_withdrawal(number, payload, act, speaker, report)
+    if payload.act_signature != event.signature or not speaker.signed(event.signature, event.act, number):
         return "signature"
     return None
 
 
-def _wrong_in_withdrawal(payload: Payload, act: ConsentAct, speaker: Speaker, report: Report) -> str | None:
+def _wrong_in_withdrawal(
+    number: int, payload: Payload, act: ConsentAct, speaker: Speaker, report: Report
+) -> str | None:
     """An act without a signature: only the withdrawal of everything, and only where it says nothing else."""
     plain = act.consent_id == ZERO16 and act.terms is None and act.scope is None
     if act.act != "WITHDRAW_ALL" or not plain:
@@ -179,5 +241,5 @@ def _wrong_in_withdrawal(payload: Payload, act: ConsentAct, speaker: Speaker, re
     told = (noted.recorder, noted.case_tag, noted.effective_at_us)
     if told != (speaker.member, act.case_tag, act.effective_at_us):
         return "case-withdrawal"
-    signed = holds(speaker.key, payload.act_signature or b"", payload.case_withdrawal)
+    signed = speaker.signed(payload.act_signature or b"", payload.case_withdrawal, number)
     return None if signed else "signature"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -20,7 +21,9 @@ class Disclosed(NamedTuple):
     payload: Payload
 
 
-def check_release(one: Disclosed, decision: Payload | None, ledger: Ledger, rules: Rules, report: Report) -> str | None:
+def check_release(
+    one: Disclosed, decision: Payload | None, ledger: Ledger, released: Mapping[bytes, Rules], report: Report
+) -> str | None:
     """Return what speaks against a recorded hand-over, or None.
 
     `decision` is the payload of the DECISION that it rests on. The parts: `affected` (an act had stopped it, by
@@ -34,7 +37,8 @@ def check_release(one: Disclosed, decision: Payload | None, ledger: Ledger, rule
         return "affected"
     if decision is None:
         return "decision"
-    if decision.rules_hash != rules.hash32:
+    rules = released.get(decision.rules_hash or b"")
+    if rules is None:
         report.leave_open(["rules"])
         return None
     return None if _covered(one, decision, ledger, rules, report) else "consent"

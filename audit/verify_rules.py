@@ -14,6 +14,7 @@ from audit.entry import OPERATOR
 from schemas import codes
 from schemas.codes import Outcome
 from schemas.records import VERSION
+from schemas.said import SPOKEN
 from schemas.trail import AuditEntry, DecidedSection, Payload
 
 _OPERATORS_OWN = frozenset({"BEAT", "SEGMENT"})
@@ -73,6 +74,11 @@ _PAYLOADS: Mapping[str, _Rule] = {
         "some",
     ),
     "DISCLOSURE": _Rule((*_RELEASE, "counter_role", "ledger_seq"), "released"),
+    SPOKEN: _Rule(
+        ("seat_id", "role", "counter_role", "counter_state", "event_id", "purpose", "action", "rules_hash",
+         "ledger_seq", "decided_at_us", "act", "act_signature", "actor_ref"),
+        "some",
+    ),
     "HAND_OVER": _Rule(("event_id", "event_type", "delivery_id", "hand_number"), "released"),
     "CONSENT_EVENT": _Rule(("seat_id", "act", "ledger_seq")),
     "KEY_STATEMENT": _Rule(("seat_id", "act", "act_signature")),
@@ -83,20 +89,22 @@ _PAYLOADS: Mapping[str, _Rule] = {
 
 # Evidence belongs to the discloser alone: with the recipient it would tie two parties together.
 _ONLY_IN = {
-    "recipient_sealed": frozenset({"DISCLOSURE"}),
-    "recipient_own": frozenset({"DISCLOSURE"}),
+    "recipient_sealed": frozenset({"DISCLOSURE", SPOKEN}),
+    "recipient_own": frozenset({"DISCLOSURE", SPOKEN}),
     "evidence": frozenset({"DECISION", "REFUSAL"}),
     "hand_number": frozenset({"DISCLOSURE", "HAND_OVER", "ACK"}),
     "query_purpose": frozenset({"AUDIT_QUERY", "CONSULTATION"}),
     "affected": frozenset({"CONSENT_EVENT"}),
     "case_withdrawal": frozenset({"CONSENT_EVENT"}),
-    "act": frozenset({"CONSENT_EVENT", "KEY_STATEMENT", "ADMIN"}),
-    "act_signature": frozenset({"CONSENT_EVENT", "KEY_STATEMENT", "ADMIN"}),
+    "act": frozenset({"CONSENT_EVENT", "KEY_STATEMENT", "ADMIN", SPOKEN}),
+    "act_signature": frozenset({"CONSENT_EVENT", "KEY_STATEMENT", "ADMIN", SPOKEN}),
 }
 
 
 def broken_in_payload(operation: str, payload: Payload) -> str | None:
     """Return the first field of an opened payload that breaks a rule of its operation, or None."""
+    if operation == "DISCLOSURE" and payload.event_type == SPOKEN:
+        operation = SPOKEN  # nothing was handed over: it has a shape of its own
     for name, allowed in _ONLY_IN.items():
         if operation not in allowed and getattr(payload, name) not in (None, ()):
             return name

@@ -83,7 +83,9 @@ async def _once(context: Context, unit: str, acks: Sequence[Ack]) -> AckAnswer:
 
     removed = await context.store.write(work)
     for plan in plans.values():
-        context.metrics.acknowledged(rejected=plan.state is DeliveryState.REJECTED)
+        context.metrics.acknowledged(
+            rejected=plan.state is DeliveryState.REJECTED, probe=context.directory.is_probe(unit)
+        )
     return AckAnswer(results=tuple(_result(one, plans, found, removed) for one in acks))
 
 

@@ -7,22 +7,22 @@ transaction, and the answer after COMMIT.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 
 from audit.entry import SealedEntry
+from broker import affected as consequences
+from broker import annulments
 from broker.acks import outcome_entries
-from broker.calls import answered, recorded, signed_by
+from broker.affected import Write
+from broker.calls import answered, recorded, signed_by_seat
 from broker.context import Context
 from broker.narrowing import Shrunk, shrink
 from broker.store.cases import SeatRow
-from broker.store.deliveries import DeliveryRow, SectionRow
 from broker.store.gate import Bump, GateMoved
 from broker.store.inbox import Item
 from broker.store.port import Rows
 from broker.visibility import introduce_keys
-from consent.admission import WIDENING, check_act
-from consent.ledger import LedgerView
+from consent.admission import ANNULLING, WIDENING, check_act
 from schemas import codec, limits
 from schemas.acts import CaseWithdrawal, ConsentAct, HeadLink, Holder, LedgerEvent
 from schemas.calls import ConsentsAnswer, ConsentsRequest
@@ -30,19 +30,10 @@ from schemas.codes import DeliveryState, SeatState
 from schemas.errors import HandslagError
 from schemas.identifiers import ZERO16, ZERO32
 from schemas.inbox import AffectedDelivery, LedgerNotice, Notice, Recall, RoleCount
+from schemas.statements import MemberStatement, SignedStatement
 from schemas.trail import Payload
 
 _RETRIES = 20  # a case-wide withdrawal reads its seats first; a seat that joins between makes it look again
-
-
-@dataclass(frozen=True, slots=True)
-class _Write:
-    """One act on one seat's ledger, as recorded, with the seat after it."""
-
-    seat: SeatRow
-    act: ConsentAct
-    event: LedgerEvent
-    view: LedgerView
 
 
 async def consents(context: Context, unit: str, request: ConsentsRequest) -> ConsentsAnswer:
@@ -59,7 +50,7 @@ async def consents(context: Context, unit: str, request: ConsentsRequest) -> Con
         raise HandslagError("HS-TOO-LARGE", limit=limits.ACT)
     seat = await own_seat(context, unit, request.seat_id)
     whole = codec.name_of(request.act) == CaseWithdrawal.SCHEMA
-    signed_by(seat.signing_key, request.signature, request.act)
+    signed_by_seat(seat, request.signature, request.act)
     for _ in range(_RETRIES):
         count = len(await context.store.read(lambda rows: rows.cases.of_cases([seat.case_id]))) if whole else 1
         try:
@@ -89,7 +80,9 @@ async def own_seat(context: Context, unit: str, seat_id: bytes) -> SeatRow:
     return seat
 
 
-_WHY = {"WITHDRAW": "WITHDRAWN", "WITHDRAW_ALL": "WITHDRAWN", "BLOCK": "BLOCK_IN_FORCE"}
+_WHY = {"WITHDRAW": "WITHDRAWN", "WITHDRAW_ALL": "WITHDRAWN", "BLOCK": "BLOCK_IN_FORCE"} | dict.fromkeys(
+    ANNULLING, "INVALIDATED"
+)
 
 
 class _Transaction:
@@ -109,6 +102,8 @@ class _Transaction:
         act = ConsentAct.from_bytes(self.request.act)
         if act.case_tag != seat.case_tag or act.member != seat.member:
             raise HandslagError("HS-SIGNATURE-INVALID")
+        if act.act in WIDENING and rows.annulments.is_void(seat.case_id):
+            raise HandslagError("HS-CASE-VOID")
         if act.act in WIDENING and not seat.active:  # a grant introduces keys: not to whom the lead has not vouched for
             raise HandslagError("HS-STATE-INVALID", field="seat")
         check_act(act, seat.head, bump.clock_us)
@@ -128,6 +123,9 @@ class _Transaction:
             raise HandslagError("HS-SIGNATURE-INVALID")
         if not own.active:
             raise HandslagError("HS-STATE-INVALID", field="seat")
+        ground = annulments.ground_of(withdrawal)
+        if ground is not None and not _opened_case(rows, own):
+            raise HandslagError("HS-SENDER-NOT-ALLOWED")
         if withdrawal.effective_at_us is not None and withdrawal.effective_at_us > bump.clock_us:
             raise HandslagError("HS-GRANT-INCOMPLETE", field="effective_at")
         seats = rows.cases.of_cases([own.case_id])
@@ -139,6 +137,8 @@ class _Transaction:
             writes.append(self._append(rows, seat, act, act.to_bytes(), None, (), bump, place))
         shrunk, counts = self._narrow(rows, writes, bump)
         mine = next(write for write in writes if write.seat.seat_id == own.seat_id)
+        if ground is not None:
+            annulments.void_case(self.context, rows, own.case_id, ground, shrunk, bump.clock_us)
         return self._finish(rows, writes, mine, shrunk, counts, bump)
 
     def _append(
@@ -151,7 +151,7 @@ class _Transaction:
         holders: tuple[Holder, ...],
         bump: Bump,
         place: int,
-    ) -> _Write:
+    ) -> Write:
         """Add an act to a seat's ledger at its own position on the knowledge axis."""
         link = HeadLink(
             prev=seat.head,
@@ -171,33 +171,35 @@ class _Transaction:
         before = self.context.views.of(rows, [seat])[seat.seat_id]
         rows.ledger.append(seat.seat_id, event.ledger_seq, seat.bucket, bump.first_version + place, event.to_bytes())
         rows.cases.set_head(seat.seat_id, event.ledger_seq, event.head)
-        return _Write(seat, act, event, before.applied(event))
+        return Write(seat, act, event, before.applied(event))
 
     def _narrow(
-        self, rows: Rows, writes: Sequence[_Write], bump: Bump
+        self, rows: Rows, writes: Sequence[Write], bump: Bump
     ) -> tuple[list[Shrunk], dict[bytes, tuple[RoleCount, ...]]]:
         """Shrink what is open, and only then count."""
         views = {write.seat.seat_id: write.view for write in writes}
         shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, self.context.rules, bump.clock_us)
-        received = _received(rows, writes)
-        return shrunk, {seat_id: _counts(seat_id, shrunk, received) for seat_id in views}
+        received = consequences.received(rows, writes)
+        return shrunk, {seat_id: consequences.counts_of(seat_id, shrunk, received) for seat_id in views}
 
     def _finish(
         self,
         rows: Rows,
-        writes: Sequence[_Write],
-        mine: _Write,
+        writes: Sequence[Write],
+        mine: Write,
         shrunk: Sequence[Shrunk],
         counts: dict[bytes, tuple[RoleCount, ...]],
         bump: Bump,
     ) -> ConsentsAnswer:
         """Entries, recalls and notices, then the answer, all in this transaction."""
         affected = {
-            write.seat.seat_id: _affected(write, shrunk) + _incidents(self.context, rows, write, shrunk, bump)
+            write.seat.seat_id: consequences.affected(write, shrunk)
+            + consequences.incidents(self.context, rows, write, shrunk, bump)
             for write in writes
         }
         entries = {write.seat.seat_id: self._entry(write, affected[write.seat.seat_id], bump, mine) for write in writes}
         rows.entries.insert(list(entries.values()))
+        annulments.tell(self.context, rows, mine, shrunk, bump.clock_us)
         tell_shrunk(self.context, rows, shrunk, bump.clock_us, _WHY.get(mine.act.act, "EXPIRED"))
         others = [write for write in writes if write is not mine]
         rows.inbox.put([self._ledger_item(write, counts[write.seat.seat_id]) for write in others])
@@ -216,7 +218,7 @@ class _Transaction:
         rows.units.answer(self.unit, self.request.call_id, request_hash, answer.to_bytes(), bump.clock_us)
         return answer
 
-    def _entry(self, write: _Write, affected: tuple[AffectedDelivery, ...], bump: Bump, mine: _Write) -> SealedEntry:
+    def _entry(self, write: Write, affected: tuple[AffectedDelivery, ...], bump: Bump, mine: Write) -> SealedEntry:
         payload = Payload(
             seat_id=write.seat.seat_id,
             role=write.seat.role,
@@ -234,7 +236,7 @@ class _Transaction:
         controller = self.context.directory.controller(write.seat.unit)
         return self.context.recorder.about_seat(write.seat, controller, "CONSENT_EVENT", payload, bump.clock_us)
 
-    def _ledger_item(self, write: _Write, counts: tuple[RoleCount, ...]) -> Item:
+    def _ledger_item(self, write: Write, counts: tuple[RoleCount, ...]) -> Item:
         notice = LedgerNotice(seat_id=write.seat.seat_id, event=write.event, counts=counts)
         return Item(self.context.new_id(), write.seat.unit, "LEDGER", notice.to_bytes())
 
@@ -298,6 +300,12 @@ def _holders(rows: Rows, seat: SeatRow, act: ConsentAct) -> tuple[Holder, ...]:
     return tuple(holders)
 
 
+def _opened_case(rows: Rows, seat: SeatRow) -> bool:
+    """Whether the seat is the lead's, whose OPEN statement begins the case."""
+    signed = [SignedStatement.from_bytes(raw) for raw in rows.cases.statements(seat.case_id, seat.member)]
+    return any(MemberStatement.from_bytes(one.statement).kind == "OPEN" for one in signed)
+
+
 def _everything(seat: SeatRow, withdrawal: CaseWithdrawal, bump: Bump) -> ConsentAct:
     """The broker's own act on a discloser's ledger: everything is withdrawn; it does not say who noted it."""
     return ConsentAct(
@@ -312,86 +320,3 @@ def _everything(seat: SeatRow, withdrawal: CaseWithdrawal, bump: Bump) -> Consen
         assurance="ASSERTED",
         noted_at_us=bump.clock_us,
     )
-
-
-def _affected(write: _Write, shrunk: Sequence[Shrunk]) -> tuple[AffectedDelivery, ...]:
-    return tuple(
-        AffectedDelivery(
-            delivery_id=one.row.delivery_id,
-            event_id=one.row.event_id,
-            role=one.row.role,
-            hand_number=one.row.hand_number,
-            removed=len(one.removed),
-            state_before=one.row.state,
-        )
-        for one in shrunk
-        if one.row.sender_seat == write.seat.seat_id
-    )
-
-
-_Acked = Sequence[tuple[DeliveryRow, tuple[SectionRow, ...]]]
-
-
-def _received(rows: Rows, writes: Sequence[_Write]) -> _Acked:
-    """Acknowledged deliveries that rest on what was withdrawn: they stay where they are, and are counted."""
-    withdrawn = {w.seat.seat_id: w.act for w in writes if w.act.act in {"WITHDRAW", "WITHDRAW_ALL"}}
-    if not withdrawn:
-        return []
-    return [
-        (row, sections)
-        for row, sections in rows.deliveries.acked_of_senders(withdrawn)
-        if any(_withdrawn(withdrawn[row.sender_seat], section) for section in sections)
-    ]
-
-
-def _ids(grants: bytes) -> set[bytes]:
-    return {grants[i : i + 16] for i in range(0, len(grants), 16)}
-
-
-def _counts(seat_id: bytes, shrunk: Sequence[Shrunk], received: _Acked) -> tuple[RoleCount, ...]:
-    mine = [one for one in shrunk if one.row.sender_seat == seat_id]
-    acked = [row for row, _sections in received if row.sender_seat == seat_id]
-    roles = sorted({one.row.role for one in mine} | {row.role for row in acked})
-    return tuple(
-        RoleCount(
-            role=role,
-            stopped=sum(1 for o in mine if o.row.role == role and o.row.state == DeliveryState.PENDING),
-            may_have_arrived=sum(1 for o in mine if o.row.role == role and o.row.state == DeliveryState.HANDED),
-            received=sum(1 for row in acked if row.role == role),
-        )
-        for role in roles
-    )
-
-
-def _incidents(
-    context: Context, rows: Rows, write: _Write, shrunk: Sequence[Shrunk], bump: Bump
-) -> tuple[AffectedDelivery, ...]:
-    """Hand-overs between the time a withdrawal took effect and its recording: possible incidents, whatever came after.
-
-    INVARIANT: test_releases_between_effect_and_recording_are_listed. The last hand-over decides, and it is where the
-    lease began; what the act itself shrank is listed already.
-    """
-    since, act = write.act.effective_at_us, write.act
-    if since is None or since >= bump.clock_us or act.act not in {"WITHDRAW", "WITHDRAW_ALL"}:
-        return ()
-    listed = {one.row.delivery_id for one in shrunk}
-    return tuple(
-        AffectedDelivery(
-            delivery_id=row.delivery_id,
-            event_id=row.event_id,
-            role=row.role,
-            hand_number=row.hand_number,
-            removed=0,
-            state_before=row.state,
-        )
-        for row, sections in rows.deliveries.handed_since(write.seat.seat_id, since + context.lease_us)
-        if row.delivery_id not in listed and any(_withdrawn(act, section) for section in sections)
-    )
-
-
-def _withdrawn(act: ConsentAct, section: SectionRow) -> bool:
-    """Whether a withdrawal takes back what a section was released on; in doubt about its scope, yes."""
-    if act.act == "WITHDRAW_ALL":
-        return True
-    partly = act.scope.categories if act.scope else ()
-    return act.consent_id in _ids(section.grants) and (not partly or section.category in partly)

@@ -25,7 +25,8 @@ from broker import pki
 from broker.keyfiles import SUPERVISOR_KEY_BYTES, write_atomic
 from schemas.codes import known
 from schemas.errors import HandslagError
-from schemas.identifiers import checked_unit
+from schemas.identifiers import checked_unit, vouches
+from schemas.instances import RecoveryEntry
 from schemas.statements import TrustedAgency, TrustStatement, UnitEntry
 
 REQUEST = 64 * 1024
@@ -43,6 +44,7 @@ class AdmissionRequest:
     csr_pem: bytes
     entry: bytes
     signature: bytes
+    recovery: tuple[bytes, bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class Admission:
     certificate_sha256: bytes
     admitted_at_us: int
     revoked_at_us: int | None = None
+    probe: bool = False
+    recovery_key: bytes | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The admission with its bytes in hexadecimal."""
@@ -71,6 +75,8 @@ class Admission:
             values = dict(data)
             for name in ("agency_key", "entry", "signature", "certificate_sha256"):
                 values[name] = bytes.fromhex(values[name])
+            if values.get("recovery_key") is not None:
+                values["recovery_key"] = bytes.fromhex(values["recovery_key"])
             return cls(**values)
         except (KeyError, TypeError, ValueError):
             raise HandslagError("HS-ADMISSION-INVALID", field="admission") from None
@@ -93,11 +99,35 @@ def read_request(data: bytes) -> AdmissionRequest:
             csr_pem=raw["csr_pem"].encode("ascii"),
             entry=base64.b64decode(signed["entry_b64"], validate=True),
             signature=base64.b64decode(signed["signature_b64"], validate=True),
+            recovery=_recovery(raw.get("recovery")),
         )
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, binascii.Error):
         raise HandslagError("HS-ADMISSION-INVALID", field="request") from None
     except HandslagError:
         raise HandslagError("HS-ADMISSION-INVALID", field="unit") from None
+
+
+def _recovery(raw: Mapping[str, str] | None) -> tuple[bytes, bytes] | None:
+    """The agency's word on the unit's recovery key: entry and signature, None from an earlier version."""
+    if raw is None:
+        return None
+    entry, signature = (base64.b64decode(raw[name], validate=True) for name in ("entry_b64", "signature_b64"))
+    return entry, signature
+
+
+def recovery_key(request: AdmissionRequest) -> bytes | None:
+    """Whose signature proves a restore of the unit, as its agency signed it; raises `HS-ADMISSION-INVALID`."""
+    if request.recovery is None:
+        return None
+    raw, signature = request.recovery
+    try:
+        entry = RecoveryEntry.from_bytes(raw)
+        Ed25519PublicKey.from_public_bytes(request.agency_key).verify(signature, raw)
+    except (HandslagError, InvalidSignature, ValueError):
+        raise HandslagError("HS-ADMISSION-INVALID", field="recovery") from None
+    if entry.unit != request.unit:
+        raise HandslagError("HS-ADMISSION-INVALID", field="recovery")
+    return entry.signing_key
 
 
 def checked_entry(request: AdmissionRequest, now: datetime) -> UnitEntry:
@@ -129,15 +159,29 @@ def checked_entry(request: AdmissionRequest, now: datetime) -> UnitEntry:
     return entry
 
 
-def admit(request: AdmissionRequest, authority: pki.Authority, others: list[Admission], now: datetime) -> Admission:
-    """Check the request and issue the unit's certificate.
+def admit(
+    request: AdmissionRequest,
+    authority: pki.Authority,
+    others: list[Admission],
+    now: datetime,
+    *,
+    probe: bool = False,
+) -> Admission:
+    """Check the request and issue the unit's certificate; `probe` marks a unit of the operator's standing test case.
 
-    Raises `HS-ADMISSION-INVALID`, also when the agency is on the list already under another key, and
-    `HS-CERTIFICATE-INVALID`.
+    Raises `HS-ADMISSION-INVALID`, also when the agency is on the list already under another key or the unit's code is
+    under another agency's (`schemas.identifiers.vouches`), and `HS-CERTIFICATE-INVALID`.
     """
     entry = checked_entry(request, now)
     if any(other.agency == request.agency and other.agency_key != request.agency_key for other in others):
         raise HandslagError("HS-ADMISSION-INVALID", field="agency_key")
+    before = next((other for other in others if other.unit == request.unit and other.revoked_at_us is None), None)
+    if before is not None and probe and not before.probe:
+        # INVARIANT: test_an_agencys_unit_is_never_made_a_probe, it would vanish from every count and alarm
+        raise HandslagError("HS-ADMISSION-INVALID", field="probe")
+    taken = {other.agency for other in others if other.unit == request.unit and other.revoked_at_us is None}
+    if taken - {request.agency} or not vouches(request.agency, request.unit, (other.agency for other in others)):
+        raise HandslagError("HS-ADMISSION-INVALID", field="agency")
     certificate = pki.client_certificate(authority, request.csr_pem, request.unit, now)
     der = certificate.public_bytes(serialization.Encoding.DER)
     return Admission(
@@ -150,7 +194,14 @@ def admit(request: AdmissionRequest, authority: pki.Authority, others: list[Admi
         certificate_pem=certificate.public_bytes(serialization.Encoding.PEM).decode("ascii"),
         certificate_sha256=hashlib.sha256(der).digest(),
         admitted_at_us=int(now.timestamp() * 1_000_000),
+        probe=probe or (before is not None and before.probe),
+        recovery_key=recovery_key(request),
     )
+
+
+def subject(admission: Admission) -> bytes:
+    """What an administrative act names of an admission: the SHA-256 of the unit's encoded entry."""
+    return hashlib.sha256(admission.entry).digest()
 
 
 def load_all(data_dir: Path) -> list[Admission]:
@@ -178,7 +229,7 @@ def revoked(admission: Admission, now: datetime) -> Admission:
 
 
 def trust_statement(origin: str, vkey: str, supervisor_key: bytes, admitted: list[Admission]) -> TrustStatement:
-    """What the agencies are asked to sign: every agency with a unit that is not revoked, by code."""
+    """What the agencies are asked to sign: every agency of these with a unit that is not revoked, by code."""
     agencies = {each.agency: each.agency_key for each in admitted if each.revoked_at_us is None}
     listed = tuple(TrustedAgency(agency=code, signing_key=key) for code, key in sorted(agencies.items()))
     return TrustStatement(origin=origin, log_key=vkey, agencies=listed, supervisor_key=supervisor_key)

@@ -10,6 +10,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from broker.context import Context
+from broker.store.cases import SeatRow
 from broker.store.port import Rows
 from schemas.errors import HandslagError
 from schemas.records import Record
@@ -55,6 +56,20 @@ async def recorded(context: Context, unit: str, request: Call, work: Callable[[R
         if before is None:
             raise
         return answer.from_bytes(before)
+
+
+def signed_by_seat(seat: SeatRow, signature: bytes, message: bytes) -> None:
+    """Check a signature of a seat, with its present key or the one before; raises `HS-SIGNATURE-INVALID`.
+
+    What a seat signed just before its rotation arrives after it, and a withdrawal must not be lost to that.
+    """
+    for key in seat.signing_keys[1:]:
+        try:
+            signed_by(key, signature, message)
+        except HandslagError:
+            continue
+        return
+    signed_by(seat.signing_key, signature, message)
 
 
 def signed_by(key: bytes, signature: bytes, message: bytes) -> None:

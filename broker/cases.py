@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from audit.entry import SealedEntry
 from broker.acts import own_seat, tell_shrunk
-from broker.calls import answered, recorded, request_hash, signed_by
+from broker.calls import answered, recorded, request_hash, signed_by, signed_by_seat
 from broker.context import Context
 from broker.invitations import still_covered
 from broker.narrowing import Shrunk
@@ -16,8 +16,8 @@ from broker.store.gate import Bump
 from broker.store.inbox import Item
 from broker.store.port import Rows
 from broker.store.tables import BUCKETS
-from broker.visibility import met, statement_item
-from schemas.calls import AcceptRequest, CloseRequest, OpenRequest, SeatAnswer, StateRequest
+from broker.visibility import met, role_taken, statement_item
+from schemas.calls import AcceptRequest, CloseRequest, DestroyedRequest, OpenRequest, SeatAnswer, StateRequest
 from schemas.codes import SEAT_TRANSITIONS, DeliveryState, SeatState, known
 from schemas.envelope import SeatKey
 from schemas.errors import HandslagError
@@ -116,13 +116,13 @@ async def state(context: Context, unit: str, request: StateRequest) -> SeatAnswe
         return SeatAnswer.from_bytes(before)
     lead = await own_seat(context, unit, request.seat_id)
     statement = MemberStatement.from_bytes(request.statement.statement)
-    if statement.kind in {"ROTATE", "CONFIRM", "REPLACE"}:
+    if statement.kind == "REPLACE":
         raise HandslagError("HS-NOT-YET", field="kind")
     if lead.role != LEAD or not lead.active or statement.signer != lead.member:
         raise HandslagError("HS-STATE-INVALID", field="signer")
     if statement.case_tag != lead.case_tag or statement.kind not in {"JOIN", "REMOVE"}:
         raise HandslagError("HS-KEY-UNTRUSTED")
-    signed_by(lead.signing_key, request.statement.signature, request.statement.statement)
+    signed_by_seat(lead, request.statement.signature, request.statement.statement)
 
     def work(rows: Rows) -> SeatAnswer:
         bump = rows.gate.bump(lead.bucket, 1, context.now_us())
@@ -135,6 +135,7 @@ async def state(context: Context, unit: str, request: StateRequest) -> SeatAnswe
         )
         if statement.kind == "JOIN":
             rows.inbox.put([statement_item(context, rows, to=seat, about=[lead, seat])])
+            role_taken(context, rows, seat, bump.clock_us)
         entry = key_entry(context, lead, request.statement, bump)
         rows.entries.insert([key_entry(context, seat, request.statement, bump)])
         return seat_answer(rows, unit, request, lead, SeatState.ACTIVE, entry, bump)
@@ -313,7 +314,7 @@ def key_entry(context: Context, seat: SeatRow, signed: SignedStatement, bump: Bu
     return context.recorder.about_seat(seat, controller, "KEY_STATEMENT", payload, bump.clock_us)
 
 
-_Request = OpenRequest | AcceptRequest | StateRequest | CloseRequest
+_Request = OpenRequest | AcceptRequest | StateRequest | CloseRequest | DestroyedRequest
 
 
 def seat_answer(

@@ -6,7 +6,6 @@ Exit codes, the same everywhere: 0 done, 1 failed with a code of the registry on
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,32 +14,14 @@ from typing import Any
 import click
 
 from audit.note import Verifier
-from broker import admissions, control, doctor, initialise, keyfiles, pki, settings
+from broker import admissions, admitting, control, doctor, initialise, keyfiles, pki, settings, status
+from broker.admin_cli import broker_of, ready
+from broker.cli_parts import EXITS, as_json, config_option, examples, told
 from broker.gateway.server import Serving
 from broker.settings import BrokerSettings
 from broker.store import rootkey
+from schemas import faults
 from schemas.errors import HandslagError
-
-EXITS = "Exit codes: 0 done, 1 failed (code on stderr), 2 wrong usage."
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Answer as one JSON object on stdout.")
-config_option = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default=Path("broker.toml"),
-    show_default=True,
-    help="The broker's configuration.",
-)
-
-
-def examples(*lines: str) -> str:
-    """The end of a command's help: examples, then the exit codes."""
-    return "\b\n" + "\n".join(("Examples:", *(f"  {line}" for line in lines), "", EXITS))
-
-
-def told(as_json: bool, data: dict[str, Any], lines: list[str]) -> None:
-    """Write the answer: `data` as one JSON object, or `lines` for a person."""
-    click.echo(json.dumps(data, ensure_ascii=False) if as_json else "\n".join(lines))
 
 
 def _now() -> datetime:
@@ -58,6 +39,7 @@ def _now() -> datetime:
     type=click.Path(path_type=Path),
     help="Public HPKE key of the supervisor, 1216 bytes in hexadecimal; without it a demonstration pair is made.",
 )
+@click.option("--serve", "at_once", is_flag=True, help="Run the new broker at once, as `handslag serve` does.")
 @as_json
 def init(
     folder: Path,
@@ -66,11 +48,13 @@ def init(
     hosts: tuple[str, ...],
     origin: str | None,
     supervisor_key: Path | None,
+    at_once: bool,
     as_json: bool,
 ) -> None:
     """Create a broker's folder: configuration, keys and a DEMONSTRATION certificate authority."""
     hosts = hosts or ("localhost", "127.0.0.1")
-    plan = initialise.InitPlan(listen, hosts, origin or f"{hosts[0].lower()}/audit", supervisor_key, operations)
+    named = next((host for host in hosts if ":" not in host), "broker")  # an origin has no room for an IPv6 address
+    plan = initialise.InitPlan(listen, hosts, origin or f"{named.lower()}/audit", supervisor_key, operations)
     made = initialise.initialise(folder.absolute(), plan, _now())
     data = {
         "config": str(made.config),
@@ -87,7 +71,9 @@ def init(
     ]
     if made.demonstration_supervisor:
         lines.append("The supervisor's key pair in supervisor-demo/ is for DEMONSTRATIONS only.")
-    told(as_json, data, [*lines, f"Next: handslag serve --config {made.config}"])
+    told(as_json, data, lines if at_once else [*lines, f"Next: handslag serve --config {made.config}"])
+    if at_once:
+        _serve(made.config, as_json)
 
 
 @click.command(epilog=examples("handslag serve --config demo-broker/broker.toml"))
@@ -95,7 +81,14 @@ def init(
 @as_json
 def serve(config: Path, as_json: bool) -> None:
     """Run the broker until it is told to stop (SIGTERM, SIGINT)."""
+    _serve(config, as_json)
+
+
+def _serve(config: Path, as_json: bool) -> None:
     loaded = settings.load(config)
+    # INVARIANT: test_an_authority_for_trying_out_says_so_at_every_start
+    for said in pki.said_of_itself(loaded.tls.client_ca_file):
+        click.echo(f"WARNING: the certificate authority says of itself: {said}", err=True)
     node = importlib.import_module("broker.node")  # only here: it brings the store and the engines with it
 
     def started(serving: Serving) -> None:
@@ -123,6 +116,29 @@ def config_check(config: Path, as_json: bool) -> None:
     told(as_json, {"ok": True, "origin": loaded.origin, "log_key": vkey}, [f"{config}: in order", f"Log key  {vkey}"])
 
 
+@config.command(
+    "renew-certificate",
+    epilog=examples("handslag config renew-certificate --config broker.toml", "systemctl reload handslag"),
+)
+@config_option
+@as_json
+def config_renew(config: Path, as_json: bool) -> None:
+    """Issue the server a new certificate for the same names and key, from the authority of `[admission]`.
+
+    The running broker takes it when it is told to reload (SIGHUP). Where an authority of your own issues certificates,
+    put its certificate in place of `tls.certificate_file` instead.
+    """
+    loaded = settings.load(config)
+    authority = _authority(loaded)
+    key = keyfiles.read_private(loaded.tls.key_file, "tls.key_file")
+    try:
+        before = loaded.tls.certificate_file.read_bytes()
+    except OSError:
+        raise HandslagError("HS-SETTINGS-INVALID", field="tls.certificate_file") from None
+    keyfiles.write_atomic(loaded.tls.certificate_file, pki.renewed_server_certificate(authority, before, key, _now()))
+    told(as_json, {"renewed": str(loaded.tls.certificate_file)}, ["Renewed. Next: tell the broker to reload (SIGHUP)."])
+
+
 @click.group()
 def agency() -> None:
     """Admit units of agencies to this broker, and end it."""
@@ -132,57 +148,61 @@ def agency() -> None:
 @config_option
 @click.argument("request_files", metavar="REQUEST...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Answer file, for one REQUEST only.")
+@click.option("--whole-region", "whole", multiple=True, help="Police region whose every unit is in; repeatable.")
+@click.option("--lone", is_flag=True, help="One more unit of a region on file, though everybody sees it appear.")
+@click.option("--probe", is_flag=True, help="A unit of the operator's own standing test case.")
 @as_json
-def agency_admit(config: Path, request_files: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
+def agency_admit(
+    config: Path,
+    request_files: tuple[Path, ...],
+    out: Path | None,
+    whole: tuple[str, ...],
+    lone: bool,
+    probe: bool,
+    as_json: bool,
+) -> None:
     """Check each REQUEST that `handslag connector init` made, issue its certificate, register its unit.
 
-    The answer is written next to the request as REQUEST.answer.json. Before it is handed over, compare the agency key's
-    fingerprint with the agency by phone.
+    All or none, at one moment. The answer is written next to the request as REQUEST.answer.json. Police units come
+    region by region: give all requests of POL/EXEMPEL at once, with `--whole-region POL/EXEMPEL`.
     """
     if out is not None and len(request_files) != 1:
         raise click.UsageError("--out takes exactly one REQUEST")
-    loaded = settings.load(config)
-    done = [_admitted(loaded, path, out or path.with_name(path.stem + ".answer.json")) for path in request_files]
+    broker, now = broker_of(config), _now()
+    pairs = [(path, out or path.with_name(path.stem + ".answer.json")) for path in request_files]
+    plan = admitting.Plan(requests=pairs, whole_regions=whole, lone=lone, probe=probe)
+    pending = admitting.admission_of(broker, _authority(broker.settings), plan, now)
+    pending = ready(broker, pending, pairs[0][0].with_suffix(".admit.json"), as_json)
+    done = admitting.carried_out(broker, pending, now)
+    rows = [_admitted_row(admission, answer) for admission, answer in done.units]
     lines = [
-        f"{row['unit']}: admitted, agency key {row['agency_key_sha256']}, answer in {row['answer']}" for row in done
+        f"{row['unit']}: admitted, agency key {row['agency_key_sha256']}, answer in {row['answer']}" for row in rows
     ]
-    told(as_json, {"admitted": done}, lines)
+    told(as_json, {"admitted": rows, "trust_fingerprint": done.fingerprint}, lines)
 
 
-def _admitted(loaded: BrokerSettings, path: Path, out: Path) -> dict[str, str]:
-    try:
-        data = path.read_bytes()
-    except OSError:
-        raise HandslagError("HS-ADMISSION-INVALID", field="file") from None
-    authority = _authority(loaded)
-    answer: dict[str, str] = {
-        "ca_pem": authority.pem.decode("ascii"),
-        "broker_url": loaded.url,
-        "origin": loaded.origin,
-        "log_key": _vkey(loaded),
-    }
-    admission = admissions.admit(admissions.read_request(data), authority, admissions.load_all(loaded.data_dir), _now())
-    if control.is_running(loaded.data_dir):
-        control.call(loaded.data_dir, "admit", admission.to_json())
-    admissions.save(loaded.data_dir, admission)
-    answer["certificate_pem"] = admission.certificate_pem
-    out.write_text(json.dumps(answer, indent=1), encoding="utf-8")
+def _admitted_row(admission: admissions.Admission, answer: Path) -> dict[str, str]:
     return {
         "unit": admission.unit,
         "agency_key_sha256": admissions.key_fingerprint(admission),
         "certificate_sha256": admission.certificate_sha256.hex(),
-        "answer": str(out),
+        "answer": str(answer),
     }
 
 
 @agency.command("trust", epilog=examples("handslag agency trust --config broker.toml > trust.toml"))
 @config_option
+@click.option("--probe", is_flag=True, help="The list of the operator's standing test case, which has its own.")
 @as_json
-def agency_trust(config: Path, as_json: bool) -> None:
-    """Print a draft of trust.toml with every admitted agency, unsigned; it is valid once two of them signed it."""
+def agency_trust(config: Path, probe: bool, as_json: bool) -> None:
+    """Print a draft of trust.toml with every admitted agency, unsigned; it is valid once two of them signed it.
+
+    The standing test case trusts its own two keys and nobody else, and no agency is asked to trust it.
+    """
     loaded = settings.load(config)
     supervisor = keyfiles.supervisor_key(loaded.supervisor_key_file)
-    admitted = admissions.load_all(loaded.data_dir)
+    # INVARIANT: test_no_agency_is_asked_to_trust_the_probe
+    admitted = [each for each in admissions.load_all(loaded.data_dir) if each.probe == probe]
     statement = admissions.trust_statement(loaded.origin, _vkey(loaded), supervisor, admitted)
     text, fingerprint = admissions.trust_draft(statement), admissions.fingerprint(statement)
     told(as_json, {"trust_toml": text, "fingerprint": fingerprint}, [text + f"# fingerprint {fingerprint}"])
@@ -191,53 +211,80 @@ def agency_trust(config: Path, as_json: bool) -> None:
 @agency.command("revoke", epilog=examples("handslag agency revoke --config broker.toml SOC/EXEMPEL/KONSULT"))
 @config_option
 @click.argument("unit")
+@click.option("--reason", help="A word for why; every connector is shown it.")
+@click.option("--draft", type=click.Path(path_type=Path), default=Path("revoke.json"), show_default=True)
 @as_json
-def agency_revoke(config: Path, unit: str, as_json: bool) -> None:
-    """Shut a unit out: its certificate stops counting at its next call, and stays out after a restart."""
-    loaded = settings.load(config)
-    kept = next((each for each in admissions.load_all(loaded.data_dir) if each.unit == unit), None)
-    if kept is None:
-        raise HandslagError("HS-UNIT-UNKNOWN")
-    # The file first: should the node fall in between, it reads the revocation when it starts.
-    ended = kept if kept.revoked_at_us is not None else admissions.revoked(kept, _now())
-    admissions.save(loaded.data_dir, ended)
-    running = control.is_running(loaded.data_dir)
-    if running:
-        control.call(loaded.data_dir, "revoke", {"unit": unit, "revoked_at_us": ended.revoked_at_us})
+def agency_revoke(config: Path, unit: str, reason: str | None, draft: Path, as_json: bool) -> None:
+    """Shut a unit out: its certificate stops counting at its next call, and stays out after a restart.
+
+    Signed by two administrators like every act. A stolen key cannot wait for two: see `handslag connector compromised`.
+    """
+    broker, now = broker_of(config), _now()
+    pending = ready(broker, admitting.revocation(broker, unit, reason, now), draft, as_json)
+    admitting.carried_out(broker, pending, now)
+    running = control.is_running(broker.settings.data_dir)
     told(as_json, {"unit": unit, "in_force": running}, [f"{unit}: revoked" + ("" if running else " at the next start")])
 
 
-@agency.command("status", epilog=examples("handslag agency status --config broker.toml --json"))
+@agency.command(
+    "status",
+    epilog=examples(
+        "handslag agency status --config broker.toml",
+        "handslag --lang sv agency status --config broker.toml",
+        "handslag agency status --config broker.toml --json | jq '.units[] | select(.state == \"ADMITTED\")'",
+    ),
+)
 @config_option
 @as_json
-def agency_status(config: Path, as_json: bool) -> None:
-    """List the admitted units with the day their certificate ends."""
+@click.pass_context
+def agency_status(ctx: click.Context, config: Path, as_json: bool) -> None:
+    """List the units: last contact, connector version, end of the certificate, clock. Never what waits for whom.
+
+    Works also while the broker is down: the last contact is then the one it kept, at most a minute old when it stopped.
+    """
     loaded = settings.load(config)
-    rows = [doctor.unit_status(admission) for admission in admissions.load_all(loaded.data_dir)]
-    lines = [f"{row['unit']}  {row['state']}  certificate until {row['certificate_until']}" for row in rows]
-    told(as_json, {"units": rows, "running": control.is_running(loaded.data_dir)}, lines or ["No unit is admitted."])
+    running = control.is_running(loaded.data_dir)
+    raised = control.call(loaded.data_dir, "instances", {}) if running else {}
+    units = status.units(loaded, running=running, now=_now())
+    rows = [{**row.as_json(), **_restored(raised.get(row.unit))} for row in units]
+    lang = (ctx.find_root().obj or {}).get("lang", "en")
+    lines = status.lines(units, running, lang)
+    lines += [
+        f"{row['unit']}: RESTORED as instance {row['instance']} at {row['restored_at']}"
+        for row in rows
+        if row["restored_at"]
+    ]
+    told(as_json, {"units": rows, "running": running}, lines)
 
 
-@click.command("doctor", epilog=examples("handslag doctor --config broker.toml", "handslag doctor --json | jq ."))
+def _restored(raised: dict[str, int] | None) -> dict[str, Any]:
+    """What `agency status` says of a unit's restores: the number in service and when it was taken."""
+    if raised is None:
+        return {"instance": None, "restored_at": None}
+    at = datetime.fromtimestamp(raised["raised_at_us"] / 1e6, UTC).isoformat(timespec="seconds")
+    return {"instance": raised["instance"], "restored_at": at}
+
+
+@click.command(
+    "doctor",
+    epilog=examples("handslag doctor --config broker.toml", "handslag doctor --json | jq .faults").replace(
+        EXITS, faults.EXITS
+    ),
+)
 @config_option
 @as_json
-def doctor_command(config: Path, as_json: bool) -> None:
-    """Look for what is wrong with this installation and say what to do; exit code 1 when something is."""
-    findings = doctor.examine(config, _now())
-    failed = any(not each.passed and not each.warning for each in findings)
-    rows = [
-        {"check": f.check, "passed": f.passed, "warning": f.warning, "advice": "" if f.passed else f.advice}
-        for f in findings
-    ]
-    marks = {True: "ok  ", False: "FAIL"}
-    lines = [
-        f"{'warn' if f.warning and not f.passed else marks[f.passed]}  {f.check}"
-        + ("" if f.passed else f": {f.advice}")
-        for f in findings
-    ]
-    told(as_json, {"ok": not failed, "findings": rows}, lines)
-    if failed:
-        raise SystemExit(1)
+@click.pass_context
+def doctor_command(ctx: click.Context, config: Path, as_json: bool) -> None:
+    """Find what is wrong, say whose it is and what to type; changes nothing, whether the broker runs or not."""
+    root = ctx.find_root().obj
+    language = root["lang"] if isinstance(root, dict) else "en"
+    try:
+        found = doctor.examine(config)
+    except HandslagError as error:
+        click.echo(error.diagnostics(language), err=True)
+        ctx.exit(2)
+    told(as_json, faults.as_json(found, True, str(config)), faults.lines(found, True, str(config), language))
+    ctx.exit(faults.exit_code(found))
 
 
 def _not_yet(name: str, text: str, instead: str) -> click.Command:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from broker.contacts import Contacts
 from broker.directory import Directory
+from broker.disk import DiskRoom
 from broker.metrics import Metrics
+from broker.quota import Limits, Quotas
 from broker.recorder import Recorder
 from broker.store.port import Store
 from broker.stream.port import Stream
@@ -33,6 +37,9 @@ class Context:
     random: Callable[[int], bytes]
     faults: Callable[[BaseException], None]
     lease_us: int
+    contacts: Contacts = field(default_factory=Contacts)
+    quotas: Quotas = field(default_factory=lambda: Quotas(Limits(), time.monotonic))
+    room: DiskRoom | None = None
 
     def new_id(self) -> bytes:
         """A fresh UUIDv7."""

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
-from broker import acks, acts, cases, handover, invitations, queries, submit
+from broker import (
+    acks,
+    acts,
+    administration,
+    annulments,
+    cases,
+    handover,
+    instances,
+    invitations,
+    queries,
+    rotation,
+    said,
+    submit,
+)
 from broker.admissions import Admission
 from broker.context import Context
+from broker.room import ordinary
 from broker.sealer import Sealer
 from broker.store.port import Rows
 from broker.store.units import UnitRow
 from broker.trail import Trail, Witnessed
+from broker.trustdesk import TrustDesk
 from schemas import limits
+from schemas.admin import AdminActsAnswer, SignedAdminAct
 from schemas.calls import (
     AcceptRequest,
     AckAnswer,
@@ -21,6 +38,7 @@ from schemas.calls import (
     CloseRequest,
     ConsentsAnswer,
     ConsentsRequest,
+    DestroyedRequest,
     FetchAnswer,
     FetchRequest,
     InviteAnswer,
@@ -38,8 +56,18 @@ from schemas.calls import (
     UnitsAnswer,
 )
 from schemas.errors import HandslagError
+from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
+from schemas.said import (
+    AnnulAnswer,
+    AnnulAnswerRequest,
+    AnnulmentsPage,
+    AnnulmentsRequest,
+    DisclosureAnswer,
+    DisclosureRequest,
+)
 from schemas.statements import UnitEntry
 from schemas.trail import Payload
+from schemas.trust_calls import TrustAnswer, TrustRequest
 
 _ANSWER_S = 0.9  # a consent call is repeated inside until then, and after it answered "not yet recorded, repeat"
 
@@ -47,11 +75,15 @@ _ANSWER_S = 0.9  # a consent call is repeated inside until then, and after it an
 class BrokerCore:
     """Implements the gateway's port."""
 
-    def __init__(self, context: Context, sealer: Sealer, trail: Trail, witnessed: Witnessed) -> None:
+    def __init__(
+        self, context: Context, sealer: Sealer, trail: Trail, witnessed: Witnessed, desk: TrustDesk | None = None
+    ) -> None:
+        self._desk = desk
         self._context = context
         self._sealer = sealer
         self._trail = trail
         self._witnessed = witnessed
+        self._shown = instances.Shown(context.store)
 
     async def submit(self, unit: str, request: SubmitRequest) -> SubmitAnswer:
         """POST /v1/submissions."""
@@ -59,9 +91,7 @@ class BrokerCore:
 
     async def fetch(self, unit: str, request: FetchRequest) -> FetchAnswer:
         """POST /v1/inbox:fetch; a broker that is behind what a connector has seen hands over nothing."""
-        reasons = await self.readiness()
-        if reasons:
-            raise HandslagError(reasons[0])
+        self._not_behind()
         return await handover.fetch(self._context, unit, request)
 
     async def ack(self, unit: str, request: AckRequest) -> AckAnswer:
@@ -73,8 +103,9 @@ class BrokerCore:
 
         A broker that is behind what a connector has seen takes what narrows and nothing that widens.
         """
-        if acts.widens(request) and (reasons := await self.readiness()):
-            raise HandslagError(reasons[0])
+        if acts.widens(request):
+            self._not_behind()
+            ordinary(self._context)
 
         async def repeated() -> ConsentsAnswer:
             while True:
@@ -83,6 +114,8 @@ class BrokerCore:
                 except HandslagError as error:
                     if error.code != "HS-NOT-RECORDED":
                         raise
+                if self._context.room is not None:  # a full disk is one reason why nothing was recorded
+                    await asyncio.to_thread(self._context.room.look)
                 await asyncio.sleep(0.02)
 
         async def bounded() -> ConsentsAnswer:
@@ -93,25 +126,52 @@ class BrokerCore:
 
         return await bounded()
 
+    async def acts(self, after: int) -> AdminActsAnswer:
+        """GET /v1/acts/N."""
+        return await administration.acts(self._context, after)
+
+    async def record_acts(self, signed: Sequence[SignedAdminAct]) -> int:
+        """Record the operator's acts that the trail has not yet; returns how many were new."""
+        return await administration.recorded(self._context, signed)
+
+    async def record_disclosure(self, unit: str, request: DisclosureRequest) -> DisclosureAnswer:
+        """POST /v1/disclosures:record."""
+        return await said.record(self._context, unit, request)
+
+    async def annulments(self, unit: str, request: AnnulmentsRequest) -> AnnulmentsPage:
+        """POST /v1/annulments:list."""
+        return await annulments.listed(self._context, unit, request)
+
+    async def annul_answer(self, unit: str, request: AnnulAnswerRequest) -> AnnulAnswer:
+        """POST /v1/annulments:answer."""
+        return await annulments.answer(self._context, unit, request)
+
     async def open_case(self, unit: str, request: OpenRequest) -> SeatAnswer:
         """POST /v1/cases:open."""
+        ordinary(self._context)
         return await cases.open_case(self._context, unit, request)
 
     async def invite(self, unit: str, request: InviteRequest) -> InviteAnswer:
         """POST /v1/seats:invite."""
+        ordinary(self._context)
         return await invitations.invite(self._context, unit, request)
 
     async def accept(self, unit: str, request: AcceptRequest) -> SeatAnswer:
         """POST /v1/seats:accept."""
+        ordinary(self._context)
         return await cases.accept(self._context, unit, request)
 
     async def state(self, unit: str, request: StateRequest) -> SeatAnswer:
         """POST /v1/seats:state."""
-        return await cases.state(self._context, unit, request)
+        return await rotation.state(self._context, unit, request)
 
     async def close(self, unit: str, request: CloseRequest) -> SeatAnswer:
         """POST /v1/seats:close."""
         return await cases.close(self._context, unit, request)
+
+    async def destroyed(self, unit: str, request: DestroyedRequest) -> SeatAnswer:
+        """POST /v1/seats:destroyed."""
+        return await rotation.destroyed(self._context, unit, request)
 
     async def ledger_fetch(self, unit: str, request: LedgerFetchRequest) -> LedgerPage:
         """POST /v1/ledger:fetch."""
@@ -119,6 +179,7 @@ class BrokerCore:
 
     async def audit_fetch(self, unit: str, request: AuditFetchRequest) -> AuditPage:
         """POST /v1/audit:fetch."""
+        ordinary(self._context)
         return await queries.audit_fetch(self._context, unit, request)
 
     async def proofs(self, unit: str, request: ProofsRequest) -> ProofsAnswer:
@@ -128,6 +189,12 @@ class BrokerCore:
             raise HandslagError("HS-TOO-LARGE", limit=limits.PROOFS)
         found = await self._trail.proofs(request.leaf_hashes)
         return ProofsAnswer(proofs=tuple(LeafProof(leaf_hash=leaf, proof=proof) for leaf, proof in found))
+
+    async def trust(self, unit: str, request: TrustRequest) -> TrustAnswer:
+        """POST /v1/trust; a core without a desk has no admissions to make a list of."""
+        if self._desk is None:
+            raise HandslagError("HS-CALL-UNKNOWN")
+        return await asyncio.to_thread(self._desk.take, unit, request.signature)
 
     async def units(self) -> UnitsAnswer:
         """GET /v1/units."""
@@ -147,36 +214,68 @@ class BrokerCore:
 
     async def readiness(self) -> tuple[str, ...]:
         """Codes of what stands in the way of service; empty when ready."""
+        reasons = self._behind()
+        if self._context.room is not None and await asyncio.to_thread(self._context.room.look):
+            reasons = (*reasons, "HS-DISK-LOW")  # what has reserved room is served all the same
+        return reasons
+
+    def _behind(self) -> tuple[str, ...]:
         if self._witnessed.reason is not None:
             return (self._witnessed.reason,)
         return ("HS-BROKER-BEHIND",) if self._sealer.behind else ()
 
+    def _not_behind(self) -> None:
+        reasons = self._behind()
+        if reasons:
+            raise HandslagError(reasons[0])
+
     async def seen(self, unit: str, instance: int, note: str | None) -> None:
         """Compare the connector's instance number and newest checkpoint with the broker's own."""
         row = self._context.directory.get(unit)
+        # INVARIANT: test_only_the_highest_instance_is_served
         if instance < row.instance:
-            raise HandslagError("HS-INSTANCE-OLD")
+            raise HandslagError("HS-INSTANCE-OLD", instance=row.instance)
         if instance > row.instance:
+            if row.instance or instance != 1:  # a number comes from a restore; only the first comes by itself
+                raise HandslagError("HS-INSTANCE-NEW", instance=row.instance)
             await self._context.store.write(lambda rows: rows.units.raise_instance(unit, instance))
             await self.reload_units()
-        if note is not None:
-            await self._witnessed.check_seen(note)
+        size = await self._witnessed.check_seen(note) if note is not None else 0
+        if not await self._shown.check(unit, size):
+            raise HandslagError("HS-INSTANCE-OLD", instance=row.instance)
+
+    async def contacted(self, unit: str, version: str | None, clock_us: int | None) -> None:
+        """A connector called: in memory at once, in the store within a minute (`contacts.keep`)."""
+        self._context.contacts.note(unit, self._context.now_us(), version, clock_us)
 
     async def unit_of(self, cert_sha256: bytes) -> str | None:
         """The admitted unit of a client certificate."""
         return self._context.directory.unit_of(cert_sha256)
 
-    async def admit(self, admission: Admission) -> None:
-        """Take a unit into the store, or shut a revoked one out; an entry of the operator records it."""
+    async def admit_together(self, admissions: Sequence[Admission]) -> None:
+        """Take several units in: the directory shows all of them from one moment on."""
+        for admission in admissions:
+            await self.admit(admission, publish=False)
+        await self.reload_units()
+
+    async def admit(self, admission: Admission, *, publish: bool = True) -> None:
+        """Take a unit into the store, or shut a revoked one out; an entry of the operator records it.
+
+        Without `publish` the directory in memory stays as it is until `reload_units`.
+        """
         entry = UnitEntry.from_bytes(admission.entry)
-        known = {row.unit: row for row in await self._context.store.read(lambda rows: rows.units.all())}
-        before = known.get(admission.unit)
+        before, stolen = await self._context.store.read(lambda rows: _known(rows, admission.unit))
         if admission.revoked_at_us is not None:
-            if before:
+            if before and before.revoked_at_us is None:
                 await self.revoke(admission.unit)
             return
+        # INVARIANT: test_a_unit_that_was_shut_out_stays_out_after_a_restart
+        # A unit that closed itself is opened by a new admission only, and that brings a new certificate.
         if before and before.certificate == admission.certificate_sha256:
             return
+        if stolen == entry.signing_key:
+            raise HandslagError("HS-UNIT-COMPROMISED")
+        same = before is not None and before.signing_key == entry.signing_key
         at_us = self._context.now_us()
         row = UnitRow(
             unit=entry.unit,
@@ -187,40 +286,53 @@ class BrokerCore:
             agency_signature=admission.signature,
             signing_key=entry.signing_key,
             hpke_key=entry.hpke_key,
-            instance=before.instance if before else 0,
+            instance=before.instance if before and same else 0,
             admitted_at_us=at_us,
             revoked_at_us=None,
+            probe=admission.probe,
         )
-        recorded = self._context.recorder.about_unit(
-            entry.unit,
-            entry.controller,
-            "ADMIN",
-            Payload(act=admission.entry, act_signature=admission.signature),
-            at_us,
-        )
+        payload = Payload(act=admission.entry, act_signature=admission.signature)
+        recorded = self._context.recorder.about_unit(entry.unit, entry.controller, "ADMIN", payload, at_us)
 
         def work(rows: Rows) -> None:
             rows.units.put(row)
+            instances.admitted(rows, entry.unit, admission.recovery_key, same=same)
             rows.entries.insert([recorded])
 
         await self._context.store.write(work)
+        self._shown.forget(entry.unit)
+        if publish:
+            await self.reload_units()
+
+    async def announce(self, unit: str, request: InstanceRequest) -> InstanceAnswer:
+        """POST /v1/instances; from its answer on every lower number is refused."""
+        answer = await instances.announce(self._context, unit, request)
+        self._shown.forget(unit)
         await self.reload_units()
+        return answer
+
+    async def compromised(self, unit: str, request: CompromisedRequest) -> CompromisedAnswer:
+        """POST /v1/compromised; from its answer on every call of the unit is refused."""
+        answer = await instances.compromised(self._context, unit, request)
+        await self.reload_units()
+        return answer
+
+    async def instances(self) -> dict[str, tuple[int, int]]:
+        """(number, microseconds UTC) of the newest restore of every unit that had one, for the operator."""
+        return await self._context.store.read(lambda rows: rows.instances.announced())
 
     async def revoke(self, unit: str) -> bool:
-        """Shut a unit out from now on; returns whether it was admitted. An entry of the operator records it."""
+        """Shut a unit out from now on and hold back what is open from it and to it; returns whether it was admitted.
+
+        An entry of the operator records it.
+        """
         at_us = self._context.now_us()
         controller = self._context.directory.controller(unit)
         recorded = self._context.recorder.about_unit(unit, controller, "ADMIN", Payload(code="HS-UNIT-UNKNOWN"), at_us)
 
-        def work(rows: Rows) -> bool:
-            revoked = rows.units.revoke(unit, at_us)
-            if revoked:
-                rows.entries.insert([recorded])
-            return revoked
-
-        done = await self._context.store.write(work)
+        held = await instances.shut_out(self._context, unit, recorded)
         await self.reload_units()
-        return done
+        return held is not None
 
     async def reload_units(self) -> None:
         """Take over the units as they stand in the store."""
@@ -233,3 +345,8 @@ class BrokerCore:
             unit, controller, "REFUSAL", Payload(code=code), self._context.now_us()
         )
         await self._context.store.write(lambda rows: rows.entries.insert([entry]))
+
+
+def _known(rows: Rows, unit: str) -> tuple[UnitRow | None, bytes | None]:
+    """The unit as the store has it, shut out or not, and the signing key that it said was stolen."""
+    return rows.units.whatever(unit), rows.instances.memory(unit).compromised_key

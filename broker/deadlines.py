@@ -25,15 +25,17 @@ async def _tell_overdue(context: Context) -> int:
     if not await context.store.read(lambda rows: rows.deliveries.overdue(now_us, 1)):
         return 0
 
-    def work(rows: Rows) -> int:
+    def work(rows: Rows) -> list[DeliveryRow]:
         late = rows.deliveries.overdue(now_us, _PIECE)
         rows.deliveries.told_overdue([row.delivery_id for row in late])
         rows.inbox.put(_notices(context, rows, late, "delivery_overdue", now_us))
-        return len(late)
+        return late
 
     told = await context.store.write(work)
-    context.metrics.overdue(told)
-    return told
+    probe = _of_probe(context, told)
+    context.metrics.overdue(len(told) - probe)
+    context.metrics.overdue(probe, probe=True)
+    return len(told)
 
 
 async def _expire(context: Context) -> int:
@@ -41,7 +43,7 @@ async def _expire(context: Context) -> int:
     if not await context.store.read(lambda rows: rows.deliveries.expired(now_us, 1)):
         return 0
 
-    def work(rows: Rows) -> int:
+    def work(rows: Rows) -> list[DeliveryRow]:
         old = rows.deliveries.expired(now_us, _PIECE)
         notices = _notices(context, rows, old, "delivery_expired", now_us)
         sections = rows.deliveries.sections([row.delivery_id for row in old])
@@ -54,11 +56,18 @@ async def _expire(context: Context) -> int:
             # What was never handed over leaves no word of it in the recipient's own trail.
             rows.entries.insert(entries if row.hand_number else entries[:1])
         rows.inbox.put(notices)
-        return len(old)
+        return old
 
     expired = await context.store.write(work)
-    context.metrics.expired(expired)
-    return expired
+    probe = _of_probe(context, expired)
+    context.metrics.expired(len(expired) - probe)
+    context.metrics.expired(probe, probe=True)
+    return len(expired)
+
+
+def _of_probe(context: Context, rows: Sequence[DeliveryRow]) -> int:
+    """How many of them are the operator's own test messages."""
+    return sum(context.directory.is_probe(row.recipient_unit) for row in rows)
 
 
 def _notices(context: Context, rows: Rows, late: Sequence[DeliveryRow], code: str, now_us: int) -> list[Item]:

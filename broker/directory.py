@@ -37,6 +37,15 @@ class Directory:
         if role not in UnitEntry.from_bytes(self.get(unit).entry).roles:
             raise HandslagError("HS-STATE-INVALID", field="role")
 
+    def is_probe(self, unit: str) -> bool:
+        """Whether a unit belongs to the operator's standing test case; nobody that is not admitted does."""
+        row = self._units.get(unit)
+        return row is not None and row.probe
+
+    def probes(self) -> frozenset[str]:
+        """The units of the operator's standing test case."""
+        return frozenset(row.unit for row in self._units.values() if row.probe)
+
     def controller(self, unit: str) -> str:
         """Who owns the entries about a unit's seats; also answers for a unit that was revoked meanwhile."""
         row = self._units.get(unit)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from audit.entry import SealedEntry
@@ -20,7 +20,7 @@ from schemas.codes import DeliveryState, reason_kind, shown_to_sender
 from schemas.envelope import Delivery, RecipientItem, RoutedSection
 from schemas.event_types import content_type
 from schemas.identifiers import ZERO16, ZERO32
-from schemas.inbox import Receipt, RoleOutcome, SectionOutcome
+from schemas.inbox import Notice, Receipt, RoleOutcome, SectionOutcome
 from schemas.trail import DecidedSection, Evidence, Payload
 
 # A section whose digest is live already keeps its first delivery; the receipt says released again.
@@ -100,7 +100,7 @@ def _decided(
         entry = decision_entry(context, resolved, sender, one, at_us)
         effects.entries.append(entry)
         outcomes.append(role_outcome(resolved, one, entry))
-        context.metrics.decided(one.decision.outcome)
+        context.metrics.decided(one.decision.outcome, probe=context.directory.is_probe(sender.unit))
         if one.holder is not None and one.wrap is not None:
             _deliver(context, effects, resolved, sender, one, one.holder, at_us)
     receipt = Receipt(
@@ -206,12 +206,33 @@ def _deliver(
         for section, answer in zip(routed, one.decision.sections, strict=True)
         if answer.released and (holder.seat_id, section.digest) not in resolved.live
     ]
-    if given:
-        delivery_id = context.new_id()
-        effects.deliveries.append(
-            delivery_row(resolved.waiting, sender, one, delivery_id, holder.unit, holder.seat_id, at_us)
-        )
-        effects.sections.extend(section_rows(resolved.waiting, one, delivery_id, holder.seat_id, given))
+    if not given:
+        return
+    delivery_id = context.new_id()
+    row = delivery_row(resolved.waiting, sender, one, delivery_id, holder.unit, holder.seat_id, at_us)
+    sections = section_rows(resolved.waiting, one, delivery_id, holder.seat_id, given)
+    if one.reseal:
+        # INVARIANT: test_a_wrap_to_a_key_that_is_gone_is_not_handed_over
+        row = replace(row, state=DeliveryState.RESEAL.value, body=None)
+        sections = [replace(section, live=False, item=None, wrapped_key=None) for section in sections]
+        effects.items.append(reseal_item(context, row, sections, at_us))
+    effects.deliveries.append(row)
+    effects.sections.extend(sections)
+
+
+def reseal_item(context: Context, row: DeliveryRow, sections: Iterable[SectionRow], at_us: int) -> Item:
+    """The notice to a sender that a delivery must be sealed anew, to another key."""
+    notice = Notice(
+        seat_id=row.sender_seat,
+        code="delivery_reseal",
+        event_id=row.event_id,
+        attempt=row.attempt,
+        role=row.role,
+        categories=tuple(sorted(section.category for section in sections)),
+        detail=row.state,
+        at_us=at_us,
+    )
+    return Item(context.new_id(), row.sender_unit, "NOTICE", notice.to_bytes())
 
 
 def delivery_row(

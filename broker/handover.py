@@ -63,7 +63,7 @@ async def fetch(context: Context, unit: str, request: FetchRequest) -> FetchAnsw
         return items, handed
 
     items, handed = await context.store.write(work)
-    context.metrics.handed_over(len(handed))
+    context.metrics.handed_over(len(handed), probe=context.directory.is_probe(unit))
     answered = [InboxItem(item_id=item.item_id, kind=item.kind, body=item.body) for item in items]
     answered += [p.item for p in prepared if p.row.delivery_id in handed]
     return FetchAnswer(items=tuple(answered), heads=read.heads)
@@ -83,6 +83,8 @@ def _that_fit(read: _Read) -> list[DeliveryRow]:
 
 def _read(rows: Rows, unit: str, now_us: int, limit: int) -> _Read:
     due = rows.deliveries.due_for(unit, now_us, limit)
+    closed = rows.units.closed({row.sender_unit for row in due})
+    due = [row for row in due if row.sender_unit not in closed]  # held as well; whoever lets go does not let these go
     own = rows.cases.of_unit(unit)
     seat_ids = {row.sender_seat for row in due} | {row.recipient_seat for row in due if row.recipient_seat}
     return _Read(

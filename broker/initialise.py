@@ -13,14 +13,18 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from audit.note import Verifier
 from broker import pki, settings
+from broker.actfiles import ActFiles, signed_by
 from broker.keyfiles import new_log_key, supervisor_key, write_new
 from broker.store.keys import KeyVault
+from schemas.admin import ADMINISTRATORS, Administrator
 from schemas.errors import HandslagError
 
 DEMONSTRATION_NOTE = """\
 The files here whose names say `demo` are for demonstrations. Whoever holds `supervisor-demo.private.hex` reads what is
-sealed to the supervisor; whoever holds `demo-ca.key` opens the door to anybody. Replace both before any real person is
-in the system: `handslag init --supervisor-key FILE`, and an authority of your own in `tls.client_ca_file`.
+sealed to the supervisor; whoever holds `demo-ca.key` opens the door to anybody; whoever holds both keys in
+`administrators-demo` signs for two. Replace all of them before any real person is in the system: `handslag init
+--supervisor-key FILE`, an authority of your own in `tls.client_ca_file`, and `handslag admin name` with the public keys
+of two administrators who keep theirs (`handslag admin key`) to themselves; then delete the folder and [administration].
 """
 
 
@@ -76,6 +80,7 @@ def _fill(folder: Path, plan: InitPlan, now: datetime) -> str:
     KeyVault.open(folder / "data/keys.db", folder / "keys/root.key").close()  # both halves or neither
     _authority(folder / "tls", plan.hosts, now)
     supervisor = _supervisor(folder, plan.supervisor_key_file)
+    _administrators(folder, plan.origin, now)
     write_new(folder / "broker.toml", _config(plan, supervisor).encode(), private=False)
     return Verifier(plan.origin, log_key.public_key().public_bytes_raw()).vkey()
 
@@ -89,6 +94,24 @@ def _authority(folder: Path, hosts: tuple[str, ...], now: datetime) -> None:
     write_new(folder / "demo-server.pem", server.public_bytes(serialization.Encoding.PEM), private=False)
     write_new(folder / "demo-server.key", pki.key_pem(key), private=True)
     write_new(folder / "READ-ME-demo.txt", DEMONSTRATION_NOTE.encode(), private=False)
+
+
+def _administrators(folder: Path, origin: str, now: datetime) -> None:
+    """Two demonstration administrators and the first act, which names them."""
+    (folder / "administrators-demo").mkdir(mode=0o700)
+    made = {}
+    for name in ("first", "second"):
+        made[name], pem = new_log_key()
+        write_new(folder / f"administrators-demo/{name}.key", pem, private=True)
+    files = ActFiles(folder / "data", origin)
+    named = [
+        Administrator(name=f"demo-{name}", signing_key=key.public_key().public_bytes_raw())
+        for name, key in made.items()
+    ]
+    signed = files.draft(ADMINISTRATORS, int(now.timestamp() * 1_000_000), administrators=named)
+    for key in made.values():
+        signed = signed_by(signed, key, files.chain)
+    files.append(signed)
 
 
 def _supervisor(folder: Path, given: Path | None) -> str:
@@ -135,6 +158,10 @@ client_ca_file = "tls/demo-ca.pem"  # for demonstrations; see tls/READ-ME-demo.t
 [admission]                         # what `handslag agency admit` signs certificates with
 ca_certificate_file = "tls/demo-ca.pem"
 ca_key_file = "tls/demo-ca.key"
+
+[administration]                    # two must sign every act; here both keys of the DEMONSTRATION: take them out
+first_key_file = "administrators-demo/first.key"
+second_key_file = "administrators-demo/second.key"
 
 [operations]
 listen = "{plan.operations}"           # health and metrics in plain HTTP: keep it on the loopback address

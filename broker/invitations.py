@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 
 from broker.acts import own_seat
-from broker.calls import answered, recorded, request_hash, signed_by
+from broker.calls import answered, recorded, request_hash, signed_by, signed_by_seat
 from broker.context import Context
 from broker.effects import decision_entry, delivery_row, role_outcome, section_rows
 from broker.judge import Judged, own_party
@@ -45,6 +45,8 @@ async def invite(context: Context, unit: str, request: InviteRequest) -> InviteA
         sender = rows.cases.seat(seat.seat_id)
         if sender is None or sender.state != SeatState.ACTIVE:
             raise HandslagError("HS-SEAT-UNKNOWN")
+        if rows.units.closed([unit, invitation.unit]):  # shut out since the call was authenticated
+            raise HandslagError("HS-UNIT-UNKNOWN")
         event_id = waiting.core.event_id
         if rows.cases.invitation(invitation.invitation_id) or rows.deliveries.fingerprints([event_id]):
             raise HandslagError("HS-INVITATION-INVALID")  # one invitation, one event: neither is used twice
@@ -76,7 +78,7 @@ async def invite(context: Context, unit: str, request: InviteRequest) -> InviteA
 def _checked(context: Context, unit: str, request: InviteRequest, seat: SeatRow) -> tuple[Invitation, Waiting]:
     """The invitation and its sealed event, when both signatures hold and they belong to this seat and each other."""
     invitation = Invitation.from_bytes(request.invitation)
-    signed_by(seat.signing_key, request.seat_signature, request.invitation)
+    signed_by_seat(seat, request.seat_signature, request.invitation)
     signed_by(context.directory.get(unit).signing_key, request.unit_signature, request.invitation)
     context.directory.get(invitation.unit)
     check_submission(request.submission)

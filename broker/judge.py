@@ -15,13 +15,17 @@ from schemas.identifiers import authority_of
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The decision for one role: the request as decided, the seat that holds the role, the sender's wrap for it."""
+    """The decision for one role: the request as decided, the seat that holds the role, the sender's wrap for it.
+
+    `reseal`: the wrap is sealed to a key that the seat has no more, so that what is released must be sealed anew.
+    """
 
     role: str
     holder: SeatRow | None
     request: DecisionRequest
     decision: Decision
     wrap: Wrap | None
+    reseal: bool = False
 
 
 def judge(resolved: Resolved, rules: Rules, at_us: int) -> list[Judged]:
@@ -34,8 +38,9 @@ def judge(resolved: Resolved, rules: Rules, at_us: int) -> list[Judged]:
     for role in waiting.attempt.recipients:
         holder = resolved.holders[role]
         wrap = wraps.get(role)
-        if holder is not None and wrap is not None and wrap.seat_key_id != holder.seat_key_id:
-            wrap = None  # sealed to a key that the holder does not have: nothing was given, and the receipt says so
+        reseal = wrap is not None and wrap.seat_key_id in resolved.retired
+        if holder is not None and wrap is not None and not reseal and wrap.seat_key_id not in holder.key_ids:
+            wrap = None  # sealed to a key that the holder never had: nothing was given, and the receipt says so
         request = DecisionRequest(
             event_type=waiting.core.event_type,
             sender=own_party(sender),
@@ -45,7 +50,7 @@ def judge(resolved: Resolved, rules: Rules, at_us: int) -> list[Judged]:
             action=waiting.core.action,
             at_us=max(at_us, resolved.view.recorded_at_us),
         )
-        judged.append(Judged(role, holder, request, decide(request, resolved.view, rules), wrap))
+        judged.append(Judged(role, holder, request, decide(request, resolved.view, rules), wrap, reseal))
     return judged
 
 

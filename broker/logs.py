@@ -63,10 +63,10 @@ class _Wordless(logging.Filter):
         return True
 
 
-def http_logger() -> logging.Logger:
+def http_logger(name: str = "handslag.http") -> logging.Logger:
     """The logger given to an HTTP server in place of its own, which would quote the bytes it could not read."""
     # INVARIANT: test_bytes_that_are_no_request_are_not_logged
-    logger = logging.getLogger("handslag.http")
+    logger = logging.getLogger(name)
     if not logger.filters:
         logger.addFilter(_Wordless())
     return logger

@@ -56,13 +56,26 @@ def shrink(
             and (row.holds_until_us != decision.holds_until_us or not set(remaining) <= set(live))
         ):
             assert decision.holds_until_us is not None
+            _remember(rows, row, live, remaining)
             rows.deliveries.rest_on(row, decision.holds_until_us, remaining)
         if removed:
             shrunk.append(Shrunk(row, removed, remaining, _next_state(row, bool(remaining))))
     for one in shrunk:
-        rows.deliveries.remove_sections(one.row.delivery_id, [section.digest for section in one.removed])
+        digests = [section.digest for section in one.removed]
+        rows.deliveries.remove_sections(one.row.delivery_id, digests, never_handed=one.row.hand_number == 0)
         rows.deliveries.move(one.row, one.state)
     return shrunk
+
+
+def _remember(rows: Rows, row: DeliveryRow, before: Sequence[SectionRow], now: Sequence[SectionRow]) -> None:
+    """What was handed over rested on the consents of then; annulling one of those must still find it.
+
+    INVARIANT: test_a_release_that_rests_on_another_consent_by_now_is_listed.
+    """
+    if row.hand_number:
+        then = {section.digest: section for section in before}
+        changed = [then[section.digest] for section in now if then[section.digest].grants != section.grants]
+        rows.annulments.remember_grounds(changed)
 
 
 def _next_state(row: DeliveryRow, remains: bool) -> DeliveryState:

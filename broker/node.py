@@ -9,16 +9,25 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import asdict
 from typing import Any
 
+from audit.administration import Acts
 from audit.note import Signer
 from broker import admissions, control, keyfiles, logs
+from broker.actfiles import ActFiles
+from broker.administration import require_admitted
 from broker.anchor import Anchor
+from broker.contacts import keep
 from broker.context import Context
 from broker.core import BrokerCore
 from broker.directory import Directory
+from broker.disk import DiskRoom
 from broker.gateway.server import Serving, serve_gateway
+from broker.gateway.waiting import Waiting
+from broker.lookout import Surroundings
 from broker.metrics import Metrics
+from broker.quota import Limits, Quotas
 from broker.recorder import Recorder
 from broker.sealer import Hooks, Sealer
 from broker.settings import BrokerSettings
@@ -27,6 +36,7 @@ from broker.store.migrate import migrate
 from broker.store.sqlite import SqliteStore
 from broker.stream.embedded import EmbeddedStream
 from broker.trail import Trail, Witnessed
+from broker.trustdesk import TrustDesk
 from broker.views import Views
 from broker.worker import watch_time, work
 from consent.rules import shipped
@@ -66,8 +76,11 @@ class Node:
             random=os.urandom,
             faults=self._fault,
             lease_us=int(settings.lease_seconds * 1_000_000),
+            quotas=Quotas(Limits(**settings.quotas.model_dump()), time.monotonic, metrics.over_quota),
+            room=DiskRoom(settings.data_dir, settings.disk.reserve_bytes, settings.disk.ballast_bytes, metrics.room),
         )
         self._signer = Signer(settings.origin, key)
+        self.files = ActFiles(settings.data_dir, settings.origin)
         self.trail = Trail(store)
         self.witnessed = Witnessed(store, settings.origin, self._signer.verifier)
 
@@ -90,11 +103,30 @@ class Node:
                 failed=self._beat_failed,
             ),
         )
-        core = BrokerCore(self.context, self.sealer, self.trail, self.witnessed)
+        desk = TrustDesk(
+            self.settings.data_dir,
+            self.settings.origin,
+            self._signer.verifier.vkey(),
+            self.context.supervisor_key,
+        )
+        core = BrokerCore(self.context, self.sealer, self.trail, self.witnessed, desk)
+        await core.record_acts(self.files.all())
+        chain = self.files.chain()
         for admission in admissions.load_all(self.settings.data_dir):
-            await core.admit(admission)
+            try:
+                await _admit(core, chain, admission)
+            except HandslagError as error:
+                if error.code != "HS-UNIT-COMPROMISED":  # admitted while no node ran: it stays out, the others come in
+                    raise
+                logs.event(_log, logging.ERROR, error.code, task="admissions")
         await core.reload_units()
+        self.context.contacts.take(await self.store.read(lambda rows: rows.contacts.all()))
         return core
+
+    @property
+    def contradicted(self) -> bool:
+        """Whether the anchor or a connector has seen another or a longer log than the one that lies here."""
+        return self.sealer.behind or self.witnessed.reason is not None
 
     def _fault(self, error: BaseException) -> None:
         """An unforeseen fault in the worker: its type only, since its text may hold values."""
@@ -122,33 +154,67 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
         node = Node(settings, Metrics(), store, vault)
         core = await node.open_log()
         await node.sealer.start()
+        waiting = Waiting(settings.wait_seconds, node.metrics.waiting)
+        store.on_news = waiting.ring
         async with asyncio.TaskGroup() as group:
             loops = [
                 group.create_task(work(node.context)),
                 group.create_task(watch_time(node.context)),
                 group.create_task(node.sealer.run(settings.beat_seconds)),
+                group.create_task(keep(store, node.context.contacts)),
+                group.create_task(Surroundings(node.context, settings, lambda: node.contradicted).run()),
             ]
             async with (
-                serve_gateway(core, settings, node.metrics) as serving,
-                control.serve_control(settings.data_dir, _commands(core)),
+                serve_gateway(core, settings, node.metrics, node.context.quotas, waiting) as serving,
+                control.serve_control(settings.data_dir, _commands(core, node.context, node.files)),
             ):
                 yield serving
             for loop in loops:
                 loop.cancel()
 
 
-def _commands(core: BrokerCore) -> Mapping[str, control.Handler]:
+async def _admit(core: BrokerCore, chain: Acts, admission: admissions.Admission) -> None:
+    if admission.revoked_at_us is None:
+        require_admitted(chain, admission.unit, admissions.subject(admission))
+    await core.admit(admission)
+
+
+def _commands(core: BrokerCore, context: Context, files: ActFiles) -> Mapping[str, control.Handler]:
     """What the operator's commands may ask of the running node."""
 
-    async def admit(arguments: Mapping[str, Any]) -> dict[str, Any]:
-        admission = admissions.Admission.from_json(arguments)
-        await core.admit(admission)
-        return {"unit": admission.unit}
+    async def look() -> Acts:
+        await core.record_acts(files.all())
+        return files.chain()
+
+    async def acts(_arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return {"acts": (await look()).count}
+
+    async def admit_together(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        several = [admissions.Admission.from_json(each) for each in arguments["admissions"]]
+        chain = await look()
+        for each in several:
+            require_admitted(chain, each.unit, admissions.subject(each))
+        await core.admit_together(several)
+        return {"units": len(several)}
 
     async def revoke(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        if (await look()).admitted.get(str(arguments["unit"])) is not None:
+            raise HandslagError("HS-ADMIN-UNSIGNED", check="unit")
         return {"revoked": await core.revoke(str(arguments["unit"]))}
 
-    return {"admit": admit, "revoke": revoke}
+    async def contacts(_arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return {"contacts": [asdict(row) for row in context.contacts.all()]}
+
+    async def instances(_arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return {unit: {"instance": n, "raised_at_us": at_us} for unit, (n, at_us) in (await core.instances()).items()}
+
+    return {
+        "acts": acts,
+        "admit_together": admit_together,
+        "revoke": revoke,
+        "contacts": contacts,
+        "instances": instances,
+    }
 
 
 def run(settings: BrokerSettings, started: Callable[[Serving], None] = lambda _serving: None) -> None:

@@ -10,6 +10,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from urllib.parse import quote, unquote
 
 from cryptography import x509
@@ -87,6 +88,23 @@ def server_certificate(
     )
 
 
+def renewed_server_certificate(authority: Authority, before_pem: bytes, key_pem: bytes, now: datetime) -> bytes:
+    """A server certificate in PEM for the names and the key of the one before, 90 days.
+
+    Raises `HS-CERTIFICATE-INVALID` when the two do not belong together.
+    """
+    try:
+        before = x509.load_pem_x509_certificate(before_pem)
+        key = serialization.load_pem_private_key(key_pem, password=None)
+        names = before.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.ExtensionNotFound):
+        raise HandslagError("HS-CERTIFICATE-INVALID", field="server") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or before.public_key() != key.public_key():
+        raise HandslagError("HS-CERTIFICATE-INVALID", field="server")
+    hosts = [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
+    return server_certificate(authority, key, hosts, now).public_bytes(serialization.Encoding.PEM)
+
+
 def client_certificate(authority: Authority, csr_pem: bytes, unit: str, now: datetime) -> x509.Certificate:
     """A client certificate for the unit that the request names, 90 days.
 
@@ -114,6 +132,15 @@ def client_certificate(authority: Authority, csr_pem: bytes, unit: str, now: dat
 def unit_uri(unit: str) -> str:
     """The URI that names a unit in a certificate; Å, Ä and Ö are percent-encoded (RFC 3986 section 2.1)."""
     return _SCHEME + quote(checked_unit(unit), safe="/")
+
+
+def said_of_itself(file: Path) -> tuple[str, ...]:
+    """What an authority's certificate file says against its use: `WARNING`, or nothing."""
+    try:
+        subject = x509.load_pem_x509_certificate(file.read_bytes()).subject
+    except (OSError, ValueError):
+        return ()
+    return (WARNING,) if any(name.value == WARNING for name in subject) else ()
 
 
 def named_unit(certificate: x509.Certificate) -> str | None:

@@ -6,6 +6,7 @@ from audit.entry import SealedEntry
 from broker.acts import own_seat
 from broker.calls import answered, request_hash
 from broker.context import Context
+from broker.quota import QUERIES
 from broker.store.cases import SeatRow
 from broker.store.port import Rows
 from schemas import limits
@@ -47,7 +48,11 @@ async def ledger_fetch(context: Context, unit: str, request: LedgerFetchRequest)
 
 
 async def audit_fetch(context: Context, unit: str, request: AuditFetchRequest) -> AuditPage:
-    """Answer `POST /v1/audit:fetch`: the seat's own entries with their keys, after an AUDIT_QUERY entry committed."""
+    """Answer `POST /v1/audit:fetch`: the seat's own entries with their keys, after an AUDIT_QUERY entry committed.
+
+    The page ends with that entry, so the same call is given the same page: who wants to see more asks, and is recorded,
+    again. INVARIANT: test_a_repeated_look_shows_nothing_that_came_after_it.
+    """
     seat = await own_seat(context, unit, request.seat_id)
     before = await answered(context, unit, request)
     if before is None:
@@ -58,7 +63,7 @@ async def audit_fetch(context: Context, unit: str, request: AuditFetchRequest) -
     limit = max(1, min(request.limit, limits.INBOX_ITEMS))
     keys = context.recorder.seat_keys(seat.seat_id)
     handle = keys.handle(context.recorder.segment)
-    found = await context.store.read(lambda rows: rows.entries.of_handles([handle], request.after, limit + 1))
+    found = await context.store.read(lambda rows: rows.entries.of_handles([handle], request.after, limit + 1, entry_id))
     return AuditPage(
         entries=tuple(
             KeyedEntry(number=number, entry=raw, payload=blob, key=keys.dek(own_id), leaf_hash=leaf)
@@ -78,6 +83,7 @@ async def _recorded(
         raise HandslagError("HS-CODE-UNKNOWN", field="purpose")
     if not query.actor_ref or not query.case_number:
         raise HandslagError("HS-GRANT-INCOMPLETE", field="actor")
+    context.quotas.take(seat.unit, {QUERIES: 1})  # each look is an entry
     at_us = context.now_us()
     payload = Payload(
         seat_id=seat.seat_id,

@@ -44,7 +44,8 @@ class Resolved:
     """A submission with all it is decided on.
 
     `refused` is an error code when it is not decided at all; `repeat` the receipt it got before; `holders` the active
-    seat per role addressed, None where nobody holds it; `live` the attempt by (recipient seat, digest) given already.
+    seat per role addressed, None where nobody holds it; `live` the attempt by (recipient seat, digest) given already;
+    `retired` ids of keys that wraps of this attempt are sealed to and that their holders had once and have no more.
     """
 
     waiting: Waiting
@@ -55,6 +56,7 @@ class Resolved:
     first_time: bool
     refused: str | None = None
     repeat: bytes | None = None
+    retired: frozenset[bytes] = frozenset()
 
 
 def decoded(position: int, raw: bytes) -> Waiting:
@@ -98,30 +100,49 @@ def resolve(rows: Rows, batch: Sequence[Waiting], views: Views, rules: Rules, no
     attempts = rows.deliveries.attempts(event_ids)
     live = rows.deliveries.live_sections(event_ids)
     ledgers = views.of(rows, senders.values())
+    seats = rows.cases.of_cases({seat.case_id for seat in senders.values()})
+    closed = rows.units.closed({seat.unit for seat in seats} | {waiting.record.unit for waiting in batch})
     holders: dict[tuple[bytes, str], SeatRow] = {}
-    for seat in rows.cases.of_cases({seat.case_id for seat in senders.values()}):
-        if seat.active:
+    for seat in seats:
+        # INVARIANT: test_a_unit_that_was_shut_out_gives_and_gets_nothing_more
+        if seat.active and seat.unit not in closed:
             holders[seat.case_id, seat.role] = seat
     resolved = []
     for waiting in batch:
         sender = senders.get(waiting.routing.seat_id)
         event_id = waiting.core.event_id
         before = attempts.get((event_id, waiting.attempt.attempt))
-        refused = _refusal(waiting, sender, known.get(event_id), attempts, rules, now_us)
+        shut_out = waiting.record.unit in closed
+        refused = (
+            "HS-UNIT-UNKNOWN" if shut_out else _refusal(waiting, sender, known.get(event_id), attempts, rules, now_us)
+        )
+        held = {r: holders.get((sender.case_id, r)) if sender else None for r in waiting.attempt.recipients}
         same = before is not None and before[0] == waiting.attempt_hash and refused is None
         resolved.append(
             Resolved(
                 waiting=waiting,
                 sender=sender,
-                holders={r: holders.get((sender.case_id, r)) if sender else None for r in waiting.attempt.recipients},
+                holders=held,
                 view=ledgers[sender.seat_id] if sender else LedgerView.empty(),
                 live={(seat, digest): number for (event, seat, digest), number in live.items() if event == event_id},
                 first_time=event_id not in known,
                 refused=refused,
                 repeat=before[1] if same and before else None,
+                retired=_retired(rows, waiting, held),
             )
         )
     return resolved
+
+
+def _retired(rows: Rows, waiting: Waiting, holders: Mapping[str, SeatRow | None]) -> frozenset[bytes]:
+    """Ids of keys sealed to that the holder had once; looked up only where a wrap is to none of its keys of today."""
+    found = set()
+    for wrap in waiting.attempt.wraps:
+        holder = holders.get(wrap.role)
+        if holder is not None and wrap.seat_key_id not in holder.key_ids:
+            had = rows.cases.key_ids(holder.case_id, holder.member)
+            found |= {wrap.seat_key_id} & had
+    return frozenset(found)
 
 
 def _refusal(

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from broker.disk import BALLAST, RESERVE
 from schemas.errors import HandslagError
 
 # A key that asks for a secret itself, or a value that looks like one, whatever key it stands under.
@@ -57,6 +58,13 @@ class TlsSettings(_Part):
     client_ca_file: Path
 
 
+class AdministrationSettings(_Part):
+    """Keys of two administrators on this machine: for demonstrations, where one person plays both."""
+
+    first_key_file: Path | None = None
+    second_key_file: Path | None = None
+
+
 class OperationsSettings(_Part):
     """Where health and metrics are served, in plain HTTP: leave it on the loopback address."""
 
@@ -80,6 +88,36 @@ class AdmissionSettings(_Part):
     ca_key_file: Path
 
 
+class QuotaSettings(_Part):
+    """Bounds per unit (docs/protocol.md, "Quotas"); what is urgent has `urgent_per_minute` beyond all others."""
+
+    calls_per_second: float = Field(default=100, ge=1)
+    fetches_per_second: float = Field(default=20, ge=0.1)
+    queries_per_minute: float = Field(default=60, ge=1)
+    submissions_per_minute: float = Field(default=6_000, ge=1)
+    bytes_per_minute: float = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
+    stream_submissions: int = Field(default=6_000, ge=1)
+    stream_bytes: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
+    urgent_per_minute: float = Field(default=600, ge=10)
+
+
+class ConnectionSettings(_Part):
+    """Connections of one node, counted before TLS; `seconds` from accept to the first authenticated call."""
+
+    most: int = Field(default=800, ge=8)
+    unproven: int = Field(default=256, ge=4)
+    unproven_of_address: int = Field(default=64, ge=2)
+    of_unit: int = Field(default=64, ge=2)
+    seconds: float = Field(default=15.0, ge=1, le=120)
+
+
+class DiskSettings(_Part):
+    """Bytes on the data disk kept for what must get in, and the part of them that a ballast file holds."""
+
+    reserve_bytes: int = Field(default=RESERVE, ge=4 * 1024 * 1024)
+    ballast_bytes: int = Field(default=BALLAST, ge=0)
+
+
 class BrokerSettings(BaseSettings):
     """Everything the broker is told. Seconds where a name ends in `_seconds`."""
 
@@ -94,11 +132,16 @@ class BrokerSettings(BaseSettings):
     supervisor_key_file: Path
     beat_seconds: float = Field(default=10.0, ge=0.05, le=3600)
     lease_seconds: float = Field(default=60.0, ge=1, le=3600)
+    wait_seconds: float = Field(default=20.0, ge=0, le=20)
     store: str = "sqlite"
     stream: str = "embedded"
     tls: TlsSettings
     operations: OperationsSettings = OperationsSettings()
     admission: AdmissionSettings | None = None
+    administration: AdministrationSettings | None = None
+    quotas: QuotaSettings = QuotaSettings()
+    disk: DiskSettings = DiskSettings()
+    connections: ConnectionSettings = ConnectionSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -9,6 +9,7 @@ from audit.merkle import inclusion_proofs, leaf_hash, root
 from broker.calls import signed_by
 from broker.context import Context
 from broker.pace import paced
+from broker.room import short_of_room
 from schemas.calls import ItemRefusal, SubmitAnswer, SubmitRequest
 from schemas.checks import CheckedSubmission, check_bundle, check_submission
 from schemas.codes import SeatState
@@ -29,6 +30,10 @@ async def submit(context: Context, unit: str, request: SubmitRequest) -> SubmitA
     )
     paths = inclusion_proofs([leaf_hash(leaf) for leaf in leaves])
     checked, refusals = await _checked(request)
+    late: list[ItemRefusal] = []  # of these nothing is recorded: the sender tries again, and nothing was decided
+    for index, code in (await short_of_room(context, unit, checked)).items():
+        del checked[index]
+        late.append(ItemRefusal(index=index, code=code))
     seat_ids = {one.routing.seat_id for one in checked.values()}
     seats = await context.store.read(lambda rows: rows.cases.seats(seat_ids))
     records: dict[int, list[bytes]] = defaultdict(list)
@@ -42,9 +47,10 @@ async def submit(context: Context, unit: str, request: SubmitRequest) -> SubmitA
     if refusals:
         await _record_refusals(context, unit, refusals, now_us)
     if records:
-        await context.stream.append(records)
+        await context.stream.append(records, unit)
     accepted = sum(map(len, records.values()))
-    context.metrics.submitted(accepted)
+    context.metrics.submitted(accepted, probe=context.directory.is_probe(unit))
+    refusals += late
     return SubmitAnswer(accepted=accepted, refusals=tuple(sorted(refusals, key=lambda refusal: refusal.index)))
 
 

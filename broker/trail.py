@@ -111,12 +111,12 @@ class Witnessed:
         self._store = store
         self._origin = origin
         self._verifier = verifier
-        self._good: OrderedDict[bytes, None] = OrderedDict()
+        self._good: OrderedDict[bytes, int] = OrderedDict()
         self.reason: str | None = None
         self.evidence: str | None = None
 
-    async def check_seen(self, note_text: str) -> None:
-        """Compare the newest checkpoint that a connector has verified with the committed tree.
+    async def check_seen(self, note_text: str) -> int:
+        """Compare the newest checkpoint that a connector has verified with the committed tree; returns its size.
 
         Raises HS-CHECKPOINT-INVALID for a note that is malformed, of another origin or not signed by this log's key,
         and HS-BROKER-BEHIND (`check` = smaller or fork) when this log was larger once or had another root at that
@@ -132,15 +132,16 @@ class Witnessed:
         key = sha256(data).digest()
         if key in self._good:
             self._good.move_to_end(key)
-            return
+            return self._good[key]
         seen = open_checkpoint(data, origin=self._origin, log_keys=(self._verifier,))
         contradiction = await self._store.read(lambda rows: _contradiction(rows, seen))
         if contradiction:
             self.reason, self.evidence = "HS-BROKER-BEHIND", note_text
             raise HandslagError(self.reason, check=contradiction)
-        self._good[key] = None
+        self._good[key] = seen.size
         while len(self._good) > _REMEMBERED:
             self._good.popitem(last=False)
+        return seen.size
 
 
 def _contradiction(rows: Rows, seen: Checkpoint) -> str | None:

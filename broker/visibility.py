@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from broker.context import Context
 from broker.store.cases import SeatRow
 from broker.store.inbox import Item
 from broker.store.port import Rows
 from consent.ledger import LedgerView
+from schemas import limits
 from schemas.acts import Holder
-from schemas.inbox import StatementNotice
-from schemas.statements import SignedStatement
+from schemas.inbox import Notice, StatementNotice
+from schemas.statements import MemberStatement, SignedStatement
+
+_LEAD = "social_services_lead"
 
 
 def introduce_keys(context: Context, rows: Rows, discloser: SeatRow, holders: Iterable[Holder]) -> None:
@@ -25,20 +29,78 @@ def introduce_keys(context: Context, rows: Rows, discloser: SeatRow, holders: It
         ])  # fmt: skip
 
 
+def role_taken(context: Context, rows: Rows, seat: SeatRow, at_us: int) -> None:
+    """After a JOIN: what the consents of the case that name the role mean for its new holder.
+
+    A consent that follows the role introduces the two to each other. A discloser with one that does not is told
+    `recipient_changed` and the role, never a unit: until the person consents anew nothing goes there.
+    """
+    # INVARIANT: test_a_consent_follows_the_role_only_when_it_says_so
+    others = [each for each in rows.cases.of_cases([seat.case_id]) if each.active and each.seat_id != seat.seat_id]
+    views = context.views.of(rows, others)
+    for other in others:
+        named = [g for g in views[other.seat_id].grants if seat.role in g.roles and at_us < g.end_us]
+        if any(seat.role in grant.followed for grant in named):
+            rows.inbox.put([
+                statement_item(context, rows, to=other, about=[seat]),
+                statement_item(context, rows, to=seat, about=[other]),
+            ])  # fmt: skip
+        if any(seat.role not in g.followed and (seat.role, seat.member) not in g.holders for g in named):
+            rows.inbox.put([_changed(context, other, seat.role, at_us)])
+
+
+def _changed(context: Context, discloser: SeatRow, role: str, at_us: int) -> Item:
+    notice = Notice(seat_id=discloser.seat_id, code="recipient_changed", role=role, categories=(), at_us=at_us)
+    return Item(context.new_id(), discloser.unit, "NOTICE", notice.to_bytes())
+
+
 def statement_item(context: Context, rows: Rows, *, to: SeatRow, about: Iterable[SeatRow]) -> Item:
-    """A STATEMENT item for `to` with every statement of the seats it may see."""
-    signed = [
-        SignedStatement.from_bytes(raw) for seat in about for raw in rows.cases.statements(seat.case_id, seat.member)
-    ]
+    """A STATEMENT item for `to` with the statements of the seats it may see, and of who vouched for them."""
+    shown = {seat.member: _needed(context, rows, seat) for seat in about}
+    signers = {MemberStatement.from_bytes(s.statement).signer for statements in shown.values() for s in statements}
+    for seat in rows.cases.of_cases([to.case_id]):
+        if seat.member in signers - shown.keys() and seat.role != _LEAD:
+            shown[seat.member] = _needed(context, rows, seat)
+    signed = in_order(one for statements in shown.values() for one in statements)
     notice = StatementNotice(seat_id=to.seat_id, statements=tuple(signed))
     return Item(context.new_id(), to.unit, "STATEMENT", notice.to_bytes())
 
 
+def _needed(context: Context, rows: Rows, seat: SeatRow) -> list[SignedStatement]:
+    """A seat's statements; HPKE keys that can name no sender any more stay behind, and nobody seals to them."""
+    every = [SignedStatement.from_bytes(raw) for raw in rows.cases.statements(seat.case_id, seat.member)]
+    oldest = context.now_us() - limits.SENT_BACK_US
+    return [replace(one, hpke_key=None) if _past(one, oldest) else one for one in every]
+
+
+def _past(signed: SignedStatement, oldest_us: int) -> bool:
+    statement = MemberStatement.from_bytes(signed.statement)
+    return statement.kind == "ROTATE" and statement.not_after_us < oldest_us
+
+
+def in_order(statements: Iterable[SignedStatement]) -> list[SignedStatement]:
+    """Statements so that each finds what it rests on: keys before words for them, the lead's before the deputy's."""
+    read = [(MemberStatement.from_bytes(one.statement), one) for one in statements]
+    leads = {s.signer for s, _one in read if s.kind in {"OPEN", "JOIN"} or s.role == _LEAD}
+    rank = {"OPEN": 0, "JOIN": 1, "ROTATE": 2, "CONFIRM": 3, "REMOVE": 5}
+
+    def place(one: tuple[MemberStatement, SignedStatement]) -> tuple[int, int]:
+        statement = one[0]
+        if statement.kind == "ROTATE" and statement.role == _LEAD:
+            return 0, statement.seq
+        late = statement.kind == "CONFIRM" and statement.signer not in leads
+        return rank[statement.kind] + late, statement.seq
+
+    return [signed for _statement, signed in sorted(read, key=place)]
+
+
 def met(context: Context, rows: Rows, one: SeatRow, other: SeatRow) -> bool:
-    """Whether a grant of either ever named the other, so that each has the other's keys."""
+    """Whether a grant of either ever named the other or follows its role, so that each has the other's keys."""
     views = context.views.of(rows, [one, other])
     return _named(views[one.seat_id], other) or _named(views[other.seat_id], one)
 
 
 def _named(view: LedgerView, seat: SeatRow) -> bool:
-    return any((seat.role, seat.member) in grant.holders for grant in view.grants)
+    # A consent that follows the role and was over when this holder came counts too: who may have its keys must learn
+    # that it left, and a withdrawal can reach back before the day the keys were given.
+    return any((seat.role, seat.member) in grant.holders or seat.role in grant.followed for grant in view.grants)

@@ -7,6 +7,7 @@ import asyncio
 from broker.context import Context
 from broker.deadlines import sweep
 from broker.invitations import lapse
+from broker.lookout import look
 from broker.pipeline import decide_alone, decide_next
 from broker.store.gate import GateMoved
 from schemas.errors import HandslagError
@@ -59,12 +60,12 @@ async def _step(context: Context, bucket: int) -> int:
 async def watch_time(context: Context) -> None:
     """Deadlines, expiry and lapsed invitations."""
     while True:
+        if context.room is not None:
+            await asyncio.to_thread(context.room.look)
         try:
             await sweep(context)
             await lapse(context)
-            pending, oldest_us = await context.store.read(lambda rows: rows.deliveries.pending_summary())
+            await look(context)
         except HandslagError as error:
             context.faults(error)  # the engine failed; what is late now is told at the next look
-        else:
-            context.metrics.pending(pending, 0.0 if oldest_us is None else (context.now_us() - oldest_us) / 1e6)
         await asyncio.sleep(_SWEEP_S)

@@ -15,12 +15,14 @@ from connectors.context import Context
 from connectors.fields import moment, shown_moment
 from connectors.identity import Seat
 from connectors.spool.commands import Waiting
+from schemas import codes
 from schemas.acts import CaseWithdrawal, ConsentAct, RecipientRef, Reservation, Scope, Terms
 from schemas.calls import ConsentsAnswer, ConsentsRequest
 from schemas.errors import HandslagError
 from schemas.identifiers import parsed, shown, uuid7
 
 _ACTS = {"grant": "GRANT", "block": "BLOCK", "unblock": "UNBLOCK", "withdraw": "WITHDRAW"}
+_WHOLE = ("withdraw_case", "void_case")
 _ASSURANCE = "ASSERTED"  # until staff sign in at the connector
 
 
@@ -77,6 +79,18 @@ async def _unsigned(ctx: Context, command: Waiting, error: HandslagError) -> boo
     return True
 
 
+def _method(value: dict[str, Any]) -> str:
+    """How the word came; a void case has one for each ground, so that it is signed like a withdrawal of everything."""
+    if value["do"] == "void_case":
+        return str(codes.table()["annul_ground"][value["ground"]]["void"])
+    return str(value["method"])
+
+
+def _kind(value: dict[str, Any]) -> str:
+    """The act of a command; annulling has one for each ground."""
+    return str(codes.table()["annul_ground"][value["ground"]]["act"]) if value["do"] == "annul" else _ACTS[value["do"]]
+
+
 def _consent_id(ctx: Context, command: Waiting) -> bytes:
     named = command.value.get("consent")
     return parsed(named) if named else uuid7(ctx.now(), ctx.random(10))
@@ -97,7 +111,7 @@ def _told(kind: str, consent: str, answer: ConsentsAnswer) -> dict[str, Any]:
             for each in answer.affected
         ],
     }
-    if kind == "withdraw_case":
+    if kind in _WHOLE:
         value["in_force_everywhere_at"] = shown_moment(answer.recorded_at_us)
     else:
         value["consent"] = shown(bytes.fromhex(consent))
@@ -107,13 +121,14 @@ def _told(kind: str, consent: str, answer: ConsentsAnswer) -> dict[str, Any]:
 def _act(ctx: Context, seat: Seat, value: dict[str, Any], consent_id: bytes) -> bytes:
     actor = value.get("actor_ref") or ctx.settings.actor_ref
     effective = moment(value["effective_at"], "effective_at") if value.get("effective_at") else None
-    if value["do"] == "withdraw_case":
+    if value["do"] in _WHOLE:
         return CaseWithdrawal(
             case_tag=seat.case_tag,
             recorder=seat.member,
             withdrawal_id=consent_id,
-            effective_at_us=effective,
-            method=value["method"],
+            # A case that never was one was none from the beginning.
+            effective_at_us=0 if value["do"] == "void_case" else effective,
+            method=_method(value),
             actor_ref=actor,
             assurance=_ASSURANCE,
             noted_at_us=value["noted_at_us"],
@@ -125,7 +140,7 @@ def _act(ctx: Context, seat: Seat, value: dict[str, Any], consent_id: bytes) -> 
         consent_id=consent_id,
         seq=_next_seq(ctx, seat, consent_id),
         prev=head,
-        act=_ACTS[value["do"]],
+        act=_kind(value),
         effective_at_us=effective,
         terms=_terms(ctx, seat, value) if value["do"] in {"grant", "block"} else None,
         scope=_scope(ctx, seat, value["scope"]) if value.get("scope") else None,
@@ -182,8 +197,8 @@ def _recipients(ctx: Context, seat: Seat, rows: list[dict[str, Any]], *, widenin
         try:
             member: bytes | None = ctx.members(seat).holder(row["role"], ctx.now()).member
         except HandslagError as error:
-            if widening and error.code != "HS-NO-HOLDER":
-                raise  # disputed or expired: not the moment to widen anything for this role
-            member = None
+            member = ctx.members(seat).seated(row["role"]) if error.code == "HS-KEY-EXPIRED" else None
+            if widening and member is None and error.code != "HS-NO-HOLDER":
+                raise  # disputed: not the moment to widen anything for this role
         refs.append(RecipientRef(kind="ROLE", id=row["role"], member=member, follows_role=row["follows_role"]))
     return tuple(refs)

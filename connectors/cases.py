@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from connectors import identity, inviting, ledgers, membership, sealing
+from connectors import identity, inviting, keeping, ledgers, membership, reports, sealing
 from connectors.context import Context
 from connectors.identity import Seat
 from connectors.keys import SeatKeyPair
@@ -55,7 +55,7 @@ def keep(ctx: Context, command: Waiting, values: dict[str, Any]) -> dict[str, An
 async def open_case(ctx: Context, command: Waiting) -> dict[str, Any]:
     """Open a case: own keys, own OPEN statement; the seat is active when the broker answered."""
     ref, role = command.value["ref"], command.value["role"]
-    made = drawn(command)
+    made, slots = drawn(command), ctx.settings.slots
     if not made:
         keys, tag, member = SeatKeyPair.generate(), ctx.random(16), ctx.random(16)
         statement = membership.open_statement(
@@ -63,7 +63,8 @@ async def open_case(ctx: Context, command: Waiting) -> dict[str, Any]:
             member=member,
             role=role,
             keys=keys,
-            not_before_us=ctx.now() - limits.SENT_AHEAD_US,
+            # Back for clocks that differ, and not into another slot: the lead's key is of the slot that this names.
+            not_before_us=max(ctx.now() - limits.SENT_AHEAD_US, slots.start(slots.number(ctx.now()))),
             not_after_us=ctx.now() + KEY_LIFE_US,
         )
         seat = Seat(
@@ -82,6 +83,7 @@ async def open_case(ctx: Context, command: Waiting) -> dict[str, Any]:
         with ctx.spool.transaction():
             ctx.identities.add(seat)
             made = keep(ctx, command, {"call_id": ctx.random(16).hex()})
+    await keeping.kept(ctx)
     seat = ctx.identities.get(ref)
     call_id = bytes.fromhex(made["call_id"])
     statement = SignedStatement.from_bytes(seat.lead_statement)
@@ -132,7 +134,7 @@ def _invitation(ctx: Context, seat: Seat, value: dict[str, Any]) -> dict[str, An
     if role not in ctx.units().unit(unit, now).roles:
         raise HandslagError("HS-INVITATION-INVALID", field="role")
     person = {f"person_{n}" if n == "name" else n: v for n, v in value["person"].items() if v is not None}
-    data = {**person, "inviter_contact": value["contact"], "lead_statements": [seat.lead_statement]}
+    data = {**person, "inviter_contact": value["contact"], "lead_statements": _lead_chain(ctx, seat)}
     # A section exists when one of its fields is given; IC01 is mandatory even when the person is not named yet.
     sections = projection.split(inviting.EVENT_TYPE, {"person_name": None, **data})
     plan = SealPlan(
@@ -167,6 +169,21 @@ def _invitation(ctx: Context, seat: Seat, value: dict[str, Any]) -> dict[str, An
     return _signed(ctx, seat, sealed, submission, unit)
 
 
+def _lead_chain(ctx: Context, seat: Seat) -> list[bytes]:
+    """The lead's statements from its OPEN to today; of the HPKE keys between only the newest: it signed this."""
+    newer = lead_rotations(ctx, seat)
+    sent = [replace(one, hpke_key=None) for one in newer[:-1]] + newer[-1:]
+    return [seat.lead_statement, *(one.to_bytes() for one in sent)]
+
+
+def lead_rotations(ctx: Context, seat: Seat) -> list[SignedStatement]:
+    """The lead's ROTATEs that this seat has verified, oldest first."""
+    members = ctx.members(seat)
+    kept = ctx.spool.memory.statements(ctx.identities.case_handle(seat.case_tag))
+    held = {one.statement: one for one in map(SignedStatement.from_bytes, kept)}
+    return [held[key.statement] for key in members.chains[members.lead][1:]]
+
+
 def _signed(ctx: Context, seat: Seat, sealed: SealedEvent, submission: Submission, unit: str) -> dict[str, Any]:
     signed = inviting.invite(
         sealed=sealed,
@@ -199,6 +216,7 @@ def opened_invitation(ctx: Context, item: InvitationDelivery) -> inviting.Opened
         directory=ctx.units(),
         may_send=ctx.may_send(role),
         now_us=ctx.now(),
+        slots=ctx.settings.slots,
     )
 
 
@@ -231,6 +249,7 @@ async def accept(ctx: Context, command: Waiting) -> dict[str, Any]:
         with ctx.spool.transaction():
             ctx.identities.add(seat)
             made = keep(ctx, command, {"call_id": ctx.random(16).hex(), "signature": signature.hex()})
+    await keeping.kept(ctx)
     seat = ctx.identities.get(ref)
     call_id = bytes.fromhex(made["call_id"])
     request = AcceptRequest(
@@ -277,9 +296,20 @@ async def state(ctx: Context, command: Waiting) -> dict[str, Any]:
 def add_statement(ctx: Context, seat: Seat, signed: SignedStatement) -> None:
     """Keep a statement that chains to the pin; raises as `CaseMembers.applied` and keeps nothing else."""
     view = ctx.members(seat)
-    if view.applied(signed) is not view:
-        data = signed.to_bytes()
-        ctx.spool.memory.add_statement(ctx.identities.case_handle(seat.case_tag), sha256(data), data)
+    grown = view.applied(signed)
+    if grown is view:
+        return
+    data = signed.to_bytes()
+    ctx.spool.memory.add_statement(ctx.identities.case_handle(seat.case_tag), sha256(data), data)
+    for left in grown.removed.keys() - view.removed.keys():
+        if left in grown.members:
+            ctx.identities.left(seat.ref, grown.members[left].role)
+    disputed = grown.disputed - view.disputed
+    if disputed:
+        # Only a lead, or whoever has its key, can make both: a person must look, whatever the broker says.
+        # INVARIANT: test_two_statements_of_one_number_raise_the_alarm
+        roles = sorted({key.role for member in disputed for key in grown.chains[member]})
+        reports.alarm(ctx, HandslagError("HS-EQUIVOCATION"), sha256(data)[:16].hex(), ref=seat.ref, roles=roles)
 
 
 async def close(ctx: Context, command: Waiting) -> dict[str, Any]:
@@ -308,12 +338,13 @@ def queue_join(ctx: Context, seat: Seat, acceptance: bytes, unit_signature: byte
         checked = inviting.checked_acceptance(
             acceptance, unit_signature, hpke_key, invitation=invitation, directory=ctx.units(), now_us=ctx.now()
         )
+        members = ctx.members(seat)
         statement = membership.join_statement(
-            members=ctx.members(seat),
+            members=members,
             lead=seat.keys,
             acceptance=checked,
             hpke_key=hpke_key,
-            not_before_us=ctx.now() - limits.SENT_AHEAD_US,
+            not_before_us=max(ctx.now() - limits.SENT_AHEAD_US, members.members[members.lead].not_before_us),
             not_after_us=ctx.now() + KEY_LIFE_US,
         )
         made = {

@@ -5,40 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
-from connectors import enrolment, runner, sending
+from connectors import backup_cli, enrolment, instance, keeping, returning, runner, sending
 from connectors import settings as configuration
 from connectors.box import DataKey
-from connectors.context import Context
+from connectors.context import Context, clock
+from connectors.doctor.examine import examine
 from connectors.identity import Identities
+from connectors.shared_cli import EXITS, NO_BACKUP, as_json, config_option, examples, told
 from connectors.spool import Spool
+from schemas import faults
 from schemas.errors import HandslagError
-
-EXITS = "Exit codes: 0 done, 1 failed with a code on stderr, 2 wrong usage."
-NO_BACKUP = "WARNING: NO BACKUP OF THIS CONNECTOR EXISTS. If this disk dies, its seats and what waits here are lost."
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Answer as one JSON object on stdout.")
-config_option = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default=Path("connector.toml"),
-    show_default=True,
-    help="The connector's configuration.",
-)
-
-
-def examples(*lines: str) -> str:
-    """The end of a command's help: examples, then the exit codes."""
-    return "\b\n" + "\n".join(("Examples:", *(f"  {line}" for line in lines), "", EXITS))
-
-
-def told(as_json: bool, data: dict[str, Any], lines: list[str]) -> None:
-    """Write the answer: `data` as one JSON object, or `lines` for a person."""
-    click.echo(json.dumps(data, ensure_ascii=False) if as_json else "\n".join(lines))
 
 
 @click.group(epilog=examples("handslag connector init --help", "handslag connector run --config connector.toml"))
@@ -56,9 +37,13 @@ def connector() -> None:
 @click.option("--dir", "folder", type=click.Path(path_type=Path), required=True, help="Folder to create.")
 @click.option("--unit", required=True, help="Unit code.")
 @click.option("--agency", required=True, help="Agency code, as it will stand in trust.toml.")
-@click.option("--controller", required=True, help="Controller that owns the unit's audit entries.")
+@click.option("--controller", help="Controller that owns the unit's audit entries.  [default: the agency]")
 @click.option("--role", "roles", multiple=True, required=True, help="Role the unit may hold; repeatable.")
 @click.option("--agency-key", type=click.Path(path_type=Path), help="Key file of the agency, if it has one already.")
+@click.option(
+    "--recovery-key", type=click.Path(path_type=Path), help="keys/recovery.pub of another unit of the agency."
+)
+@click.option("--shares", type=click.Path(path_type=Path), help="Write the three sheets to this new file, mode 0600.")
 @click.option("--accept", type=click.Choice(["automatic", "explicit"]), default="explicit", show_default=True)
 @click.option("--regime", type=click.Choice(["GDPR", "BDL"]), default="GDPR", show_default=True)
 @as_json
@@ -66,33 +51,79 @@ def init(
     folder: Path,
     unit: str,
     agency: str,
-    controller: str,
+    controller: str | None,
     roles: tuple[str, ...],
     agency_key: Path | None,
+    recovery_key: Path | None,
+    shares: Path | None,
     accept: str,
     regime: str,
     as_json: bool,
 ) -> None:
-    """Create keys, certificate request, request.json for the operator, and connector.toml."""
-    who = enrolment.Unit(unit=unit, agency=agency, controller=controller, roles=roles)
-    made = enrolment.initialise(folder, who, agency_key, {"accept": accept, "regime": regime})
+    """Create keys, certificate request, request.json for the operator, and connector.toml.
+
+    The agency's recovery key is drawn here too: three paper shares, two of which restore a lost connector. They are
+    shown once, or written once to --shares, and kept nowhere.
+    """
+    who = enrolment.Unit(unit=unit, agency=agency, controller=controller or agency, roles=roles)
+    made = enrolment.initialise(folder, who, agency_key, {"accept": accept, "regime": regime}, recovery_key)
+    paths, given = made.paths, backup_cli.give_shares(unit, made.recovery_key, made.shares, shares)
     click.echo(NO_BACKUP, err=True)
-    told(as_json, {**made, "backup": None}, [
-        f"Configuration: {made['config']}",
-        f"Give {made['request']} to the operator (`handslag agency admit`), then `handslag connector enrol ANSWER`.",
-        f"The agency's key: {made['agency_key']}. Keep it offline once the trust list is signed.",
+    told(as_json, {**paths, "backup": None, **given}, [
+        f"Configuration: {paths['config']}",
+        f"Give {paths['request']} to the operator (`handslag agency admit`), then `handslag connector enrol ANSWER`.",
+        f"The agency's key: {paths['agency_key']}. Keep it offline once the trust list is signed.",
+        *backup_cli.share_lines(unit, made.recovery_key, made.shares, shares),
     ])  # fmt: skip
 
 
-@connector.command("enrol", epilog=examples("handslag connector enrol answer.json --config konsult/connector.toml"))
+@connector.command(
+    "enrol",
+    epilog=examples(
+        "handslag connector enrol answer.json --config konsult/connector.toml",
+        "handslag connector enrol answer.json --heard 'ab12 cd34 ...' --config konsult/connector.toml",
+    ),
+)
 @click.argument("answer", type=click.Path(path_type=Path))
+@click.option("--heard", help="Fingerprint as another agency read it out; `-` reads it from stdin.  [default: asks]")
+@click.option("--agency-key", type=click.Path(path_type=Path), help="Default: keys/agency.key, if it lies there.")
 @config_option
 @as_json
-def enrol(answer: Path, config: Path, as_json: bool) -> None:
-    """Take the operator's ANSWER: certificate, authority, address and origin."""
+def enrol(answer: Path, heard: str | None, agency_key: Path | None, config: Path, as_json: bool) -> None:
+    """Take the operator's ANSWER, compare the trust list with another agency by phone, and sign it."""
     current = enrolment.enrol(config, answer)
-    lines = [f"Enrolled with {current.broker_url}. Next: `handslag connector trust install`."]
-    told(as_json, {"broker_url": current.broker_url, "origin": current.origin}, lines)
+    data = {"broker_url": current.broker_url, "origin": current.origin, "compared": False, "signed": False}
+    lines = [f"Enrolled with {current.broker_url}."]
+    offered = enrolment.offer(answer)
+    if offered is None or not offered.comparable:
+        lines.append("The trust list names no other agency yet: ask for a new answer when one is admitted.")
+    elif heard is None and offered.known(current):
+        data["compared"] = True
+        lines.append("The trust list is the one that was compared before.")
+    else:
+        heard = _heard(offered.spoken, heard)
+        data["fingerprint"] = "".join(offered.spoken.split())
+        if heard is None:
+            lines.append("Not compared: run this again with --heard, or `handslag connector trust install`.")
+        else:
+            data["signed"] = enrolment.compared(config, offered, heard, agency_key)
+            data["compared"] = True
+            lines.append(f"Compared. Next: handslag connector run --config {config}")
+    told(as_json, data, lines)
+
+
+READ_ALOUD = "Läs upp / Read aloud: "
+HEARD = "Skriv vad den andra läste upp / Type what the other read out"
+
+
+def _heard(spoken: str, given: str | None) -> str | None:
+    """What the other agency read out: given, from stdin, or asked for at a terminal; None where nobody is asked."""
+    if given not in {None, "-"}:
+        return given
+    click.echo(READ_ALOUD + spoken, err=True)
+    if given == "-":
+        return sys.stdin.readline()
+    return str(click.prompt(HEARD, err=True)) if sys.stdin.isatty() else None
 
 
 @connector.group("trust", epilog=examples("handslag connector trust fingerprint trust.toml"))
@@ -147,7 +178,7 @@ def trust_install(file: Path, fingerprint: str, config: Path, as_json: bool) -> 
 def verify(config: Path, as_json: bool) -> None:
     """Check configuration, permissions, keys, certificate and trust list; asks nobody."""
     found = enrolment.verify(config)
-    click.echo(NO_BACKUP, err=True)
+    backup_cli.warn(config)
     told(as_json, {"ok": True, **found}, [f"{name}: {value}" for name, value in found.items()])
 
 
@@ -156,7 +187,9 @@ def verify(config: Path, as_json: bool) -> None:
 def run(config: Path) -> None:
     """Run until told to stop (SIGTERM, SIGINT)."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    click.echo(NO_BACKUP, err=True)
+    backup_cli.warn(config)
+    for said in enrolment.authority_says(config):
+        click.echo(f"WARNING: the certificate authority says of itself: {said}", err=True)
     asyncio.run(runner.run(config))
 
 
@@ -185,7 +218,9 @@ def status(config: Path, as_json: bool) -> None:
         "commands": spool.commands.counts(),
         "proofs": {"held": held, "wanted": wanted},
         "stopped_by": halt.decode() if halt else None,
-        "backup": None,
+        "instance": instance.number_of(configuration.load(config), spool),
+        "backup": keeping.told(spool, clock()),
+        "restored": returning.summary(restored) if (restored := instance.restored(spool)) else None,
     }
     spool.close()
     told(as_json, data, [f"{name}: {json.dumps(value)}" for name, value in data.items()])
@@ -206,16 +241,31 @@ def waiting(config: Path, as_json: bool) -> None:
     told(as_json, {"waiting": rows}, lines or ["Nothing waits."])
 
 
-def _not_yet(name: str) -> click.Command:
-    @click.command(name, epilog=examples(f"handslag connector {name}"))
-    @as_json
-    def command(as_json: bool) -> None:
-        del as_json
-        raise HandslagError("HS-NOT-YET", field=name)
+@connector.command(
+    "doctor",
+    epilog=examples(
+        "handslag connector doctor --config konsult/connector.toml",
+        "handslag connector doctor --offline --json | jq .faults",
+    ).replace(EXITS, faults.EXITS),
+)
+@config_option
+@click.option("--offline", is_flag=True, help="Look at this machine only; touch no network.")
+@as_json
+@click.pass_context
+def doctor(ctx: click.Context, config: Path, offline: bool, as_json: bool) -> None:
+    """Find what is wrong, say whose it is and what to type; changes nothing, also while the connector runs."""
+    root = ctx.find_root().obj
+    language = root["lang"] if isinstance(root, dict) else "en"
+    try:
+        found, looked = examine(config, network=not offline)
+    except HandslagError as error:
+        click.echo(error.diagnostics(language), err=True)
+        ctx.exit(2)
+    told(as_json, faults.as_json(found, looked, str(config)), faults.lines(found, looked, str(config), language))
+    ctx.exit(faults.exit_code(found))
 
-    command.help = "Not yet; says what to do instead."
-    return command
 
+for _command in backup_cli.COMMANDS:
+    connector.add_command(_command)
 
-for _name in ("backup", "restore", "doctor"):
-    connector.add_command(_not_yet(_name))
+__all__ = ["EXITS", "NO_BACKUP", "as_json", "config_option", "connector", "examples", "offline", "told"]

@@ -15,7 +15,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from connectors import commands, executor, inbox, ledgers, retry, sending, settings, upkeep
+from connectors import (
+    commands,
+    executor,
+    inbox,
+    incidents,
+    ledgers,
+    retry,
+    returning,
+    reviews,
+    sending,
+    settings,
+    upkeep,
+)
 from connectors.context import Context
 from connectors.spool.alone import sole_runner
 from connectors.spool.commands import Waiting
@@ -40,13 +52,14 @@ class Connector:
 
     def __init__(self, config: Path | str) -> None:
         """Read `connector.toml` and open its spool; raises HandslagError naming what is missing."""
-        self.context = Context.load(settings.load(Path(config)))
+        self._config = Path(config)
+        self.context = Context.load(settings.load(self._config))
         self._held = ExitStack()
 
     async def __aenter__(self) -> Self:
         self._held.callback(self.context.spool.close)
         try:
-            self._held.enter_context(sole_runner(self.context.settings.data_dir))
+            self._held.enter_context(sole_runner(self.context.settings.data_dir, self._config))
             await self.context.link.__aenter__()
         except HandslagError:
             self._held.close()
@@ -79,7 +92,9 @@ class Connector:
                 return _result(waiting)
             if not await executor.run(self.context, waiting):
                 attempt += 1
-                await asyncio.sleep(retry.delay_s(attempt, random.random()))  # noqa: S311 - spreads load, no secret
+                # What the broker asked to wait is noted with the command.
+                noted = self.context.spool.commands.due_in_us(command_id, self.context.now()) / 1e6
+                await asyncio.sleep(max(noted, retry.delay_s(attempt, random.random())))  # noqa: S311 - no secret
 
     async def open_case(self, ref: str, role: str) -> dict[str, Any]:
         """Open a case under the agency's own reference and take the lead's seat."""
@@ -152,18 +167,25 @@ class Connector:
         Returns whether more waits to be sent or fetched, so that the next beat should follow at once.
         """
         ctx = self.context
+        await returning.announce(ctx)
         if ctx.directory is None:
             await upkeep.directory(ctx)
         await upkeep.checkpoint(ctx)
         await executor.run_due(ctx)
         sending.review_waiting(ctx)
         more = await sending.out(ctx)
-        came = await inbox.poll(ctx)
+        came = await inbox.poll(ctx, wait_s=0)
         while await inbox.send_acks(ctx) == limits.INBOX_ITEMS:
             pass
+        await incidents.follow(ctx)
+        await reviews.tell_due(ctx)
         upkeep.alarm_late(ctx)
         await upkeep.proofs(ctx)
         return more or came == limits.INBOX_ITEMS
+
+    def came(self) -> list[Message]:
+        """What beats have brought and the agency's system has not acknowledged, oldest first, at most 500."""
+        return [Message(str(item.value["kind"]), item.value, item) for item in self.context.spool.incoming.to_write()]
 
     async def receive(self) -> AsyncIterator[Message]:
         """Everything that came for the agency's system, oldest first, without end; `ack` each message.
@@ -179,11 +201,11 @@ class Connector:
         yielded: set[int] = set()
         while True:
             more = await self.beat()
-            waiting = self.context.spool.incoming.to_write()
-            fresh = [item for item in waiting if item.number not in yielded]
-            yielded = {item.number for item in waiting}
+            waiting = self.came()
+            fresh = [message for message in waiting if message.item.number not in yielded]
+            yielded = {message.item.number for message in waiting}
             if fresh:
-                yield [Message(str(item.value["kind"]), item.value, item) for item in fresh]
+                yield fresh
             if not more:
                 await asyncio.sleep(self.context.settings.poll_s)
 

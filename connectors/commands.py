@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from connectors import fields
-from schemas import codes
+from schemas import codes, limits
 from schemas.errors import HandslagError
 from schemas.event_types import content_type
 from schemas.identifiers import checked_unit, parsed
@@ -46,7 +46,7 @@ class OpenCase(CaseCommand):
 
 
 class Recipient(BaseModel):
-    """Whom a consent names: a unit or a role."""
+    """Whom a consent names: a unit, or a role as it is held now or, with `follows_role`, by whoever holds it later."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -207,7 +207,53 @@ class Send(CaseCommand):
     data: dict[str, Any]
 
 
-NARROWING = ("block", "withdraw", "withdraw_case")
+class Annul(CaseCommand):
+    """A consent of this unit was never one: it is stopped, and everybody who was given something under it is told."""
+
+    do: Literal["annul"]
+    consent: Spelled
+    ground: Code
+
+
+class VoidCase(CaseCommand):
+    """The lead declares that the case never was one: everything of every discloser stops, every recipient is told."""
+
+    do: Literal["void_case"]
+    ground: Code
+
+
+class JoinCases(CaseCommand):
+    """Two cases of one person become one. Does not exist yet."""
+
+    do: Literal["join_cases"]
+    other: Ref
+
+
+class AnswerAnnulment(Command):
+    """What this unit did with what it was given under a consent that another unit annulled."""
+
+    do: Literal["answer_annulment"]
+    ref: Literal[""] = ""
+    notice: Spelled
+    verdict: Code
+    reason: Code | None = None
+
+
+class RecordDisclosure(CaseCommand):
+    """Note what was said outside Handslag: at a meeting, by phone, in a letter. `note` never leaves this connector."""
+
+    do: Literal["record_disclosure"]
+    to: list[Code] = Field(min_length=1, max_length=limits.RECIPIENTS)
+    purpose: Code
+    categories: list[Code] = Field(min_length=1, max_length=limits.SECTIONS)
+    manner: Code
+    said_at: Moment | None = None
+    consents: list[Spelled] = Field(default=[], max_length=limits.SECTIONS)
+    public_interest_released: list[Code] = Field(default=[])
+    note: Annotated[str, Field(max_length=4000)] | None = None
+
+
+NARROWING = ("block", "withdraw", "withdraw_case", "annul", "void_case")
 AnyCommand = (
     OpenCase
     | Grant
@@ -222,6 +268,11 @@ AnyCommand = (
     | Discard
     | Introduce
     | Send
+    | RecordDisclosure
+    | Annul
+    | VoidCase
+    | JoinCases
+    | AnswerAnnulment
 )
 _ADAPTER: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="do")])
 _WORDS = {
@@ -233,6 +284,10 @@ _WORDS = {
     "action": "action",
     "role": "role",
     "to": "role",
+    "manner": "manner",
+    "ground": "annul_ground",
+    "verdict": "annul_verdict",
+    "reason": "kept_reason",
 }
 
 
@@ -246,6 +301,8 @@ def read(data: bytes) -> AnyCommand:
         command = _ADAPTER.validate_json(data)
     except ValidationError as error:
         raise HandslagError("HS-INPUT-INVALID", field=_field(error)) from None
+    if isinstance(command, JoinCases):
+        raise HandslagError("HS-NOT-YET", field="do")
     _check_codes(command)
     _check_rest(command)
     return command
@@ -269,6 +326,9 @@ def _check_codes(command: AnyCommand) -> None:
     for recipient in [*getattr(command, "recipients", []), *(scope.recipients if scope else [])]:
         if (recipient.unit is None) == (recipient.role is None):
             raise HandslagError("HS-INPUT-INVALID", field="recipients")
+        if recipient.follows_role and (recipient.role is None or not isinstance(command, Grant)):
+            # Only a consent follows; what forbids or takes back meets whoever holds the role anyway.
+            raise HandslagError("HS-INPUT-INVALID", field="follows_role")
         if recipient.unit is not None:
             checked_unit(recipient.unit)
         else:
@@ -276,14 +336,16 @@ def _check_codes(command: AnyCommand) -> None:
 
 
 def _check_rest(command: AnyCommand) -> None:
-    for name in ("valid_from", "valid_until", "effective_at", "occurred_at", "deadline_at"):
+    for name in ("valid_from", "valid_until", "effective_at", "occurred_at", "deadline_at", "said_at"):
         given = getattr(command, name, None)
         if given is not None:
             fields.moment(given, name)
-    for name in ("consent", "invitation", "event", "in_reply_to", "replaces"):
+    for name in ("consent", "invitation", "event", "in_reply_to", "replaces", "notice", "consents"):
         given = getattr(command, name, None)
-        if given is not None:
-            parsed(given)
+        for one in [given] if isinstance(given, str) else given or []:
+            parsed(one)
+    if isinstance(command, AnswerAnnulment) and (command.verdict == "KEPT") != (command.reason is not None):
+        raise HandslagError("HS-INPUT-INVALID", field="reason")
     if isinstance(command, Invite):
         checked_unit(command.unit)
     if isinstance(command, Grant) and command.given_by != "SELF":

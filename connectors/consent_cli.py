@@ -148,7 +148,7 @@ def show(
     data = {"as_of": shown_moment(at), "ledger_seq": view.ledger_seq, "entry_id": entry, "broken": view.broken}
     lines = [f"As of {data['as_of']}, ledger number {view.ledger_seq}:"]
     lines += [
-        f"  {row['consent']}  {'in force' if row['in_force'] else 'not in force'}  to {', '.join(row['recipients'])}:"
+        f"  {row['consent']}  {'in force' if row['in_force'] else 'not in force'}  to {_recipients(row)}:"
         f" {', '.join(_category(code) for code in row['categories'])}"
         for row in rows
     ]
@@ -166,11 +166,17 @@ def _grant_row(grant: Grant, at: int) -> dict[str, Any]:
         "from": shown_moment(grant.start_us),
         "until": shown_moment(grant.end_us) if grant.end_us > 0 else None,
         "recipients": sorted(grant.units | grant.roles),
+        "follows_role": sorted(grant.followed),
         "categories": sorted(grant.categories),
         "purposes": sorted(grant.purposes),
         "actions": sorted(grant.actions),
         "partly_withdrawn": bool(grant.parts),
     }
+
+
+def _recipients(row: dict[str, Any]) -> str:
+    follows = row["follows_role"]
+    return ", ".join(f"{each} (whoever holds the role)" if each in follows else each for each in row["recipients"])
 
 
 def _category(code: str) -> str:

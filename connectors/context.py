@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from connectors import trust
+from connectors import instance, trust
 from connectors.box import DataKey
 from connectors.identity import Identities, Seat, load_unit_keys
 from connectors.keys import UnitKeyPair
@@ -23,10 +25,12 @@ from consent.rules import Rules
 from schemas.calls import UnitsAnswer
 from schemas.errors import HandslagError
 from schemas.records import Record
-from schemas.statements import SignedStatement
+from schemas.statements import SignedStatement, SignedUnit
 
 Answer = TypeVar("Answer", bound=Record)
 _UNITS = "units"
+_UNITS_BYTES = 16 * 1024 * 1024
+_NEWEST = "units-newest"
 
 
 def clock() -> int:
@@ -36,7 +40,11 @@ def clock() -> int:
 
 @dataclass(slots=True, kw_only=True)
 class Context:
-    """A connector's parts. `directory` is None until the list of units was fetched once."""
+    """A connector's parts. `directory` is None until the list of units was fetched once.
+
+    `drained_us` is when this run last saw its inbox empty, `deferred` how many deliveries were left for later since it
+    was asked, `pauses` until when a seat's rotation is not tried again, by the handle of its reference.
+    """
 
     settings: Settings
     spool: Spool
@@ -49,6 +57,11 @@ class Context:
     directory: trust.Directory | None = None
     now: Callable[[], int] = clock
     random: Callable[[int], bytes] = os.urandom
+    backing_up: asyncio.Lock = field(default_factory=asyncio.Lock)
+    started_us: int = 0
+    drained_us: int = 0
+    deferred: int = 0
+    pauses: dict[bytes, int] = field(default_factory=dict)
     _members: dict[bytes, tuple[tuple[bytes, ...], CaseMembers]] = field(default_factory=dict)
     _ledgers: dict[bytes, tuple[tuple[int, bytes], LedgerView]] = field(default_factory=dict)
 
@@ -69,16 +82,32 @@ class Context:
             rules=rule_files.shipped()[1],
             witness=witness,
             link=Link(settings, witness.newest),
+            started_us=clock(),
         )
+        instance.introduce(context.link, settings, spool)
         held = spool.memory.get(_UNITS)
         if held is not None:
-            context.take_units(UnitsAnswer.from_bytes(held, 16 * 1024 * 1024))
+            context.take_units(UnitsAnswer.from_bytes(held, _UNITS_BYTES))
         return context
 
     def take_units(self, answer: UnitsAnswer) -> None:
-        """Use a directory whose every entry verified, and keep it for the next start."""
-        self.directory = trust.directory(answer.units, self.trusted)
-        self.spool.memory.put(_UNITS, answer.to_bytes())
+        """Use a directory whose every entry verified and none is older than one seen, and keep it for the next start.
+
+        Raises what `trust.directory` raises, and `HS-DIRECTORY-OLD`; the one before stays in use.
+        """
+        found = trust.directory(answer.units, self.trusted)
+        held = self.spool.memory.get(_NEWEST)
+        seen: dict[str, int] = json.loads(held) if held else {}
+        trust.check_not_older(found, seen)
+        with self.spool.transaction():
+            self.spool.memory.put(_UNITS, answer.to_bytes())
+            self.spool.memory.put(_NEWEST, json.dumps({**seen, **trust.newest(found)}).encode())
+        self.directory = found
+
+    def listed_units(self) -> tuple[SignedUnit, ...]:
+        """The directory's entries as they came; empty before the first."""
+        held = self.spool.memory.get(_UNITS)
+        return () if held is None else UnitsAnswer.from_bytes(held, _UNITS_BYTES).units
 
     def units(self) -> trust.Directory:
         """The directory; raises `HS-NOT-READY` before the first one came."""
@@ -93,8 +122,13 @@ class Context:
         cached = self._members.get(handle)
         if cached is not None and cached[0] == hashes:
             return cached[1]
-        view = CaseMembers.pinned(SignedStatement.from_bytes(seat.lead_statement), seat.pin)
-        for statement in self.spool.memory.statements(handle):
+        if cached is not None and cached[0] == hashes[: len(cached[0])]:
+            known, view = cached
+        else:
+            known = ()
+            signed = SignedStatement.from_bytes(seat.lead_statement)
+            view = CaseMembers.pinned(signed, seat.pin, self.settings.slots)
+        for statement in self.spool.memory.statements(handle, len(known)):
             view = view.applied(SignedStatement.from_bytes(statement))
         self._members[handle] = (hashes, view)
         return view

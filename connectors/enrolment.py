@@ -16,15 +16,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from connectors import files, identity, trust
+from connectors import files, identity, recovery, trust
 from connectors import settings as configuration
 from connectors.box import DataKey
 from connectors.context import load_trust
-from connectors.keys import UnitKeyPair
+from connectors.keys import PublicKeys, UnitKeyPair
 from connectors.settings import Settings
 from schemas import codes
 from schemas.errors import HandslagError
 from schemas.identifiers import checked_unit
+from schemas.instances import RecoveryEntry
 from schemas.statements import SignedUnit, UnitEntry
 
 _YEAR_US = 366 * 24 * 3600 * 1_000_000
@@ -43,11 +44,23 @@ class Unit:
     roles: tuple[str, ...]
 
 
-def initialise(folder: Path, who: Unit, agency_key: Path | None, extra: dict[str, Any]) -> dict[str, str]:
-    """Make keys, `request.json` and `connector.toml` in a new folder; returns the paths written, by name.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What a set-up wrote, and the shares of a recovery key that was drawn (none when one was given)."""
 
-    `agency_key` is an existing key file of the agency (128 raw bytes), else a new one is drawn. Raises `HS-KEY-FILE`
-    when keys exist already, `HS-IDENTIFIER-INVALID`, `HS-CODE-UNKNOWN`, `HS-CONFIG-INVALID`.
+    paths: dict[str, str]
+    recovery_key: PublicKeys
+    shares: tuple[str, ...]
+
+
+def initialise(
+    folder: Path, who: Unit, agency_key: Path | None, extra: dict[str, Any], recovery_key: Path | None = None
+) -> Made:
+    """Make keys, `request.json` and `connector.toml` in a new folder; returns the paths written, and the shares.
+
+    `agency_key` is an existing key file of the agency (128 raw bytes), else a new one is drawn; `recovery_key` the
+    public half of the agency's recovery key, else one is drawn and split. Raises `HS-KEY-FILE` when keys exist already,
+    `HS-IDENTIFIER-INVALID`, `HS-CODE-UNKNOWN`, `HS-CONFIG-INVALID`, `HS-RECOVERY-KEY-MISSING`.
     """
     checked_unit(who.unit)
     for role in who.roles:
@@ -58,6 +71,7 @@ def initialise(folder: Path, who: Unit, agency_key: Path | None, extra: dict[str
     config = folder / "connector.toml"
     if config.exists():
         raise HandslagError("HS-KEY-FILE", field="connector.toml")
+    public, shares = (recovery.read_public(recovery_key), ()) if recovery_key else recovery.create()
     DataKey.create(keys_dir / "data.key")
     unit_keys = identity.create_unit_keys(keys_dir / "unit-signing.key", keys_dir / "unit-hpke.key")
     agency, agency_path = _agency(keys_dir, agency_key)
@@ -72,11 +86,43 @@ def initialise(folder: Path, who: Unit, agency_key: Path | None, extra: dict[str
             "entry_b64": base64.b64encode(signed.entry).decode(),
             "signature_b64": base64.b64encode(signed.signature).decode(),
         },
+        "recovery": recovery_request(who.unit, public, agency),
     }
+    recovery.write_public(keys_dir, public)
     files.write_atomic(folder / "request.json", json.dumps(request, indent=1).encode() + b"\n")
     write_config(config, {"broker_url": "", "origin": "", "trust_fingerprint": "", **values})
     configuration.load(config)
-    return {"config": str(config), "request": str(folder / "request.json"), "agency_key": str(agency_path)}
+    paths = {"config": str(config), "request": str(folder / "request.json"), "agency_key": str(agency_path)}
+    return Made(paths=paths, recovery_key=public, shares=shares)
+
+
+def recovery_request(unit: str, public: PublicKeys, agency: UnitKeyPair) -> dict[str, str]:
+    """The part of a request that says whose recovery key may restore this unit, signed by the agency."""
+    entry = RecoveryEntry(unit=unit, signing_key=public.signing).to_bytes()
+    return {
+        "entry_b64": base64.b64encode(entry).decode(),
+        "signature_b64": base64.b64encode(agency.sign(entry)).decode(),
+    }
+
+
+def new_recovery_key(config: Path, agency_key: Path) -> Made:
+    """Another recovery key for a connector that is set up: its public half, its shares, and a request to be admitted.
+
+    Backups made from now on are sealed to it; the broker knows it when `request.json` was admitted anew. Raises
+    `HS-KEY-FILE`, `HS-CONFIG-INVALID` (`request`).
+    """
+    current = configuration.load(config)
+    agency = load_agency_key(agency_key)
+    path = config.resolve().parent / "request.json"
+    try:
+        request = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        raise HandslagError("HS-CONFIG-INVALID", field="request") from None
+    public, shares = recovery.create()
+    request["recovery"] = recovery_request(current.unit, public, agency)
+    recovery.write_public(current.keys_dir, public)
+    files.write_atomic(path, json.dumps(request, indent=1).encode() + b"\n")
+    return Made(paths={"request": str(path)}, recovery_key=public, shares=shares)
 
 
 def _agency(keys_dir: Path, given: Path | None) -> tuple[UnitKeyPair, Path]:
@@ -143,6 +189,66 @@ def enrol(config: Path, answer_file: Path) -> Settings:
     files.write_atomic(current.ca, values["ca_pem"].encode())
     update_config(config, {"broker_url": values["broker_url"], "origin": values["origin"]})
     return configuration.load(config)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The trust list in the operator's answer: unsigned, and nothing until its fingerprint was compared by phone."""
+
+    listed: trust.TrustList
+
+    @property
+    def spoken(self) -> str:
+        """The fingerprint on one line, in groups of four digits."""
+        return " ".join(trust.spoken(self.listed.fingerprint).split())
+
+    def known(self, current: Settings) -> bool:
+        """Whether this very list was compared before: a renewed certificate needs no new call."""
+        return self.listed.fingerprint.hex() == current.trust_fingerprint
+
+    @property
+    def comparable(self) -> bool:
+        """Whether there is another agency to compare with."""
+        return len(self.listed.statement.agencies) >= trust.SIGNERS
+
+
+def offer(answer_file: Path) -> Offer | None:
+    """The trust list that an answer brings, or None; raises `HS-CONFIG-INVALID`, `HS-TRUST-INVALID`."""
+    try:
+        text = json.loads(answer_file.read_bytes()).get("trust_toml")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        raise HandslagError("HS-CONFIG-INVALID", field="answer") from None
+    return Offer(trust.parse(text)) if isinstance(text, str) else None
+
+
+def compared(config: Path, offered: Offer, heard: str, agency_key: Path | None = None) -> bool:
+    """Take the list whose fingerprint another agency read out, signed by this agency where its key lies here.
+
+    Returns whether it was signed. Raises `HS-TRUST-COMPARE` for another fingerprint, `HS-TRUST-INVALID` when the list
+    is another broker's or shows another key of this agency.
+    """
+    # INVARIANT: test_a_list_that_sounds_otherwise_is_not_taken
+    if trust.normal(heard) != offered.listed.fingerprint.hex():
+        raise HandslagError("HS-TRUST-COMPARE")
+    current = configuration.load(config)
+    if offered.listed.statement.origin != current.origin:
+        raise HandslagError("HS-TRUST-INVALID", field="origin")
+    key = agency_key or current.keys_dir / "agency.key"
+    signs = agency_key is not None or key.exists()
+    listed = _held(current, offered.listed)
+    listed = trust.signed_by(listed, current.agency, load_agency_key(key)) if signs else listed
+    files.write_atomic(current.trust_file, trust.rendered(listed).encode())
+    update_config(config, {"trust_fingerprint": listed.fingerprint.hex()})
+    return signs
+
+
+def _held(current: Settings, offered: trust.TrustList) -> trust.TrustList:
+    """The list as it lies here already with the signatures that came, when it is the one offered."""
+    try:
+        held = trust.parse(current.trust_file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, HandslagError):
+        return offered
+    return held if held.statement == offered.statement else offered
 
 
 def _check_certificate(pem: bytes, current: Settings) -> dt.datetime:
@@ -215,7 +321,7 @@ def verify(config: Path) -> dict[str, str]:
         "certificate_until": ends.isoformat(),
         "origin": listed.origin,
         "agencies": ", ".join(each.agency for each in listed.statement.agencies),
-        "backup": "none",
+        "recovery_key": recovery.public_of(current.keys_dir).key_id.hex()[:16],
     }
 
 
@@ -224,6 +330,15 @@ def write_config(path: Path, values: dict[str, Any]) -> None:
     lines = ["# One Handslag connector; see docs/connector-quickstart.md. Paths are relative to this file."]
     lines += [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
     files.write_atomic(path, ("\n".join(lines) + "\n").encode())
+
+
+def authority_says(config: Path) -> list[str]:
+    """What the authority's certificate says against its own use, for every start; nothing where it cannot be read."""
+    try:
+        subject = x509.load_pem_x509_certificate(configuration.load(config).ca.read_bytes()).subject
+    except (OSError, ValueError, HandslagError):
+        return []
+    return [str(name.value) for name in subject if "NOT FOR PERSONAL DATA" in str(name.value)]
 
 
 def update_config(path: Path, changes: dict[str, Any]) -> None:

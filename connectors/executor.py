@@ -6,9 +6,9 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from connectors import acts, cases, commands, outbound, reports, retry
+from connectors import acts, annulling, cases, commands, incidents, outbound, reports, retry, rotation, spoken
 from connectors.context import Context
-from connectors.fields import shown_moment
+from connectors.fields import moment, shown_moment
 from connectors.spool.commands import Waiting
 from schemas.acts import ConsentAct
 from schemas.errors import HandslagError
@@ -27,7 +27,18 @@ _RUN: dict[str, Callable[[Context, Waiting], Awaitable[dict[str, Any]]]] = {
     "join": cases.state,
     "remove": cases.state,
     "close": cases.close,
+    "record_disclosure": spoken.record,
+    "annul": annulling.record,
+    "void_case": annulling.record,
+    "answer_annulment": annulling.answer,
+    "rotate": rotation.rotate,
+    "confirm": rotation.confirm,
+    "destroyed": rotation.destroyed,
 }
+
+
+# What a connector does by itself: nobody asked for it, so nobody is told that it was done.
+_BY_ITSELF = frozenset({"join", *rotation.KINDS})
 
 
 def must_wait(ctx: Context, command: commands.AnyCommand) -> bool:
@@ -62,12 +73,14 @@ def _queue(ctx: Context, command: commands.AnyCommand) -> bytes:
     narrowing = command.do in commands.NARROWING
     value = {**command.model_dump(), "noted_at_us": ctx.now()}
     ctx.spool.commands.accept(command_id, ctx.identities.handle(ref), command.do, value, narrowing=narrowing)
-    if command.do == "withdraw_case":
+    if command.do in {"withdraw_case", "void_case"}:
         _overtake(ctx, ref)
     if narrowing:
         # The first of the two facts, true from this transaction on, with or without a network.
         told = {"kind": "stopped_here", "do": command.do, "ref": ref, "at": shown_moment(value["noted_at_us"])}
         _report(ctx, value, command_id, told)
+    if command.do in {"annul", "void_case"}:
+        incidents.noted(ctx, command_id, value)
     return command_id
 
 
@@ -80,7 +93,7 @@ def _overtake(ctx: Context, ref: str) -> None:
     """
     for earlier in ctx.spool.commands.widening(ctx.identities.handle(ref)):
         if "call_id" not in cases.drawn(earlier):
-            _give_up(ctx, earlier, HandslagError("HS-OVERTAKEN"))
+            give_up(ctx, earlier, HandslagError("HS-OVERTAKEN"))
 
 
 def _check(ctx: Context, command: commands.AnyCommand, ref: str) -> None:
@@ -90,8 +103,13 @@ def _check(ctx: Context, command: commands.AnyCommand, ref: str) -> None:
         if isinstance(command, commands.Accept) and ctx.spool.memory.invitation(parsed(command.invitation)) is None:
             raise HandslagError("HS-INVITATION-INVALID", field="invitation")
         return
+    if isinstance(command, commands.AnswerAnnulment):
+        annulling.known(ctx, parsed(command.notice))
+        return
     seat = ctx.identities.get(ref)
-    if isinstance(command, commands.Withdraw | commands.Unblock):
+    if isinstance(command, commands.RecordDisclosure) and command.said_at:
+        spoken.check_said_at(moment(command.said_at, "said_at"), ctx.now())
+    if isinstance(command, commands.Withdraw | commands.Unblock | commands.Annul):
         acts_known = (ConsentAct.from_bytes(event.act) for event in ctx.spool.memory.ledger(seat.sid))
         if parsed(command.consent) not in {act.consent_id for act in acts_known}:
             raise HandslagError("HS-EVENT-UNKNOWN", field="consent")
@@ -121,7 +139,7 @@ async def run(ctx: Context, command: Waiting) -> bool:
         command.value["result"] = told
         ctx.spool.commands.prepare(command.command_id, command.value)
         ctx.spool.commands.finish(command.command_id, failed=False)
-        if command.kind != "join":
+        if command.kind not in _BY_ITSELF:
             _report(ctx, command.value, command.command_id, told)
     return True
 
@@ -139,18 +157,19 @@ def _failed(ctx: Context, command: Waiting, error: HandslagError) -> bool:
     narrowing = command.kind in commands.NARROWING
     if retry.again(error) or narrowing:
         # A withdrawal is never given up: until it is in force everywhere, this unit stays stopped.
-        pause = retry.delay_s(command.tries + 1, random.random())  # noqa: S311 - spreads load, no secret
+        asked = retry.floor_s(error)
+        pause = retry.delay_s(command.tries + 1, random.random(), asked)  # noqa: S311 - spreads load, no secret
         with ctx.spool.transaction():
             ctx.spool.commands.later(command.command_id, ctx.now() + int(pause * 1e6))
             if narrowing and not retry.again(error) and command.tries == 0:
                 told = {"kind": "not_recorded_yet", "do": command.kind, **reports.error_value(error)}
                 ctx.spool.incoming.put(ctx.random(16).hex(), "receipts", told)
         return False
-    _give_up(ctx, command, error)
+    give_up(ctx, command, error)
     return True
 
 
-def _give_up(ctx: Context, command: Waiting, error: HandslagError) -> None:
+def give_up(ctx: Context, command: Waiting, error: HandslagError) -> None:
     """End a command that will not be carried out, and say why."""
     with ctx.spool.transaction():
         if command.kind in {"open_case", "accept"}:
@@ -164,6 +183,9 @@ def _give_up(ctx: Context, command: Waiting, error: HandslagError) -> None:
         command.value["error"] = error.code
         ctx.spool.commands.prepare(command.command_id, command.value)
         ctx.spool.commands.finish(command.command_id, failed=True)
+        if command.kind in rotation.KINDS:
+            rotation.pause(ctx, command)  # looked at anew then: a word that another has given meanwhile is no fault
+            return
         _report(ctx, command.value, command.command_id, told)
 
 

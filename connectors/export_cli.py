@@ -14,6 +14,7 @@ import click
 
 from audit import exportfile
 from audit.exportfile import Export, Held
+from connectors import cases
 from connectors import settings as configuration
 from connectors.audit_cli import audit, fetched
 from connectors.cli import as_json, config_option, examples, told
@@ -112,6 +113,7 @@ async def _exported(config: Path, look: Look, wait_s: float) -> Export:
         held=held,
         ledger_seq=ledger_seq,
         ledger_head=ledger_head,
+        lead_rotations=tuple(one.to_bytes() for one in cases.lead_rotations(ctx, seat)),
     )
     ctx.spool.close()
     return made

@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from schemas.errors import HandslagError
 
@@ -53,6 +54,17 @@ def write_secret(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
     except OSError:
         raise HandslagError("HS-KEY-FILE") from None
+
+
+def create_private(path: Path) -> BinaryIO:
+    """Open a file that does not exist yet for writing, mode 0600; raises OSError."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+
+
+def flush(file: BinaryIO) -> None:
+    """Bring what was written to the disk; raises OSError."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def write_atomic(path: Path, data: bytes) -> None:

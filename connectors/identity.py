@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from connectors import files
-from connectors.keys import SeatKeyPair, UnitKeyPair
+from connectors.keys import RetiredKey, SeatKeyPair, UnitKeyPair
 from connectors.spool.store import Store
 from schemas.codes import SEAT_TRANSITIONS, SeatState
 from schemas.errors import HandslagError
@@ -24,12 +24,31 @@ _OPENED = 256  # seats held open in memory
 
 
 @dataclass(frozen=True, kw_only=True)
+class Retired:
+    """A key that was rotated away: `signing` public (hexadecimal), `hpke` private (hexadecimal, 96 bytes).
+
+    From `until_us` on nobody who follows the rules seals to it any more.
+    """
+
+    signing: str
+    hpke: str = field(repr=False)
+    until_us: int
+
+    @cached_property
+    def key(self) -> RetiredKey:
+        """The key that still opens."""
+        return RetiredKey(bytes.fromhex(self.signing), bytes.fromhex(self.hpke))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Seat:
     """This unit's seat in one case.
 
     `state` is OPENING or a SeatState. `pin` is SHA-256 of the lead's OPEN statement, `lead_statement` that statement as
     an encoded SignedStatement, `acceptance` what this unit signed (empty for an opener). `units` names the unit of a
-    member (hexadecimal id) where this seat knows it; `introduced` are roles whose contact card came.
+    member (hexadecimal id) where this seat knows it; `introduced` are roles whose contact card came. `coming` are the
+    private keys of a rotation that nobody has confirmed yet, `retired` those before, as far as something may still come
+    that is sealed to them.
     """
 
     ref: str
@@ -44,6 +63,17 @@ class Seat:
     acceptance: bytes
     units: Mapping[str, str]
     introduced: tuple[str, ...] = ()
+    coming: bytes = field(default=b"", repr=False)
+    retired: tuple[Retired, ...] = ()
+
+    @cached_property
+    def keyring(self) -> Mapping[bytes, SeatKeyPair | RetiredKey]:
+        """Every key that may open something, by key id: the present one, the coming one and those retired."""
+        found: dict[bytes, SeatKeyPair | RetiredKey] = {one.key.key_id: one.key for one in self.retired}
+        if self.coming:
+            pair = SeatKeyPair.from_private_bytes(self.coming)
+            found[pair.key_id] = pair
+        return {**found, self.keys.key_id: self.keys}
 
     @cached_property
     def keys(self) -> SeatKeyPair:
@@ -63,7 +93,7 @@ class Seat:
         return self.state == SeatState.ACTIVE
 
 
-_HEX = ("case_tag", "member", "private", "pin", "lead_statement", "acceptance")
+_HEX = ("case_tag", "member", "private", "coming", "pin", "lead_statement", "acceptance")
 
 
 class Identities:
@@ -99,6 +129,8 @@ class Identities:
             raise HandslagError("HS-STATE-INVALID", field="seat")
         sql = "UPDATE seat SET seat_id=?, state=?, value=? WHERE ref=?"
         self._store.run(sql, seat.seat_id, seat.state, self._sealed(seat), self.handle(seat.ref))
+        if (before.private, before.retired) != (seat.private, seat.retired):
+            self._opened.cache_clear()  # a key that is gone from the file must not live on in memory
         return seat
 
     def forget_opening(self, ref: str) -> None:
@@ -110,6 +142,13 @@ class Identities:
         if role in seat.introduced:
             return seat
         return self.update(replace(seat, introduced=(*seat.introduced, role)))
+
+    def left(self, ref: str, role: str) -> None:
+        """Note that a role's holder left: whoever takes it next has not introduced itself."""
+        # INVARIANT: test_who_takes_a_role_has_not_introduced_itself
+        seat = self.get(ref)
+        if role in seat.introduced:
+            self.update(replace(seat, introduced=tuple(each for each in seat.introduced if each != role)))
 
     def find(self, ref: str) -> Seat | None:
         """The seat of a local reference."""
@@ -142,8 +181,10 @@ class Identities:
         return self._store.seal_json("seat.value", value)
 
     def _open(self, seat_id: bytes | None, state: str, sealed: bytes) -> Seat:
-        value = self._store.open_json("seat.value", sealed)
+        # A seat kept before seats rotated has neither key but its own.
+        value = {"coming": "", "retired": (), **self._store.open_json("seat.value", sealed)}
         value.update({name: bytes.fromhex(value[name]) for name in _HEX}, introduced=tuple(value["introduced"]))
+        value["retired"] = tuple(Retired(**one) for one in value["retired"])
         return Seat(seat_id=seat_id, state=state, **value)
 
 

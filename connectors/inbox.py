@@ -6,23 +6,35 @@ and what is recalled is not opened first.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
-from connectors import cases, inviting, ledgers, opening, reports, sending
+from connectors import (
+    annulling,
+    cases,
+    instance,
+    inviting,
+    ledgers,
+    opening,
+    outcomes,
+    recalls,
+    reports,
+    returning,
+)
 from connectors.context import Context
 from connectors.fields import to_json
 from connectors.identity import Seat
 from connectors.opening import Keyring, OpenedEvent
-from connectors.waiting import NOTICE_EFFECT, OutgoingState, SectionState
 from schemas import limits
 from schemas.acts import ConsentAct
-from schemas.calls import AckAnswer, AckRequest, FetchAnswer, FetchRequest
+from schemas.calls import AckAnswer, AckRequest, FetchRequest
 from schemas.checks import sha256
 from schemas.codes import SeatState
 from schemas.envelope import Delivery
-from schemas.errors import HandslagError, registry
+from schemas.errors import HandslagError
 from schemas.identifiers import ZERO16, shown
 from schemas.inbox import (
     InboxItem,
@@ -33,21 +45,38 @@ from schemas.inbox import (
     Receipt,
     StatementNotice,
 )
+from schemas.said import AnnulNotice
 from schemas.statements import Acceptance, MemberStatement, SignedStatement
+from schemas.views import check_view
 
-_ORDER = {"STATEMENT": 0, "RECALL": 1, "LEDGER": 2, "RECEIPT": 3, "NOTICE": 4, "INVITATION": 5, "DELIVERY": 6}
+_KINDS = ("STATEMENT", "RECALL", "LEDGER", "RECEIPT", "NOTICE", "INVITATION", "DELIVERY", "ANNULMENT")
+_ORDER = {kind: place for place, kind in enumerate(_KINDS)}
+_AT_ONCE_US, _PAUSE_S = 200_000, 1.0  # an empty answer so soon is followed by a pause, or asking would be a flood
 _BODY = limits.SUBMISSION + 64 * 1024
 # Faults of this machine or of the moment: the item stays with the broker and comes again.
+_NOT_HEARD_OF = frozenset({"seat-key", "unconfirmed"})  # of a sender's key: its statement, or the word for it
 _OWN_FAULTS = frozenset({"HS-SPOOL-FAILED", "HS-SPOOL-UNREADABLE", "HS-NOT-READY", "HS-TRAIL-ROLLBACK"})
 
 
-async def poll(ctx: Context) -> int:
-    """One fetch: take, work off, compare heads; returns the number of items. Raises HandslagError of the call."""
+async def poll(ctx: Context, wait_s: float | None = None) -> int:
+    """One fetch: take, work off, compare heads; returns the number of items. Raises HandslagError of the call.
+
+    The broker answers when something comes, or after `wait_s` seconds; None is the setting.
+    """
+    wait_s = ctx.settings.wait_s if wait_s is None else wait_s
     ctx.witness.check_running()
     before = {seat.sid: ctx.spool.memory.head(seat.sid) for seat in ctx.identities.all() if seat.seat_id is not None}
-    answer = await ctx.link.call("/v1/inbox:fetch", FetchRequest(limit=limits.INBOX_ITEMS), FetchAnswer)
+    request = FetchRequest(limit=limits.INBOX_ITEMS, wait_ms=int(wait_s * 1000) or None)
+    asked, ctx.deferred = ctx.now(), 0
+    async with ctx.link.until_leaving() if wait_s else nullcontext():
+        answer = await returning.fetch(ctx, request)
     await ledgers.compare(ctx, answer.heads, before)
+    ledgers.confirmed(ctx)
     take_all(ctx, answer.items)
+    if not ctx.deferred and all(item.kind != "DELIVERY" for item in answer.items):
+        ctx.drained_us = asked
+    if wait_s and not answer.items and ctx.now() - asked < _AT_ONCE_US:
+        await asyncio.sleep(_PAUSE_S)  # perhaps the broker lets nobody wait just now
     return len(answer.items)
 
 
@@ -79,7 +108,17 @@ def take(ctx: Context, item: InboxItem) -> None:
             ctx.witness.halt(error.code, item.body, ctx.now())
         if error.code in _OWN_FAULTS:
             raise
+        if _too_early(item, error):
+            ctx.deferred += 1
+            return
         _reject(ctx, item, error)
+
+
+def _too_early(item: InboxItem, error: HandslagError) -> bool:
+    """Whether the word for a sender's key may be on its way still, with a process that died: it is there next time."""
+    # INVARIANT: test_a_delivery_that_comes_before_its_senders_key_is_left_for_the_next_time
+    unheard = item.kind == "DELIVERY" and error.context.get("check") in _NOT_HEARD_OF
+    return unheard and Delivery.from_bytes(item.body, _BODY).hand_number <= 1
 
 
 def _take(ctx: Context, item: InboxItem) -> None:
@@ -89,7 +128,7 @@ def _take(ctx: Context, item: InboxItem) -> None:
         case "INVITATION":
             _invitation(ctx, item, InvitationDelivery.from_bytes(item.body, _BODY))
         case "RECEIPT":
-            _receipt(ctx, item, Receipt.from_bytes(item.body, _BODY))
+            outcomes.receipt(ctx, item, Receipt.from_bytes(item.body, _BODY))
         case "RECALL":
             _recall(ctx, item, Recall.from_bytes(item.body, _BODY))
         case "LEDGER":
@@ -97,7 +136,9 @@ def _take(ctx: Context, item: InboxItem) -> None:
         case "STATEMENT":
             _statement(ctx, item, StatementNotice.from_bytes(item.body, _BODY))
         case "NOTICE":
-            _notice(ctx, item, Notice.from_bytes(item.body, _BODY))
+            outcomes.notice(ctx, item, Notice.from_bytes(item.body, _BODY))
+        case "ANNULMENT":
+            annulling.take(ctx, item, ctx.identities.by_seat_id(AnnulNotice.from_bytes(item.body, _BODY).seat_id))
         case _:
             raise HandslagError("HS-NOT-YET", field="kind")
 
@@ -127,13 +168,6 @@ def _decodes(item: InboxItem) -> bool:
     return True
 
 
-def _seat(ctx: Context, seat_id: bytes) -> Seat:
-    found = ctx.identities.by_seat_id(seat_id)
-    if found is None:
-        raise HandslagError("HS-SEAT-UNKNOWN")
-    return found
-
-
 def _delivery(ctx: Context, delivery: Delivery) -> None:
     known = ctx.spool.incoming.known(delivery.delivery_id)
     if known in {"STORED", "GIVEN"}:
@@ -141,13 +175,16 @@ def _delivery(ctx: Context, delivery: Delivery) -> None:
         ctx.spool.incoming.want_ack(delivery.delivery_id, delivery.hand_number, "ACK")
         return
     if known is not None:
-        code = "HS-RECALLED-UNREAD" if known == "RECALLED" else "HS-SEAL-INVALID"
+        code = recalls.UNREAD if known == "RECALLED" else "HS-SEAL-INVALID"
         ctx.spool.incoming.want_ack(delivery.delivery_id, delivery.hand_number, "REJECT", code)
         return
-    seat = _seat(ctx, delivery.seat_id)
+    seat = outcomes.seat_of(ctx, delivery.seat_id)
     opened = _opened(ctx, seat, delivery)
     held = ctx.spool.incoming.held_digests(opened.core.event_id, delivery.delivery_id)
     fresh = {section.digest for section in opened.sections} - held
+    if not fresh and recalls.came_too_late(ctx, opened, delivery):
+        return
+    recalls.tell_usable_again(ctx, seat, opened, delivery)
     ctx.spool.incoming.store_delivery(
         delivery.delivery_id,
         delivery.seat_id,
@@ -159,11 +196,13 @@ def _delivery(ctx: Context, delivery: Delivery) -> None:
     )
     value = reports.delivery(seat, delivery.delivery_id, opened, fresh, delivery)
     ctx.spool.incoming.put(delivery.delivery_id.hex(), "out", value, delivery.delivery_id)
+    if returning.perhaps_given(ctx, delivery, opened.core.sent_at_us):
+        returning.hold(ctx, delivery, value)
     if not fresh:
         # Every section was given before (or recalled): acknowledged, and nothing written twice.
         item = ctx.spool.incoming.waits_for_adapter(delivery.delivery_id)
-        assert item is not None
-        ctx.spool.incoming.written(item)
+        if item is not None:
+            ctx.spool.incoming.written(item)
     ctx.spool.incoming.want_ack(delivery.delivery_id, delivery.hand_number, "ACK")
     ctx.spool.memory.want_proof(delivery.leaf_hash, "delivery", ctx.now(), seat.sid)
     if opened.core.event_type == "seat_introduced":
@@ -173,16 +212,17 @@ def _delivery(ctx: Context, delivery: Delivery) -> None:
 def _opened(ctx: Context, seat: Seat, delivery: Delivery) -> OpenedEvent:
     if not seat.active:
         raise HandslagError("HS-STATE-INVALID", field="seat")
-    keys = seat.keys
     core = opening.core_of(delivery)
-    return opening.open_delivery(
+    opened = opening.open_delivery(
         delivery,
-        keyring=Keyring(seat_id=seat.sid, role=seat.role, case_tag=seat.case_tag, keys={keys.key_id: keys}),
+        keyring=Keyring(seat_id=seat.sid, role=seat.role, case_tag=seat.case_tag, keys=seat.keyring),
         members=ctx.members(seat),
         may_send=ctx.may_send(seat.role),
         now_us=ctx.now(),
         remembered=ctx.spool.incoming.remembered(core.event_id),
     )
+    check_view(opened.core.event_type, opened.merged, [seat.role])
+    return opened
 
 
 def _invitation(ctx: Context, item: InboxItem, told: InvitationDelivery) -> None:
@@ -208,84 +248,8 @@ def _invitation(ctx: Context, item: InboxItem, told: InvitationDelivery) -> None
     ctx.spool.incoming.want_ack(item.item_id, told.delivery.hand_number, "ACK")
 
 
-def _receipt(ctx: Context, item: InboxItem, told: Receipt) -> None:
-    seat = _seat(ctx, told.seat_id)
-    ctx.spool.incoming.want_ack(item.item_id, 0, "ACK")
-    try:
-        event = ctx.spool.outgoing.get(told.event_id)
-    except HandslagError:
-        return  # an invitation's receipt came with its own answer
-    if not ctx.spool.outgoing.keep_receipt(told.event_id, told.attempt, item.body):
-        return
-    event = sending.arrived(ctx, event, told.attempt)
-    for leaf_hash in {told.leaf_hash, *(role.leaf_hash for role in told.roles)}:
-        ctx.spool.memory.want_proof(leaf_hash, "receipt", ctx.now(), seat.sid)
-    ctx.spool.incoming.put(item.item_id.hex(), "receipts", reports.receipt(seat, event.event, told))
-    if told.refused_code is not None:
-        fatal = told.refused_code in registry() and not registry()[told.refused_code].retriable
-        if fatal and event.state is OutgoingState.SENT and told.attempt == event.attempt:
-            ctx.spool.outgoing.move(told.event_id, OutgoingState.REFUSED)
-        return
-    _sections(ctx, told)
-    sending.settle(ctx, told.event_id)
-
-
-def _sections(ctx: Context, told: Receipt) -> None:
-    states = {(row.role, row.category): row.state for row in ctx.spool.outgoing.sections(told.event_id)}
-    for role in told.roles:
-        for section in role.sections:
-            if section.released:
-                carrier = section.carried_by or told.attempt
-                ctx.spool.outgoing.released(told.event_id, role.role, section.category, carrier)
-            elif states.get((role.role, section.category)) is SectionState.OPEN:
-                # A later attempt says of an earlier release only that it did not carry it again.
-                ctx.spool.outgoing.set_section(
-                    told.event_id, role.role, section.category, SectionState.OPEN, section.reasons
-                )
-
-
-def _notice(ctx: Context, item: InboxItem, told: Notice) -> None:
-    seat = _seat(ctx, told.seat_id)
-    event_type, correlation = None, ""
-    if told.event_id is not None:
-        try:
-            event = ctx.spool.outgoing.get(told.event_id)
-            event_type, correlation = event.event_type, event.event.get("id", "")
-            if told.code in NOTICE_EFFECT and _before_its_receipt(ctx, told):
-                # A notice speaks of what a receipt released. That one was given to us before we died, say, and comes
-                # again; this is not acknowledged until then, and comes again as well.
-                # INVARIANT: test_a_notice_waits_for_the_receipt_it_speaks_of
-                return
-            _notice_effect(ctx, told)
-        except HandslagError as error:
-            if error.code != "HS-EVENT-UNKNOWN":
-                raise
-    ctx.spool.memory.want_proof(told.leaf_hash, "notice", ctx.now(), seat.sid)
-    ctx.spool.incoming.put(item.item_id.hex(), "receipts", reports.notice(seat, told, event_type, correlation))
-    ctx.spool.incoming.want_ack(item.item_id, 0, "ACK")
-
-
-def _before_its_receipt(ctx: Context, told: Notice) -> bool:
-    return (
-        told.event_id is not None
-        and told.attempt is not None
-        and not ctx.spool.outgoing.has_receipt(told.event_id, told.attempt)
-    )
-
-
-def _notice_effect(ctx: Context, told: Notice) -> None:
-    effect = NOTICE_EFFECT.get(told.code)
-    if effect is None or told.event_id is None:
-        return
-    for row in ctx.spool.outgoing.sections(told.event_id):
-        named = row.role == told.role and (not told.categories or row.category in told.categories)
-        if named and row.state is SectionState.LIVE and told.attempt in {None, row.attempt}:
-            ctx.spool.outgoing.set_section(told.event_id, row.role, row.category, effect)
-    sending.settle(ctx, told.event_id)
-
-
 def _ledger(ctx: Context, item: InboxItem, told: LedgerNotice) -> None:
-    seat = _seat(ctx, told.seat_id)
+    seat = outcomes.seat_of(ctx, told.seat_id)
     seq, _head = ctx.spool.memory.head(seat.sid)
     if told.event.ledger_seq <= seq + 1:
         ledgers.take(ctx, seat, [told.event])
@@ -301,7 +265,7 @@ def _ledger(ctx: Context, item: InboxItem, told: LedgerNotice) -> None:
 
 
 def _statement(ctx: Context, item: InboxItem, told: StatementNotice) -> None:
-    seat = _seat(ctx, told.seat_id)
+    seat = outcomes.seat_of(ctx, told.seat_id)
     for signed in told.statements:
         seat = _member(ctx, seat, signed)
     if told.acceptance is not None:
@@ -321,13 +285,13 @@ def _member(ctx: Context, seat: Seat, signed: SignedStatement) -> Seat:
     cases.add_statement(ctx, seat, signed)
     if statement.kind == "REMOVE" and statement.member == seat.member and seat.active:
         return ctx.identities.update(replace(seat, state=SeatState.CLOSED))
-    return seat
+    return ctx.identities.get(seat.ref)
 
 
 def _recall(ctx: Context, item: InboxItem, told: Recall) -> None:
     """Drop what the agency's system was not given yet, and say so; of the rest it is told by a recall file."""
     # INVARIANT: test_a_recalled_section_not_yet_given_is_dropped
-    seat = _seat(ctx, told.seat_id)
+    seat = outcomes.seat_of(ctx, told.seat_id)
     waits = ctx.spool.incoming.waits_for_adapter(told.delivery_id)
     evidence = ctx.spool.incoming.evidence(told.delivery_id)
     given = ctx.spool.incoming.recalled(told.event_id, told.delivery_id, told.digests)
@@ -339,7 +303,8 @@ def _recall(ctx: Context, item: InboxItem, told: Recall) -> None:
             "ref": seat.ref,
             "event_id": shown(told.event_id),
             "delivery_id": shown(told.delivery_id),
-            "given": bool(given),
+            # What a lost connector gave, nobody here knows: the agency's system looks for itself.
+            "given": bool(given) or (waits is None and evidence is None and instance.restored(ctx.spool) is not None),
             "reason": reports.words("reason", told.code),
         }
         ctx.spool.incoming.put(f"recall-{item.item_id.hex()}", "out", value)
@@ -360,7 +325,7 @@ def _shrink(ctx: Context, seat: Seat, told: Recall, waits: Any, delivery: Delive
         return
     ctx.spool.incoming.replace(waits, None)
     ctx.spool.incoming.drop(delivery.delivery_id)
-    ctx.spool.incoming.want_ack(delivery.delivery_id, delivery.hand_number, "REJECT", "HS-RECALLED-UNREAD")
+    ctx.spool.incoming.want_ack(delivery.delivery_id, delivery.hand_number, "REJECT", recalls.UNREAD)
 
 
 async def send_acks(ctx: Context) -> int:

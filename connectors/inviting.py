@@ -15,6 +15,7 @@ from connectors.keys import PublicKeys, SeatKeyPair, UnitKeyPair, verify
 from connectors.membership import CaseMembers
 from connectors.opening import Keyring, MaySend, OpenedEvent
 from connectors.sealing import SealedEvent
+from connectors.slots import WEEKLY, Slots
 from connectors.trust import Directory
 from schemas import limits
 from schemas.checks import sha256
@@ -90,6 +91,7 @@ def open_invitation(
     directory: Directory,
     may_send: MaySend,
     now_us: int,
+    slots: Slots = WEEKLY,
 ) -> OpenedInvitation:
     """Check and open an invitation to this unit; `keys` are its key pairs by key id.
 
@@ -113,19 +115,15 @@ def open_invitation(
     keyring = Keyring(seat_id=ZERO16, role=invitation.role, case_tag=invitation.case_tag, keys=keys)
     w = opening.open_w(delivery, core, keyring)
     sections = opening.open_sections(delivery, core, invitation.case_tag, w, None)
-    members = _pinned_case(invitation, {k: v for section in sections for k, v in section.fields.items()})
+    members = _pinned_case(invitation, {k: v for section in sections for k, v in section.fields.items()}, slots)
     sender = members.sender(core.seat_key_id, core.sent_at_us)
     _require(sender.member == invitation.inviter and sender.role in inviting.roles, "inviter")
     if not may_send(sender.role, core.event_type):
         raise HandslagError("HS-SENDER-NOT-ALLOWED")
     opening.check_signature(delivery, sender)
     sender.keys.verify(item.seat_signature, item.invitation)
-    event = OpenedEvent(
-        core=core,
-        sender=sender,
-        sections=sections,
-        remembered=opening.remembered_of(delivery, sections, None),
-    )
+    remembered = opening.remembered_of(delivery, sections, None)
+    event = OpenedEvent(core=core, sender=sender, sections=sections, remembered=remembered)
     return OpenedInvitation(
         invitation=invitation, invitation_hash=sha256(item.invitation), event=event, members=members
     )
@@ -171,10 +169,10 @@ def own_join(members: CaseMembers, join: SignedStatement, accepted: Acceptance) 
     Raises `HS-KEY-UNTRUSTED` when member, role, keys or invitation differ, and what `CaseMembers.applied` raises.
     """
     view = members.applied(join)
-    found = view.members.get(accepted.member)
-    if found is None or found.statement != join.statement:
+    found = next((key for key in view.chains.get(accepted.member, ()) if key.statement == join.statement), None)
+    if found is None:
         raise HandslagError("HS-KEY-UNTRUSTED", check="own-join")
-    said = (found.role, found.keys.signing, found.keys.hpke_hash, found.invitation_hash)
+    said = (found.role, found.signing, found.hpke_hash, found.invitation_hash)
     if said != (accepted.role, accepted.signing_key, accepted.hpke_key_hash, accepted.invitation_hash):
         raise HandslagError("HS-KEY-UNTRUSTED", check="own-join")
     return view
@@ -188,10 +186,10 @@ def _check_terms(invitation: Invitation, unit: str, directory: Directory, now_us
     _require(invitation.role in directory.unit(unit, now_us).roles, "role")
 
 
-def _pinned_case(invitation: Invitation, fields: Mapping[str, Any]) -> CaseMembers:
+def _pinned_case(invitation: Invitation, fields: Mapping[str, Any], slots: Slots) -> CaseMembers:
     statements = [SignedStatement.from_bytes(data) for data in fields.get("lead_statements", ())]
     _require(bool(statements), "lead-statement")
-    members = CaseMembers.pinned(statements[0], invitation.lead_statement_hash)
+    members = CaseMembers.pinned(statements[0], invitation.lead_statement_hash, slots)
     _require(members.case_tag == invitation.case_tag, "lead-statement")
     for statement in statements[1:]:
         members = members.applied(statement)

@@ -135,6 +135,36 @@ class SeatKeyPair(_KeyPair):
 
     __slots__ = ()
 
+    def retired(self) -> RetiredKey:
+        """What is left of the pair after a rotation: it opens what was sealed to it and signs nothing."""
+        return RetiredKey(self.public.signing, self.private_bytes()[SIGNING_BYTES:])
+
+
+class RetiredKey:
+    """The HPKE half of a seat's former keys: `signing` is the public key (32 bytes), `private` 96 bytes."""
+
+    __slots__ = ("_hpke", "key_id", "private", "signing")
+
+    def __init__(self, signing: bytes, private: bytes) -> None:
+        if len(private) != PRIVATE_BYTES - SIGNING_BYTES:
+            raise HandslagError("HS-SEAL-INVALID", check="private-key")
+        mlkem = MLKEM768PrivateKey.from_seed_bytes(private[:64])
+        x25519 = X25519PrivateKey.from_private_bytes(private[64:])
+        public = mlkem.public_key().public_bytes_raw() + x25519.public_key().public_bytes_raw()
+        self.signing, self.private = signing, private
+        self.key_id = PublicKeys(signing, public).key_id
+        self._hpke = hpke.MLKEM768X25519PrivateKey(mlkem, x25519)
+
+    def open(self, sealed: bytes, info: bytes) -> bytes:
+        """What was sealed to this key under the same info; raises HandslagError `HS-SEAL-INVALID`."""
+        try:
+            return _SUITE.decrypt(sealed, self._hpke, info=info)
+        except (InvalidTag, ValueError):
+            raise HandslagError("HS-SEAL-INVALID", check="hpke") from None
+
+    def __repr__(self) -> str:
+        return f"RetiredKey({self.key_id.hex()[:8]})"
+
 
 class UnitKeyPair(_KeyPair):
     """Keys of a unit: it signs bundles, invitations and acceptances, and opens invitations."""

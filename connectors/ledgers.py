@@ -10,18 +10,21 @@ from collections.abc import Iterable
 
 from connectors.context import Context
 from connectors.identity import Seat
+from connectors.keys import verify
 from consent.admission import WIDENING
 from consent.decide import decide
 from consent.ledger import LedgerView, head_after
 from consent.terms import Decision, DecisionRequest, Party, SectionAsk
 from schemas import codec
 from schemas.acts import CaseWithdrawal, ConsentAct, LedgerEvent, SeatHead
-from schemas.calls import ConsentsAnswer, ConsentsRequest, LedgerFetchRequest, LedgerPage
+from schemas.calls import ConsentsAnswer, ConsentsRequest, FetchAnswer, LedgerFetchRequest, LedgerPage
 from schemas.codes import table
 from schemas.errors import HandslagError
 from schemas.identifiers import authority_of
 
 _UNSIGNED = "WITHDRAW_ALL"
+_CONFIRMED = "ledgers_confirmed_at"
+_NOTED_US = 30_000_000  # an idle beat need not write
 
 
 async def sync(ctx: Context, seat: Seat) -> None:
@@ -62,7 +65,7 @@ def take(ctx: Context, seat: Seat, events: Iterable[LedgerEvent]) -> None:
             # INVARIANT: test_a_grant_kept_back_opens_nothing_after_a_withdrawal
             if act.act in WIDENING and act.prev != head:
                 raise HandslagError("HS-TRAIL-ROLLBACK", check="ledger")
-            _check_signed(seat, event)
+            _check_signed(ctx, seat, event)
             memory.add_ledger(seat.sid, [event])
 
 
@@ -80,7 +83,7 @@ def require_recorded(ctx: Context, seat: Seat, request: ConsentsRequest, answer:
     raise HandslagError("HS-NOT-RECORDED")
 
 
-def _check_signed(seat: Seat, event: LedgerEvent) -> None:
+def _check_signed(ctx: Context, seat: Seat, event: LedgerEvent) -> None:
     act = ConsentAct.from_bytes(event.act)
     if act.member != seat.member or act.case_tag != seat.case_tag:
         raise HandslagError("HS-SIGNATURE-INVALID", check="ledger")
@@ -88,7 +91,18 @@ def _check_signed(seat: Seat, event: LedgerEvent) -> None:
         return
     if event.signature is None:
         raise HandslagError("HS-SIGNATURE-INVALID", check="ledger")
-    seat.keys.public.verify(event.signature, event.act)
+    # An act is signed with the keys of its day; all of them stand in this seat's own statements.
+    earlier = {key.signing for key in ctx.members(seat).chains.get(seat.member, ())} - {seat.keys.public.signing}
+    if not any(_signed(key, event.signature, event.act) for key in earlier):
+        seat.keys.public.verify(event.signature, event.act)
+
+
+def _signed(key: bytes, signature: bytes, act: bytes) -> bool:
+    try:
+        verify(key, signature, act)
+    except HandslagError:
+        return False
+    return True
 
 
 async def compare(ctx: Context, heads: Iterable[SeatHead], before: dict[bytes, tuple[int, bytes]]) -> None:
@@ -102,14 +116,27 @@ async def compare(ctx: Context, heads: Iterable[SeatHead], before: dict[bytes, t
             continue
         seq, head = before.get(each.seat_id, (0, bytes(32)))
         if each.ledger_seq < seq or (each.ledger_seq == seq and each.head != head):
-            _contradicted(ctx, each.to_bytes())
+            _contradicted(ctx, FetchAnswer(items=(), heads=(each,)).to_bytes())
         if each.ledger_seq > ctx.spool.memory.head(each.seat_id)[0]:
             try:
                 await sync(ctx, seat)
             except HandslagError as error:
                 if error.code in {"HS-TRAIL-ROLLBACK", "HS-SIGNATURE-INVALID"}:
-                    _contradicted(ctx, each.to_bytes())
+                    _contradicted(ctx, FetchAnswer(items=(), heads=(each,)).to_bytes())
                 raise
+
+
+def confirmed(ctx: Context) -> None:
+    """Note that the broker just told the head of every seat here and that our copies agree; kept to the half minute."""
+    before = confirmed_at(ctx)
+    if before is None or not 0 <= ctx.now() - before < _NOTED_US:
+        ctx.spool.memory.put(_CONFIRMED, ctx.now().to_bytes(8, "big"))
+
+
+def confirmed_at(ctx: Context) -> int | None:
+    """When our copies were last known to be whole, in microseconds; None before the first answer."""
+    held = ctx.spool.memory.get(_CONFIRMED)
+    return None if held is None else int.from_bytes(held, "big")
 
 
 def _contradicted(ctx: Context, evidence: bytes) -> None:
@@ -126,11 +153,14 @@ def recipient(ctx: Context, seat: Seat, role: str) -> Party:
     """The role as a party of a decision, as far as this seat knows it; nobody when no key is vouched for."""
     authority = str(table()["role"][role]["authority"])
     try:
-        member = ctx.members(seat).holder(role, ctx.now())
-    except HandslagError:
+        found: bytes | None = ctx.members(seat).holder(role, ctx.now()).member
+    except HandslagError as error:
+        # Whose keys have lapsed for a while holds its role all the same: the consent is not touched by that.
+        found = ctx.members(seat).seated(role) if error.code == "HS-KEY-EXPIRED" else None
+    if found is None:
         return Party(role=role, authority=authority, unit=None, member=None, active=False, held=False)
-    unit = seat.units.get(member.member.hex())
-    return Party(role=role, authority=authority, unit=unit, member=member.member, active=True, held=True)
+    unit = seat.units.get(found.hex())
+    return Party(role=role, authority=authority, unit=unit, member=found, active=True, held=True)
 
 
 def invited(role: str, unit: str) -> Party:

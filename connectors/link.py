@@ -9,8 +9,11 @@ import asyncio
 import base64
 import json
 import random
+import re
 import ssl
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -18,15 +21,20 @@ import aiohttp
 
 from connectors import retry
 from connectors.settings import Settings
+from schemas import version
 from schemas.errors import HandslagError, registry
 from schemas.records import Record
 
 CONTENT_TYPE = "application/vnd.handslag.avro"
 INSTANCE = "Handslag-Instance"
 CHECKPOINT = "Handslag-Checkpoint"
+VERSION = "Handslag-Version"
+CLOCK = "Handslag-Clock"
 ANSWER_BYTES = 16 * 1024 * 1024  # 200 inbox items of the largest usual size; a broker must not fill this machine
 TIMEOUT_S = 30.0
 _PROBLEM_BYTES = 16 * 1024
+RETRY_AFTER_S = 3600  # longest Retry-After that is believed
+_SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 Answer = TypeVar("Answer", bound=Record)
 Newest = Callable[[], bytes | None]
@@ -52,11 +60,14 @@ class Link:
         """`newest` is asked before every call. Raises `HS-KEY-FILE`."""
         self._url = settings.broker_url
         self._instance = str(settings.instance)
+        self._only: str | None = None
+        self._over = False
         self._newest = newest
         self._tls = tls_context(settings)
         self._session: aiohttp.ClientSession | None = None
         self._away = False
         self._leaving = False
+        self._waits: set[asyncio.Timeout] = set()
         self.back = asyncio.Event()
         """Set for a moment when the broker answers again after it was not reached: who waits on it wakes."""
 
@@ -105,12 +116,17 @@ class Link:
             except HandslagError as error:
                 if attempt == tries or not retry.again(error):
                     raise
-                await asyncio.sleep(retry.delay_s(attempt, random.random()))  # noqa: S311 - spreads load, no secret
+                pause = retry.delay_s(attempt, random.random(), retry.floor_s(error))  # noqa: S311 - spreads load
+                await asyncio.sleep(pause)
         raise HandslagError("HS-BROKER-UNREACHABLE")
 
     async def _once(self, method: str, path: str, body: bytes | None) -> bytes:
         assert self._session is not None, "the link is used inside its context"
-        headers = {INSTANCE: self._instance}
+        if self._over:
+            raise HandslagError("HS-INSTANCE-OLD")  # told once: asking on would only fill the broker's trail
+        if self._only is not None and path != self._only:
+            raise HandslagError("HS-NOT-READY", field="instance")
+        headers = {INSTANCE: self._instance, VERSION: version.current(), CLOCK: str(time.time_ns() // 1000)}
         note = self._newest()
         if note is not None:
             headers[CHECKPOINT] = base64.b64encode(note).decode()
@@ -124,7 +140,9 @@ class Link:
                 data = await _bounded(response, ANSWER_BYTES if response.status < 300 else _PROBLEM_BYTES)
                 if response.status < 300:
                     return data
-                raise problem(data)
+                error = problem(data, response.headers.get("Retry-After"), response.status)
+                self._over = error.code == "HS-INSTANCE-OLD"
+                raise error
         except (aiohttp.ClientError, TimeoutError, OSError):
             self._away = True
             raise HandslagError("HS-BROKER-UNREACHABLE") from None
@@ -136,10 +154,38 @@ class Link:
             if not self._leaving:
                 self.back.clear()
 
+    def numbered(self, instance: int, *, only: str | None = None) -> None:
+        """Call under this instance number; with `only`, no other path is called until `open_again`."""
+        self._instance = str(instance)
+        self._only = only or self._only
+        self._over = False
+
+    def open_again(self) -> None:
+        """Every call may be made; who waited for that wakes."""
+        self._only = None
+        self.back.set()
+        if not self._leaving:
+            self.back.clear()
+
     def leave(self) -> None:
         """Nobody waits for the broker any more, from now on."""
         self._leaving = True
         self.back.set()
+        for call in self._waits:
+            call.reschedule(asyncio.get_running_loop().time())
+
+    @asynccontextmanager
+    async def until_leaving(self) -> AsyncIterator[None]:
+        """A call that may wait at the broker, ended by `leave`; what it would have brought comes again later."""
+        try:
+            async with asyncio.timeout(0 if self._leaving else None) as call:
+                self._waits.add(call)
+                try:
+                    yield
+                finally:
+                    self._waits.discard(call)
+        except TimeoutError:
+            raise HandslagError("HS-BROKER-UNREACHABLE") from None
 
 
 async def _bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
@@ -153,14 +199,23 @@ async def _bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def problem(data: bytes) -> HandslagError:
-    """The error in an `application/problem+json` body; only codes of the registry and their own words are believed."""
+def problem(data: bytes, retry_after: str | None = None, status: int = 0) -> HandslagError:
+    """The error in an `application/problem+json` body; only codes of the registry and their own words are believed.
+
+    `retry_after` is the header's value: whole seconds count, an hour at most, or a broker could put us to sleep.
+    """
     try:
         body = json.loads(data)
         code, context = body["code"], body.get("context", {})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return HandslagError("HS-ANSWER-INVALID")
-    if not isinstance(code, str) or code not in registry() or not isinstance(context, dict):
+    if not isinstance(code, str) or not isinstance(context, dict):
         return HandslagError("HS-ANSWER-INVALID")
+    if code not in registry():
+        # A newer broker: its status still tells whether to try again.
+        code, context = {429: "HS-BUSY", 503: "HS-NOT-READY"}.get(status, "HS-ANSWER-INVALID"), {}
     told = {str(name): value for name, value in context.items() if isinstance(value, str | int)}
-    return HandslagError(code, **told)
+    error = HandslagError(code, **told)
+    if retry_after is not None and _SECONDS.fullmatch(retry_after):
+        error.after(min(int(retry_after), RETRY_AFTER_S))
+    return error

@@ -15,11 +15,12 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 
-from connectors.keys import SeatKeyPair, UnitKeyPair
-from connectors.membership import CaseMembers, Member
+from connectors.keys import RetiredKey, SeatKeyPair, UnitKeyPair
+from connectors.membership import CaseMembers
 from connectors.padding import unpadded
 from connectors.sealing import NONCE, key_commitment, section_aad, w_commitment, wrap_info
-from schemas import checks, event_types, limits, projection
+from connectors.standing import Member
+from schemas import catalogue, checks, event_types, limits, projection
 from schemas.checks import sha256
 from schemas.envelope import Core, DeliveredSection, Delivery, EventStatement, RecipientItem, SectionItem
 from schemas.errors import HandslagError
@@ -37,7 +38,7 @@ class Keyring:
     seat_id: bytes
     role: str
     case_tag: bytes
-    keys: Mapping[bytes, SeatKeyPair] | Mapping[bytes, UnitKeyPair] = field(repr=False)
+    keys: Mapping[bytes, SeatKeyPair | RetiredKey] | Mapping[bytes, UnitKeyPair] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +116,7 @@ def open_delivery(
 def core_of(delivery: Delivery) -> Core:
     """Decode the core of a delivery whose event type and schema are known here; raises as `open_delivery`."""
     core = Core.from_bytes(delivery.core, _PART)
-    if event_types.schema_of(core.event_type).project_hash != core.schema_hash:
-        raise HandslagError("HS-SCHEMA-UNKNOWN")
+    catalogue.version_of(event_types.schema_of(core.event_type).name, core.schema_hash)
     return core
 
 
@@ -203,7 +203,7 @@ def _open_section(
     section: DeliveredSection, item: SectionItem, core: Core, core_hash: bytes, case_tag: bytes, w: bytes
 ) -> Mapping[str, Any]:
     _require(item.category in projection.categories_of(core.event_type), "projection")
-    aad = section_aad(core_hash, case_tag, core.event_type, item.category)
+    aad = section_aad(core_hash, case_tag, core.event_type, item.category, core.schema_hash)
     try:
         key = aes_key_unwrap(w, section.wrapped)
     except InvalidUnwrap:
@@ -213,7 +213,7 @@ def _open_section(
         plaintext = AESGCM(key).decrypt(NONCE, item.ciphertext, aad)
     except InvalidTag:
         raise HandslagError("HS-SEAL-INVALID", check="gcm") from None
-    return projection.open_section(core.event_type, item.category, unpadded(plaintext))
+    return projection.open_section(core.event_type, item.category, unpadded(plaintext), core.schema_hash)
 
 
 def _require(holds: bool, check: str) -> None:

@@ -122,6 +122,12 @@ def notice(seat: Seat, told: Notice, event_type: str | None, correlation: str) -
     return value
 
 
+def alarm(ctx: Context, error: HandslagError, name: str, **more: Any) -> None:
+    """Tell the agency's own people of something that a person must look into; once for each `name`."""
+    value = {"kind": "alarm", **error_value(error), **more}
+    ctx.spool.incoming.put(f"alarm-{name}", "receipts", value)
+
+
 def event_notice(ctx: Context, event_id: bytes, event_type: str, correlation: str, what: dict[str, Any]) -> None:
     """Tell the agency's system something about its own event, under a random name."""
     value = {"id": correlation, "event_id": shown(event_id), "event_type": event_type, **what}

@@ -9,6 +9,7 @@ from schemas.errors import HandslagError
 
 BASE_S = 0.25  # the first pause is shorter than the beat
 FLOOR_S = 2.0  # between two tries of a task that fails, unless it usually runs more often
+REFUSED_S = 1.0  # after a refusal that named its own pause, until the next look at what else may go
 CEILING_S = 60.0  # a broker that is back is found within a minute
 
 
@@ -22,14 +23,19 @@ def delay_s(attempt: int, fraction: float, retry_after_s: float | None = None) -
     return max(span * fraction, retry_after_s or 0.0)
 
 
-def pause_s(beat_s: float, failures: int, fraction: float) -> float:
-    """Seconds until a task with its own beat is tried after so many failures in a row.
+def pause_s(beat_s: float, failures: int, fraction: float, retry_after_s: float = 0.0) -> float:
+    """Seconds until a task with its own beat is tried after so many failures in a row; Retry-After is a floor.
 
     A task that rarely runs is tried again soon, not at its next beat: without the list of units a connector that
     started before its broker could do nothing for a minute.
     """
     # INVARIANT: test_a_rare_task_that_failed_is_tried_again_soon
-    return max(min(beat_s, FLOOR_S), delay_s(failures, fraction))
+    return max(min(beat_s, FLOOR_S), delay_s(failures, fraction, retry_after_s))
+
+
+def floor_s(error: HandslagError) -> float:
+    """What the broker asked to wait (Retry-After), 0 when it asked nothing."""
+    return float(error.retry_after_s or 0)
 
 
 def again(error: HandslagError) -> bool:

@@ -14,7 +14,20 @@ import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from connectors import executor, inbox, retry, sending, upkeep
+from connectors import (
+    executor,
+    highwater,
+    inbox,
+    incidents,
+    keeping,
+    retry,
+    returning,
+    reviews,
+    rotation,
+    sending,
+    trusting,
+    upkeep,
+)
 from connectors.adapters.folder import Folder
 from connectors.client import Connector
 from connectors.context import Context
@@ -34,6 +47,9 @@ async def run(config: Path, stop: asyncio.Event | None = None) -> None:
     """Run until SIGTERM, SIGINT or `stop`; raises HandslagError when the configuration cannot be used."""
     ended = stop or asyncio.Event()
     _listen(ended)
+    await trusting.complete(config, ended)
+    if ended.is_set():
+        return
     async with Connector(config) as connector:
         ctx = connector.context
         folder = Folder(ctx.settings.folder, ctx)
@@ -78,18 +94,36 @@ def _steps(ctx: Context, folder: Folder) -> list[tuple[str, float, Step]]:
         await upkeep.proofs(ctx)
 
     async def tidy() -> None:
+        highwater.advance(ctx)
         ctx.spool.store.tidy()
 
     return [
+        *_lost_and_found(ctx),
         ("folder", LOCAL_BEAT_S, local),
         ("commands", LOCAL_BEAT_S, lambda: executor.run_due(ctx)),
         ("send", LOCAL_BEAT_S, out),
-        ("inbox", beat, poll),
+        ("inbox", LOCAL_BEAT_S if ctx.settings.wait_s else beat, poll),
         ("directory", ctx.settings.directory_s, lambda: upkeep.directory(ctx)),
+        ("operator", ctx.settings.directory_s, lambda: upkeep.operator(ctx)),
         ("checkpoint", beat, lambda: upkeep.checkpoint(ctx)),
         ("proofs", beat, prove),
+        ("keys", beat, lambda: rotation.step(ctx)),
         ("deadlines", LATE_S, lambda: upkeep.warn_overdue(ctx)),
+        ("reminders", beat, lambda: _remind(ctx)),
         ("tidy", TIDY_S, tidy),
+    ]
+
+
+async def _remind(ctx: Context) -> None:
+    """What this connector's own clock brings: consents that end, incidents whose time runs."""
+    await reviews.tell_due(ctx)
+    await incidents.follow(ctx)
+
+
+def _lost_and_found(ctx: Context) -> list[tuple[str, float, Step]]:
+    return [
+        ("announce", LATE_S, lambda: returning.announce(ctx)),
+        ("backup", TIDY_S, lambda: keeping.due(ctx)),
     ]
 
 
@@ -122,7 +156,12 @@ async def _every(link: Link, name: str, seconds: float, step: Step, ended: async
             failures, told = 0, ""
         except HandslagError as error:
             failures += 1
-            pause = retry.pause_s(seconds, failures, random.random())  # noqa: S311 - spreads load, no secret
+            asked = retry.floor_s(error)
+            if asked and name == "send":
+                # Each event holds its own pause; one that has room of its own must not wait out another's.
+                pause = max(seconds, retry.REFUSED_S)
+            else:
+                pause = retry.pause_s(seconds, failures, random.random(), asked)  # noqa: S311 - spreads load
             if error.code != told:
                 # Once per kind of trouble: a broker that is away for a night is one line.
                 _log.warning("%s: %s", name, error.code)

@@ -219,9 +219,14 @@ def bundle(
     return SubmitRequest(bundle=statement, unit_signature=keys.sign(statement), submissions=tuple(submissions))
 
 
-def section_aad(core_hash: bytes, case_tag: bytes, event_type: str, category: str) -> bytes:
-    """Associated data of a section: it can be neither moved nor re-attributed, and its schema not exchanged."""
-    projected = projection.projected(event_type, category)
+def section_aad(
+    core_hash: bytes, case_tag: bytes, event_type: str, category: str, schema_hash: bytes | None = None
+) -> bytes:
+    """Associated data of a section: it can be neither moved nor re-attributed, and its schema not exchanged.
+
+    `schema_hash` names the version of the event's schema, None today's; raises as `projection.projected`.
+    """
+    projected = projection.projected(event_type, category, schema_hash)
     aad = SectionAad(core_hash=core_hash, case_tag=case_tag, category=category, projection_hash=projected.project_hash)
     return aad.to_bytes()
 

@@ -44,6 +44,15 @@ def basis(ctx: Context, seat: Seat, event: Mapping[str, Any]) -> str:
     return f"{ctx.spool.memory.head(seat.sid)[0]}/{digest.hexdigest()[:16]}"
 
 
+def may_sign(ctx: Context, seat: Seat) -> bool:
+    """Whether others believe what this seat signs now: its keys are vouched for by a key of this slot or the last."""
+    try:
+        ctx.members(seat).sender(seat.keys.key_id, ctx.now())
+    except HandslagError:
+        return False
+    return True
+
+
 def holder_keys(ctx: Context, seat: Seat, role: str) -> PublicKeys | None:
     """The vouched keys of a role's present holder, None when nobody's key chains to the pin."""
     try:
@@ -75,6 +84,8 @@ def _seal_all(ctx: Context, events: Iterable[OutgoingEvent]) -> int:
             continue
         if event.state is OutgoingState.SEALED and event.basis == basis(ctx, seat, event.event):
             continue
+        if event.sealed is None and not may_sign(ctx, seat):
+            continue  # INVARIANT: test_a_seat_whose_keys_have_lapsed_signs_nothing_until_it_is_confirmed
         # Bytes that may have arrived keep their attempt number for ever; anything else is a new attempt.
         number = max(event.attempt, 1) if not event.posted else event.attempt + 1
         _seal(ctx, seat, event, number)
@@ -106,6 +117,11 @@ def _seal(ctx: Context, seat: Seat, event: OutgoingEvent, number: int) -> None:
             _refused(ctx, event, error)
         return
     resting = basis(ctx, seat, event.event)
+    for role, categories in open_now.items():
+        # What this seat itself releases to a role without a key of today goes by itself when there is one.
+        keyless = () if given[role].keys else released(ctx, seat, event.event, role) & categories
+        for category in keyless:
+            ctx.spool.outgoing.set_section(event.event_id, role, category, SectionState.KEYLESS)
     ctx.spool.outgoing.sealed(event.event_id, number, sealed.to_bytes(), submission.to_bytes(), resting)
 
 
@@ -113,7 +129,7 @@ def _open(ctx: Context, event_id: bytes) -> dict[str, set[str]]:
     """Per role the categories that nobody in it was given yet."""
     open_now: dict[str, set[str]] = {}
     for row in ctx.spool.outgoing.sections(event_id):
-        if row.state is SectionState.OPEN:
+        if row.state in {SectionState.OPEN, SectionState.KEYLESS}:
             open_now.setdefault(row.role, set()).add(row.category)
     return open_now
 
@@ -251,7 +267,8 @@ def _put_off(ctx: Context, chosen: list[OutgoingEvent], error: HandslagError) ->
     """The bundle's fate is unknown or it was refused as a whole: everything stays, for a later try."""
     with ctx.spool.transaction():
         for event in chosen:
-            pause = retry.delay_s(event.tries + 1, random.random())  # noqa: S311 - spreads load, no secret
+            asked = retry.floor_s(error)
+            pause = retry.delay_s(event.tries + 1, random.random(), asked)  # noqa: S311 - spreads load, no secret
             if not retry.again(error):
                 pause = retry.CEILING_S
             ctx.spool.outgoing.later(event.event_id, ctx.now() + int(pause * 1e6))
@@ -314,6 +331,7 @@ def review_waiting(ctx: Context) -> int:
             shelf_until_us=event.shelf_until_us,
             newly_covered=covered,
             later_same_type=ctx.spool.outgoing.overtaken(event.event_id),
+            rekeyed=_rekeyed(ctx, event),
         )
         match waiting.step(standing, ctx.now()):
             case Step.SEND_AGAIN:
@@ -335,6 +353,12 @@ def _newly_covered(ctx: Context, seat: Seat, event: OutgoingEvent) -> bool:
     )
 
 
+def _rekeyed(ctx: Context, event: OutgoingEvent) -> bool:
+    """Whether all that is open of the event was released once and waits for a key alone."""
+    states = {row.state for row in ctx.spool.outgoing.sections(event.event_id)}
+    return SectionState.KEYLESS in states and SectionState.OPEN not in states
+
+
 def waiting_list(ctx: Context) -> list[dict[str, Any]]:
     """What waits for consent (WAITING) or for a named person (EXPIRED), oldest first."""
     rows = []
@@ -352,7 +376,7 @@ def waiting_list(ctx: Context) -> list[dict[str, Any]]:
                 "open": [
                     {"role": row.role, "category": row.category, "reasons": list(row.reasons)}
                     for row in ctx.spool.outgoing.sections(event.event_id)
-                    if row.state is SectionState.OPEN
+                    if row.state in {SectionState.OPEN, SectionState.KEYLESS}
                 ],
             }
         )

@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from connectors.slots import OFFSET_US, WEEK_US, Slots
 from schemas.errors import HandslagError
 from schemas.identifiers import checked_unit
 
@@ -35,12 +36,19 @@ class Settings(BaseSettings):
     trust_file: Path = Path("trust.toml")
     trust_fingerprint: str = Field(pattern=r"^([0-9a-f]{64})?$")
     folder: Path = Path("folder")
+    backup_dir: Path = Path("backup")
+    backups_kept: int = Field(default=14, ge=1)
+    backup_hours: float = Field(default=24.0, gt=0)
     poll_s: float = Field(default=2.0, gt=0, le=60)
+    wait_s: float = Field(default=0.0, ge=0, le=20)
     directory_s: float = Field(default=60.0, gt=0)
     proof_alarm_s: float = Field(default=600.0, gt=0)
     accept: Literal["automatic", "explicit"] = "explicit"
     regime: Literal["GDPR", "BDL"] = "GDPR"
     actor_ref: str = Field(default="CONNECTOR", max_length=64)
+    # Shorter than a week in tests and shows only; every connector of a case must be told the same.
+    slot_s: float = Field(default=WEEK_US / 1e6, ge=1, le=WEEK_US / 1e6)
+    slot_offset_s: float = Field(default=OFFSET_US / 1e6, ge=0, le=WEEK_US / 1e6)
 
     @classmethod
     def settings_customise_sources(
@@ -70,6 +78,11 @@ class Settings(BaseSettings):
         return value.rstrip("/")
 
     @property
+    def slots(self) -> Slots:
+        """When seat keys rotate."""
+        return Slots(round(self.slot_s * 1e6), round(self.slot_offset_s * 1e6))
+
+    @property
     def database(self) -> Path:
         """The SQLite file of spool and identities."""
         return self.data_dir / "connector.db"
@@ -90,7 +103,7 @@ class Settings(BaseSettings):
         return self.keys_dir / "unit-hpke.key"
 
 
-_PATHS = ("data_dir", "keys_dir", "certificate", "certificate_key", "ca", "trust_file", "folder")
+_PATHS = ("data_dir", "keys_dir", "certificate", "certificate_key", "ca", "trust_file", "folder", "backup_dir")
 
 
 def load(path: Path) -> Settings:

@@ -16,7 +16,7 @@ from typing import Any
 from connectors.keys import HPKE_PUBLIC_BYTES, SIGNING_BYTES, PublicKeys, UnitKeyPair, verify
 from schemas.checks import sha256
 from schemas.errors import HandslagError
-from schemas.identifiers import checked_unit
+from schemas.identifiers import checked_unit, vouches
 from schemas.statements import SignedUnit, TrustedAgency, TrustStatement, UnitEntry
 
 SIGNERS = 2  # agencies that must have signed
@@ -71,14 +71,17 @@ class Directory:
     def unit(self, code: str, at_us: int) -> UnitEntry:
         """The unit's entry valid at a moment.
 
-        Raises HandslagError `HS-KEY-UNTRUSTED` when none is listed, `HS-KEY-EXPIRED` when none is valid then,
+        One that its agency has ended before its time, by a later entry that is over, counts no more. Raises
+        HandslagError `HS-KEY-UNTRUSTED` when none is listed, `HS-KEY-EXPIRED` when none is valid then,
         `HS-EQUIVOCATION` when two are.
         """
         listed = self.entries.get(code, ())
         if not listed:
             raise HandslagError("HS-KEY-UNTRUSTED", check="unit")
         valid = [entry for entry in listed if entry.valid_from_us <= at_us <= entry.valid_until_us]
-        if not valid:
+        latest = max(entry.valid_from_us for entry in listed)
+        ended = any(entry.valid_from_us == latest and entry.valid_until_us < at_us for entry in listed)
+        if not valid or ended:
             raise HandslagError("HS-KEY-EXPIRED")
         if len(valid) > 1:
             raise HandslagError("HS-EQUIVOCATION", check="unit")
@@ -123,7 +126,7 @@ def trusted(listed: TrustList, fingerprint: str) -> Trust:
     `fingerprint` is 64 hex digits in any grouping. Every signature present must hold. Raises `HS-TRUST-INVALID`.
     """
     # INVARIANT: test_the_operator_alone_cannot_make_a_trust_list
-    if _normal(fingerprint) != listed.fingerprint.hex():
+    if normal(fingerprint) != listed.fingerprint.hex():
         raise HandslagError("HS-TRUST-INVALID", check="fingerprint")
     agencies = listed.statement.agencies
     keys = {each.agency: each.signing_key for each in agencies}
@@ -178,8 +181,8 @@ def directory(units: Iterable[SignedUnit], trust: Trust) -> Directory:
     """The units of `GET /v1/units` whose entries their own agency signed.
 
     An entry of an agency that this trust list does not have is left out and counted: another connector may have a
-    newer list. Raises `HS-KEY-UNTRUSTED` for an entry that a listed agency did not sign, PayloadRejected,
-    `HS-IDENTIFIER-INVALID`.
+    newer list. Raises `HS-KEY-UNTRUSTED` for an entry that a listed agency did not sign, or signed for a unit under
+    another agency's code (`schemas.identifiers.vouches`), PayloadRejected, `HS-IDENTIFIER-INVALID`.
     """
     entries: dict[str, tuple[UnitEntry, ...]] = {}
     unlisted = 0
@@ -193,11 +196,28 @@ def directory(units: Iterable[SignedUnit], trust: Trust) -> Directory:
             verify(key, signed.signature, signed.entry)
         except HandslagError:
             raise HandslagError("HS-KEY-UNTRUSTED", check="unit-signature") from None
+        if not vouches(entry.agency, entry.unit, (each.agency for each in trust.statement.agencies)):
+            raise HandslagError("HS-KEY-UNTRUSTED", check="unit-agency")
         PublicKeys(entry.signing_key, entry.hpke_key)
         others = entries.get(checked_unit(entry.unit), ())
         if entry not in others:
             entries[entry.unit] = (*others, entry)
     return Directory(MappingProxyType(entries), unlisted)
+
+
+def newest(directory: Directory) -> dict[str, int]:
+    """Per unit code from when its newest entry is valid, microseconds UTC."""
+    return {code: max(entry.valid_from_us for entry in entries) for code, entries in directory.entries.items()}
+
+
+def check_not_older(directory: Directory, seen: Mapping[str, int]) -> None:
+    """Raise `HS-DIRECTORY-OLD` when a unit's newest entry is older than one that was seen (`newest`) before.
+
+    A unit may be gone: that only keeps it from being invited. An older entry is a key that its agency took back.
+    """
+    # INVARIANT: test_an_older_entry_of_a_unit_is_not_used
+    if any(since < seen.get(code, since) for code, since in newest(directory).items()):
+        raise HandslagError("HS-DIRECTORY-OLD")
 
 
 def signed_unit(entry: UnitEntry, agency: AgencySigner) -> SignedUnit:
@@ -206,7 +226,8 @@ def signed_unit(entry: UnitEntry, agency: AgencySigner) -> SignedUnit:
     return SignedUnit(entry=data, signature=agency.sign(data))
 
 
-def _normal(fingerprint: str) -> str:
+def normal(fingerprint: str) -> str:
+    """A fingerprint as it was typed, without its grouping and in small letters."""
     return "".join(fingerprint.replace("-", " ").replace(":", " ").split()).lower()
 
 

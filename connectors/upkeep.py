@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from connectors import reports, waiting
+from connectors import operators, reports, waiting
 from connectors.context import Context
 from connectors.fields import moment, shown_moment
 from connectors.waiting import OutgoingState
@@ -19,10 +19,25 @@ _ON_ITS_WAY = (OutgoingState.ACCEPTED, OutgoingState.SEALED, OutgoingState.SENT,
 
 
 async def directory(ctx: Context) -> None:
-    """Fetch the whole list of units and check the rules are ours; raises `HS-KEY-UNTRUSTED`, `HS-RULES-OTHER`."""
-    ctx.take_units(await ctx.link.get("/v1/units", UnitsAnswer))
+    """Fetch the whole list of units and check the rules are ours.
+
+    Raises `HS-KEY-UNTRUSTED`, `HS-DIRECTORY-OLD` (with an alarm, once), `HS-RULES-OTHER`.
+    """
+    answer = await ctx.link.get("/v1/units", UnitsAnswer)
+    try:
+        ctx.take_units(answer)
+    except HandslagError as error:
+        if error.code == "HS-DIRECTORY-OLD":
+            reports.alarm(ctx, error, error.code.lower())
+        raise
     if hashlib.sha256(await ctx.link.raw("/v1/rules")).digest() != ctx.rules.hash32:
         raise HandslagError("HS-RULES-OTHER")
+
+
+async def operator(ctx: Context) -> None:
+    """Fetch what the operator's administrators signed, and look whether all that is admitted was."""
+    await operators.follow(ctx)
+    operators.unsigned(ctx)
 
 
 async def checkpoint(ctx: Context) -> None:

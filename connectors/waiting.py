@@ -6,8 +6,8 @@
                            |
                            +--> EXPIRED     a named person decides; what goes then is a new event (`replaces`)
 
-A section for a role is OPEN (nobody was given it), LIVE (released, on its way), ACKED, REJECTED or LAPSED (released and
-never handed over in time).
+A section for a role is OPEN (nobody was given it), KEYLESS (released, and sealed to a key that is gone or to none),
+LIVE (released, on its way), ACKED, REJECTED or LAPSED (released and never handed over in time).
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class SectionState(StrEnum):
     """Where one section stands for one role."""
 
     OPEN = "OPEN"
+    KEYLESS = "KEYLESS"
     LIVE = "LIVE"
     ACKED = "ACKED"
     REJECTED = "REJECTED"
@@ -68,6 +69,7 @@ NOTICE_EFFECT: Mapping[str, SectionState] = {
     "delivery_expired": SectionState.LAPSED,
     "delivery_cancelled": SectionState.OPEN,
     "recipient_changed": SectionState.OPEN,
+    "delivery_reseal": SectionState.KEYLESS,
 }
 NOT_DELIVERED = frozenset({"delivery_overdue", "delivery_expired"})
 LIFE_SAFETY = {
@@ -91,7 +93,7 @@ def shelf_until_us(event_type: str, accepted_at_us: int, valid_until_us: int | N
 def settled(sections: Iterable[SectionState]) -> OutgoingState:
     """State of a decided event from all its (role, section) states."""
     states = set(sections)
-    if SectionState.OPEN in states:
+    if states & {SectionState.OPEN, SectionState.KEYLESS}:
         return OutgoingState.WAITING
     if SectionState.LIVE in states:
         return OutgoingState.DECIDED
@@ -100,11 +102,12 @@ def settled(sections: Iterable[SectionState]) -> OutgoingState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What the waiting list knows of one withheld event."""
+    """What the waiting list knows of one withheld event; `rekeyed`: it was released, and only the key has changed."""
 
     shelf_until_us: int
     newly_covered: bool
     later_same_type: bool
+    rekeyed: bool = False
 
 
 class Step(StrEnum):
@@ -118,9 +121,10 @@ class Step(StrEnum):
 def step(standing: Standing, now_us: int) -> Step:
     """Whether a withheld event goes again by itself, keeps waiting, or needs a named person.
 
-    A message that a later one of its type has overtaken is never sent by a machine: it would speak of the past.
+    A message that a later one of its type has overtaken is never sent by a machine: it would speak of the past. One
+    that was released before it is only late, and its recipient can see when it was sent.
     """
-    if now_us > standing.shelf_until_us or standing.later_same_type:
+    if now_us > standing.shelf_until_us or (standing.later_same_type and not standing.rekeyed):
         return Step.ASK_A_PERSON
     return Step.SEND_AGAIN if standing.newly_covered else Step.KEEP
 

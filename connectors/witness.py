@@ -120,6 +120,10 @@ class Witness:
                 raise HandslagError("HS-TRAIL-ROLLBACK", check="fork") from None
             raise
 
+    def adopt(self, note: bytes) -> None:
+        """Begin where an earlier spool of this unit stopped; raises `HS-CHECKPOINT-INVALID`."""
+        self._remember(note, self._opened(note))
+
     def _remember(self, note: bytes, checkpoint: Checkpoint) -> None:
         """Store before anything is answered on the strength of it; another task may have stored a newer one."""
         with self._spool.transaction():

@@ -9,7 +9,8 @@ from schemas.identifiers import checked_unit
 from schemas.limits import SENT_AHEAD_US
 
 WIDENING = frozenset({"GRANT", "UNBLOCK"})
-NARROWING = frozenset({"WITHDRAW", "BLOCK"})
+ANNULLING = frozenset({"ANNUL", "ANNUL_WRONG_PERSON"})
+NARROWING = frozenset({"WITHDRAW", "BLOCK"}) | ANNULLING
 _NOT_YET = frozenset({"AMEND", "SUSPEND", "RESUME"})
 _METHODS = frozenset({"WRITTEN", "EID", "ORAL_DOCUMENTED"})
 
@@ -30,6 +31,8 @@ def check_act(act: ConsentAct, head: bytes, recorded_at_us: int) -> None:
     if act.effective_at_us is not None and (act.act in WIDENING or act.effective_at_us > recorded_at_us):
         code = "HS-GRANT-BACKDATED" if act.act in WIDENING else "HS-GRANT-INCOMPLETE"
         raise HandslagError(code, field="effective_at")
+    if act.act in ANNULLING and (act.scope is not None or act.effective_at_us is not None):
+        raise _incomplete("scope")  # what was never valid has no part and no beginning
     if act.act in {"GRANT", "BLOCK"}:
         if act.terms is None:
             raise _incomplete("terms")
@@ -66,8 +69,8 @@ def _grant(terms: Terms, recorded_at_us: int) -> None:
         raise _incomplete("valid_until")
     if terms.valid_from_us < recorded_at_us - SENT_AHEAD_US:
         raise HandslagError("HS-GRANT-BACKDATED", field="valid_from")
-    if any(recipient.follows_role for recipient in terms.recipients):
-        raise HandslagError("HS-NOT-YET", field="follows_role")
+    if any(recipient.follows_role and recipient.kind != "ROLE" for recipient in terms.recipients):
+        raise HandslagError("HS-GRANT-INCOMPLETE", field="follows_role")
     if terms.given_by != "SELF":
         raise HandslagError("HS-NOT-YET", field="given_by")
     if terms.method not in _METHODS:

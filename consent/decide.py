@@ -10,6 +10,7 @@ Order (architecture, "Decisions"; domain page A), every step run for every secti
     6  every person concerned                                               OTHER_SUBJECT_NO_CONSENT
     7  blocks; what the sender's connector withheld                         BLOCK_IN_FORCE, SENDER_WITHHELD
     8  what the event's name alone tells must be released too               TYPE_WITHHELD
+       (what is said outside the broker has no name; each category stands by itself)
 
 A reservation belongs to its own grant and is read in step 5: if it spoke against other grants too, withdrawing the
 reserved one would open something.
@@ -24,6 +25,7 @@ from consent.rules import NOT_ALLOWED, Lane, Rules
 from consent.terms import THE_PERSON, Decision, DecisionRequest, SectionAsk, SectionDecision
 from schemas import codes
 from schemas.codes import Outcome
+from schemas.said import SPOKEN
 
 _ALONE = (THE_PERSON,)
 _RULES = frozenset(reason for reason in codes.table()["reason"] if codes.reason_kind(reason) == "RULE")
@@ -45,16 +47,22 @@ def decide(request: DecisionRequest, view: LedgerView, rules: Rules) -> Decision
     live = _live(request, view.grants, lane.to_unit)
     stood: list[tuple[Grant, int]] = []
     found = [_examine(ask, request, view, lane, wide, live, stood) for ask in request.sections]
-    name = _name_released(request, lane, found)
-    if name is None:
-        name = _examine(SectionAsk(lane.type_category, _ALONE, False, False), request, view, lane, wide, live, stood)
-    _, name_grant, holds_until = name
+    name_grant: Grant | None = None
+    holds_until = FOREVER
+    named = request.event_type != SPOKEN
+    if named:
+        name = _name_released(request, lane, found)
+        if name is None:
+            name = _examine(
+                SectionAsk(lane.type_category, _ALONE, False, False), request, view, lane, wide, live, stood
+            )
+        _, name_grant, holds_until = name
     name_cited = () if name_grant is None else (name_grant.consent_id,)
     depends_on: tuple[bytes, ...] = ()
     sections = []
     given = 0
     for ask, (reasons, grant, until_us) in zip(request.sections, found):  # noqa: B905 - made of the same list
-        if name_grant is None:
+        if name_grant is None and named:
             sections.append(SectionDecision(ask.category, False, _with_name(reasons), ()))
         elif grant is None:
             sections.append(SectionDecision(ask.category, False, reasons, ()))

@@ -10,8 +10,9 @@ from typing import NamedTuple
 from consent import standing
 from consent.decide import block_meets, category_bits, grant_bits
 from consent.ledger import LedgerView
+from consent.records import Grant
 from consent.rules import Rules
-from consent.terms import Decision, DecisionRequest, SectionDecision
+from consent.terms import Decision, DecisionRequest, Party, SectionDecision
 from schemas.codes import words
 from schemas.identifiers import shown
 
@@ -20,7 +21,7 @@ class Considered(NamedTuple):
     """One record looked at for one category.
 
     `kind`: GRANT or BLOCK; `effect`: a word of list `effect`, or None for a grant that does not cover; `why_not`:
-    reason codes of such a grant.
+    reason codes of such a grant; `follows`: it covers because it followed the role to another holder.
     """
 
     category: str
@@ -28,6 +29,7 @@ class Considered(NamedTuple):
     kind: str
     effect: str | None
     why_not: tuple[str, ...]
+    follows: bool = False
 
 
 def considered(
@@ -44,9 +46,9 @@ def considered(
             bits = grant_bits(grant, request, to_unit) | category_bits(grant, request, section.category)
             used = grant.consent_id in section.grants
             effect = "USED" if used else None if bits else "COVERS"
-            found.append(
-                Considered(section.category, grant.consent_id, "GRANT", effect, () if used else standing.reasons(bits))
-            )
+            why_not = () if used else standing.reasons(bits)
+            follows = effect is not None and _followed(grant, request.recipient)
+            found.append(Considered(section.category, grant.consent_id, "GRANT", effect, why_not, follows))
         for block in view.blocks:
             effect = "BLOCK_OTHER"
             if block_meets(block, request, section.category):
@@ -83,9 +85,17 @@ def _section(section: SectionDecision, language: str, row: str) -> str:
 def _record(one: Considered, language: str) -> str:
     if one.effect is not None:
         told = words("effect", one.effect, language)
+        if one.follows:
+            told += "; " + words("effect", "FOLLOWS", language)
     else:
         told = "; ".join(words("reason", reason, language) for reason in one.why_not)
     return f"{one.category}, {words('record', one.kind, language)} {shown(one.consent_id)}: {told}."
+
+
+def _followed(grant: Grant, recipient: Party) -> bool:
+    """Whether a grant covers a recipient only because it follows its role."""
+    named = recipient.unit in grant.units or (recipient.role, recipient.member) in grant.holders
+    return recipient.role in grant.followed and not named
 
 
 def _row(request: DecisionRequest, section: SectionDecision, rules: Rules | None) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from consent import standing
 from consent.records import (
+    ALWAYS,
     Block,
     Grant,
     Withdrawal,
@@ -129,6 +130,9 @@ def _act(view: LedgerView, act: ConsentAct, event: LedgerEvent) -> LedgerView:
             return _granted(view, act, event)
         case "WITHDRAW":
             return _withdrawn(view, act.consent_id, withdrawal_of(act, recorded))
+        case "ANNUL" | "ANNUL_WRONG_PERSON":
+            # Never valid: asked with what is known from now on, it covered nothing at any time.
+            return _withdrawn(view, act.consent_id, Withdrawal(ALWAYS, standing.INVALIDATED, None))
         case "SUSPEND" | "AMEND":
             # Neither exists yet. Whatever the new terms are, the old ones are no longer what the person said.
             return _withdrawn(view, act.consent_id, Withdrawal(narrowed_from(act, recorded), standing.SUSPENDED, None))

@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 
 from schemas import codes, event_types
 from schemas.errors import HandslagError
+from schemas.said import SPOKEN
 
 LIMIT = 64 * 1024  # far more than every role, type and category need
-SHIPPED = "2026-11.toml"
+SHIPPED = "2026-11-22.toml"
 NOT_ALLOWED = ("CATEGORY_NOT_ALLOWED",)
 _TOP = {"version", "in_force_from", "never_individual", "public_interest", "not_waivable", "never", "types", "pairs"}
 
@@ -30,7 +31,8 @@ class Lane(NamedTuple):
 
     `refusals`: reasons that refuse every section. `verdicts`: category -> reasons of its own, empty where consent
     may open it; a category not in it is not allowed. `needs_release`: categories that need the sender's own release
-    decision. `purposes`: the only ones, or None. `to_unit`: the recipient is a unit without a seat.
+    decision. `purposes`: the only ones, or None. `to_unit`: the recipient is a unit without a seat. `type_category`:
+    what the type's name alone tells; empty where nothing is sent that could have a name.
     """
 
     refusals: tuple[str, ...]
@@ -51,7 +53,10 @@ class Lane(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """One rule set: its version, the SHA-256 (32 bytes) of the file as received, and its lanes."""
+    """One rule set: its version, the SHA-256 (32 bytes) of the file as received, and its lanes.
+
+    `spoken`: by (sender role, recipient role) what may be said outside the broker.
+    """
 
     version: str
     in_force_from: datetime.date
@@ -60,10 +65,13 @@ class Rules:
     never_individual: frozenset[str]
     actions: frozenset[str]
     lanes: Mapping[tuple[str, str, str], Lane]
+    spoken: Mapping[tuple[str, str], Lane]
 
     def lane(self, event_type: str, sender_role: str, recipient_role: str) -> Lane:
         """The lane; for words the rules do not know, one in which everything is refused."""
         found = self.lanes.get((event_type, sender_role, recipient_role))
+        if found is None and event_type == SPOKEN:
+            found = self.spoken.get((sender_role, recipient_role))
         return self._closed(event_type, sender_role, recipient_role) if found is None else found
 
     def row(self, event_type: str, sender_role: str, recipient_role: str, category: str) -> str:
@@ -72,7 +80,7 @@ class Rules:
 
     def _closed(self, event_type: str, sender_role: str, recipient_role: str) -> Lane:
         refusals: list[str] = []
-        if not any(key[0] == event_type for key in self.lanes):
+        if event_type != SPOKEN and not any(key[0] == event_type for key in self.lanes):
             refusals.append("SCHEMA_UNKNOWN")
         if sender_role not in self.authorities:
             refusals.append("SENDER_NOT_ALLOWED")
@@ -100,6 +108,14 @@ def shipped() -> tuple[bytes, Rules]:
     return data, parse(data)
 
 
+@cache
+def released() -> Mapping[bytes, Rules]:
+    """Every rule set that was ever in force, by its hash: a decision is executed again on the rules it was made by."""
+    folder = resources.files("consent").joinpath("rules")
+    every = [parse(file.read_bytes()) for file in folder.iterdir() if file.name.endswith(".toml")]
+    return {rules.hash32: rules for rules in every}
+
+
 def parse(data: bytes) -> Rules:
     """Read a rule file; raises HandslagError `HS-RULES-INVALID` whose context names the place, `HS-TOO-LARGE`."""
     if len(data) > LIMIT:
@@ -122,27 +138,48 @@ def parse(data: bytes) -> Rules:
         never_individual=_words(never, "authorities"),
         actions=frozenset(codes.table()["action"]),
         lanes=_lanes(text),
+        spoken=_spoken(text),
     )
 
 
 def _lanes(text: Mapping[str, Any]) -> dict[tuple[str, str, str], Lane]:
+    types = _types(text)
+    return {
+        (code, *pair): lane
+        for code, rule in types.items()
+        for pair, lane in _of_type(text, code, rule, event_types.type_category(code)).items()
+    }
+
+
+def _spoken(text: Mapping[str, Any]) -> dict[tuple[str, str], Lane]:
+    """What may be said: the pairs, for every role, and no category that may go in one event type only.
+
+    Nothing is sent, so no name tells anything; both sides hold a seat in the case.
+    """
+    every = {"senders": list(codes.table()["role"]), "recipients": list(codes.table()["role"])}
+    return _of_type(text, SPOKEN, every, "")
+
+
+def _of_type(
+    text: Mapping[str, Any], code: str, rule: Mapping[str, Any], type_category: str
+) -> dict[tuple[str, str], Lane]:
+    """The lanes of one type, by (sender role, recipient role)."""
     roles = list(codes.table()["role"])
     public = _table(text, "public_interest")
     _only_keys(public, {"row", "sender_authorities", "categories"}, "public_interest")
     closed = {(_known("role", item, "sender"), _known("role", item, "recipient")): _row(item) for item in _never(text)}
     pairs = _pairs(text)
     lanes = {}
-    for code, rule in _types(text).items():
-        for sender in roles:
-            for recipient in roles:
-                lane = _lane(code, rule, sender, recipient, pairs.get((sender, recipient), []))
-                lane = _with_waivers(lane, _table(text, "not_waivable"))
-                if codes.table()["role"][sender]["authority"] in _words(public, "sender_authorities"):
-                    lane = lane._replace(needs_release=_words(public, "categories", "category"))
-                if (sender, recipient) in closed:
-                    every = dict.fromkeys(codes.table()["category"], closed[sender, recipient])
-                    lane = lane._replace(verdicts={}, rows=every)
-                lanes[code, sender, recipient] = lane
+    for sender in roles:
+        for recipient in roles:
+            lane = _lane(code, rule, sender, recipient, pairs.get((sender, recipient), []))
+            lane = _with_waivers(lane._replace(type_category=type_category), _table(text, "not_waivable"))
+            if codes.table()["role"][sender]["authority"] in _words(public, "sender_authorities"):
+                lane = lane._replace(needs_release=_words(public, "categories", "category"))
+            if (sender, recipient) in closed:
+                every = dict.fromkeys(codes.table()["category"], closed[sender, recipient])
+                lane = lane._replace(verdicts={}, rows=every)
+            lanes[sender, recipient] = lane
     return lanes
 
 
@@ -172,7 +209,7 @@ def _lane(code: str, rule: Mapping[str, Any], sender: str, recipient: str, pairs
         needs_release=frozenset(),
         purposes=_words(rule, "purposes", "purpose", empty=True) or frozenset(codes.table()["purpose"]),
         to_unit=rule.get("to_unit", False),
-        type_category=event_types.type_category(code),
+        type_category="",
         obligations=tuple(obligations),
         rows=rows,
     )

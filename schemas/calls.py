@@ -50,6 +50,7 @@ class FetchRequest(Record):
     SCHEMA: ClassVar[str] = "handslag.api.FetchRequest"
 
     limit: int
+    wait_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +200,17 @@ class CloseRequest(Record):
 
     call_id: bytes
     seat_id: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestroyedRequest(Record):
+    """POST /v1/seats:destroyed."""
+
+    SCHEMA: ClassVar[str] = "handslag.api.DestroyedRequest"
+
+    call_id: bytes
+    seat_id: bytes
+    seat_key_id: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,16 +44,21 @@ def encode(name: str, data: dict[str, Any]) -> bytes:
 def decode(name: str, data: bytes, limit: int = DEFAULT_LIMIT) -> dict[str, Any]:
     """The record in `data`, which must be single-object bytes of schema `name` and nothing more.
 
-    Raises `HS-TOO-LARGE`, `HS-SCHEMA-UNKNOWN` (another fingerprint) or PayloadRejected.
+    Bytes that a released older version of the schema wrote are read as today's: what the older one did not know is
+    null. Raises `HS-TOO-LARGE`, `HS-SCHEMA-UNKNOWN` (another fingerprint) or PayloadRejected.
     """
     entry = catalogue.by_name(name)
     if len(data) > limit:
         raise HandslagError("HS-TOO-LARGE", limit=limit)
     if data[:2] != MARKER:
         raise PayloadRejected(field="header")
-    if data[:10] != entry.header:
+    if data[:10] == entry.header:
+        return decode_body(entry.parsed, data[10:])
+    # INVARIANT: test_what_a_released_version_wrote_is_read_today
+    writer = catalogue.by_header(data[:10])
+    if writer.name != name:
         raise HandslagError("HS-SCHEMA-UNKNOWN")
-    return decode_body(entry.parsed, data[10:])
+    return decode_body(writer.parsed, data[10:], entry.parsed)
 
 
 def name_of(data: bytes) -> str:
@@ -73,11 +78,14 @@ def encode_body(parsed: Any, data: dict[str, Any]) -> bytes:
     return out.getvalue()
 
 
-def decode_body(parsed: Any, body: bytes) -> dict[str, Any]:
-    """The record of an Avro binary body; raises PayloadRejected, also on trailing bytes."""
+def decode_body(parsed: Any, body: bytes, reader: Any = None) -> dict[str, Any]:
+    """The record of an Avro binary body written as `parsed`, read as `reader` (None: the same).
+
+    Raises PayloadRejected, also on trailing bytes.
+    """
     source = io.BytesIO(body)
     try:
-        record = fastavro.schemaless_reader(source, parsed, None)
+        record = fastavro.schemaless_reader(source, parsed, reader)
     except _FOREIGN as error:
         raise PayloadRejected(kind=type(error).__name__) from None
     if source.tell() != len(body):

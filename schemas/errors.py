@@ -14,6 +14,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,13 @@ class HandslagError(Exception):
         entry = registry()[code]
         self.code = code
         self.context = context
+        self.retry_after_s: int | None = None
         super().__init__(code, entry.en)
+
+    def after(self, seconds: int) -> Self:
+        """The same error with the seconds to wait before the next try (RFC 9110 section 10.2.3, Retry-After)."""
+        self.retry_after_s = seconds
+        return self
 
     @property
     def entry(self) -> ErrorEntry:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Iterable
 
 from schemas.errors import HandslagError
 
 # Bounds keep codes printable in certificates and tables; letters are those of Swedish agency codes.
 _UNIT = re.compile(r"[A-ZÅÄÖ0-9]{2,12}(/[A-ZÅÄÖ0-9]{2,16}){1,3}")
+
+# First parts of unit codes (table `role`): an agency code that begins with one claims the units under it.
+_AUTHORITIES = frozenset({"SOC", "POL", "KV", "SIS", "REG", "UTF"})
 
 ZERO16 = bytes(16)
 ZERO32 = bytes(32)
@@ -24,6 +28,19 @@ def checked_unit(code: str) -> str:
 def authority_of(unit: str) -> str:
     """The kind of authority, the first part of a unit code: `SOC`, `POL`, `KV`, `SIS`, `REG`, `UTF`."""
     return unit.split("/", 1)[0]
+
+
+def vouches(agency: str, unit: str, listed: Iterable[str]) -> bool:
+    """Whether an agency may sign for a unit code, `listed` being the codes of all agencies of the trust list.
+
+    An agency code that is a beginning of unit codes (`SOC/1280`, `POL`) speaks for exactly the units under it, the
+    longest such code of the list for each; any other code speaks for units that no code of the list begins.
+    """
+    # INVARIANT: test_no_agency_signs_for_a_unit_under_anothers_code
+    under = [code for code in {*listed, agency} if unit == code or unit.startswith(f"{code}/")]
+    if under:
+        return agency == max(under, key=len)
+    return authority_of(agency) not in _AUTHORITIES
 
 
 def uuid7(now_us: int, random10: bytes) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from schemas import codec
+from schemas import catalogue, codec
 from schemas.catalogue import SchemaEntry, entry_of
 from schemas.errors import HandslagError, PayloadRejected
 from schemas.event_types import schema_of
@@ -24,9 +24,15 @@ def categories_of(event_type: str) -> tuple[str, ...]:
 
 
 @cache
-def projected(event_type: str, category: str) -> SchemaEntry:
-    """The projection schema of one category; raises `HS-CODE-UNKNOWN` when the event has no such category."""
-    source = schema_of(event_type).source
+def projected(event_type: str, category: str, schema_hash: bytes | None = None) -> SchemaEntry:
+    """The projection schema of one category, of today's event schema or of the version with `schema_hash`.
+
+    Raises `HS-CODE-UNKNOWN` when the event has no such category, `HS-SCHEMA-UNKNOWN` for a version never released.
+    """
+    today = schema_of(event_type)
+    source = today.source
+    if schema_hash not in {None, today.project_hash}:
+        source = catalogue.documented(catalogue.version_of(today.name, schema_hash or b"").source)
     fields = [field for field in source["fields"] if field["category"] == category]
     if not fields:
         raise HandslagError("HS-CODE-UNKNOWN", field="category")
@@ -75,9 +81,14 @@ def _each(read: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
     return all(_same(value, given.get(name)) for name, value in read.items())
 
 
-def open_section(event_type: str, category: str, body: bytes) -> dict[str, Any]:
-    """The fields of one encoded projection; raises PayloadRejected, also for trailing bytes."""
-    return codec.decode_body(projected(event_type, category).parsed, body)
+def open_section(event_type: str, category: str, body: bytes, schema_hash: bytes | None = None) -> dict[str, Any]:
+    """The fields of one encoded projection, as today's schema names them, whichever version wrote it.
+
+    Raises PayloadRejected, also for trailing bytes, and as `projected`.
+    """
+    # INVARIANT: test_a_section_of_a_released_version_opens_as_todays
+    writer, reader = projected(event_type, category, schema_hash), projected(event_type, category)
+    return codec.decode_body(writer.parsed, body, None if writer.project_hash == reader.project_hash else reader.parsed)
 
 
 def merge(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

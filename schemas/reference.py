@@ -1,7 +1,7 @@
-"""Reference pages made from the tables: `python -m schemas.reference errors` and `codes` print Markdown.
+"""Reference pages made from the tables: `python -m schemas.reference errors`, `codes`, `faults`.
 
-The committed `docs/errors.md` and `docs/codes.md` are this output, and a test compares them: a code that is not in its
-table is in no page, and a page that somebody edited by hand does not stay.
+The committed pages `docs/errors.md`, `docs/codes.md` and `docs/faults.md` are this output, and a test compares them: a
+code that is not in its table is in no page, and a page that somebody edited by hand does not stay.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from importlib import resources
 
 from schemas import codes, event_types, limits
 from schemas.errors import registry
+from schemas.faults import faults
 
 _WHO = {
     "agency_it": "agency IT",
@@ -35,6 +36,11 @@ _TITLES = {
     "seat_state": "States of a seat",
     "record": "Words of explanations: records",
     "effect": "Words of explanations: effects",
+    "annul_ground": "Grounds on which a consent is annulled",
+    "annul_verdict": "What a recipient did with what an annulled consent released",
+    "kept_reason": "Why a recipient keeps it",
+    "incident_step": "Steps of an incident file",
+    "manner": "Ways in which something is said outside the broker",
 }
 _MADE = "Made by `make reference`; change the table, not this page.\n"
 
@@ -122,7 +128,30 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-PAGES: Mapping[str, Callable[[], str]] = {"errors": errors_page, "codes": codes_page}
+def faults_page() -> str:
+    """Markdown of everything the two doctors can find, in English; `--lang sv` tells it in Swedish."""
+    lines = [
+        "# Faults",
+        "",
+        _MADE,
+        "What `handslag doctor` and `handslag connector doctor` can find. A notice (`N-`) makes nothing unsound.",
+    ]
+    rows = [
+        (
+            f"`{each.code}`",
+            each.side,
+            each.acts("en"),
+            f"{_sentence(each.en)} {each.next_en}",
+            "<br>".join(f"`{command}`" for command in each.commands),
+            ", ".join(each.explains),
+        )
+        for each in faults().values()
+    ]
+    head = ("code", "side", "who acts", "what is wrong, and what to do", "commands", "explains")
+    return "\n".join([*lines, "", *_table(head, rows), ""])
+
+
+PAGES: Mapping[str, Callable[[], str]] = {"errors": errors_page, "codes": codes_page, "faults": faults_page}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -175,7 +175,8 @@ class Site:
         return answer
 
     async def grant(self, unit: Unit, refs: list[RecipientRef], categories: list[str], purposes: list[str],
-                    *, days: int = 30, until_us: int | None = None) -> bytes:  # fmt: skip
+                    *, days: int = 30, until_us: int | None = None, actions: tuple[str, ...] = ("DISCLOSE",),
+                    ) -> bytes:  # fmt: skip
         """One grant of a unit's seat; returns its consent id."""
         consent_id = self.new_id()
         now = self.clock()
@@ -183,7 +184,7 @@ class Site:
             recipients=tuple(refs),
             categories=tuple(categories),
             purposes=tuple(purposes),
-            actions=("DISCLOSE",),
+            actions=actions,
             valid_from_us=now,
             valid_until_us=until_us or now + days * DAY,
             reservations=(),

@@ -20,7 +20,11 @@ AVRO = "application/vnd.handslag.avro"
 INSTANCE = "Handslag-Instance"
 CHECKPOINT = "Handslag-Checkpoint"
 BODY_SECONDS = 30.0  # a bundle of 8 MiB over 3 Mbit/s; a slower line sends smaller bundles
+VERSION = "Handslag-Version"
+CLOCK = "Handslag-Clock"
 _INSTANCE = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
+_VERSION = re.compile(r"[0-9][0-9A-Za-z.+-]{0,31}", re.ASCII)
+_CLOCK = re.compile(r"[1-9][0-9]{0,16}", re.ASCII)  # microseconds, for another thousand years
 
 # How many calls of one unit may be under way, by lane: bulk calls hold megabytes each; consents have a lane of their
 # own, so that a withdrawal finds room when everything else is full.
@@ -76,6 +80,15 @@ def identity_headers(request: web.BaseRequest) -> tuple[int, str | None]:
         raise HandslagError("HS-HEADER-INVALID", header=CHECKPOINT) from None
 
 
+def told_about_itself(request: web.BaseRequest) -> tuple[str | None, int | None]:
+    """The connector's version and its clock in microseconds UTC, each None when it is absent or of another form.
+
+    They serve whoever looks after connectors and decide nothing: a withdrawal is not refused for their sake.
+    """
+    version, clock = request.headers.get(VERSION, ""), request.headers.get(CLOCK, "")
+    return (version if _VERSION.fullmatch(version) else None, int(clock) if _CLOCK.fullmatch(clock) else None)
+
+
 class UnderWay:
     """Counts calls under way per unit and lane, and refuses those over `LANES` with `HS-BUSY`."""
 
@@ -104,9 +117,11 @@ def check_bundle(request: SubmitRequest) -> None:
 
 
 def check_fetch(request: FetchRequest) -> None:
-    """A fetch asks for 1 to 200 items; raises `HS-TOO-LARGE`."""
+    """A fetch asks for 1 to 200 items and waits at most 20 seconds; raises `HS-TOO-LARGE`."""
     if not 1 <= request.limit <= limits.INBOX_ITEMS:
         raise HandslagError("HS-TOO-LARGE", limit=limits.INBOX_ITEMS)
+    if not 0 <= (request.wait_ms or 0) <= limits.WAIT_MS:
+        raise HandslagError("HS-TOO-LARGE", limit=limits.WAIT_MS)
 
 
 def check_acks(request: AckRequest) -> None:

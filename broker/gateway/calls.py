@@ -12,7 +12,7 @@ from audit.tiles import parse_tile_path
 from broker.gateway import bounds
 from broker.gateway.port import Core
 from schemas import calls as records
-from schemas import catalogue, limits
+from schemas import catalogue, instances, limits, said, trust_calls
 from schemas.errors import HandslagError
 from schemas.records import Record
 
@@ -67,6 +67,15 @@ POSTS: Mapping[str, RecordCall] = {
         lambda core, unit, request: core.consents(unit, request),
         lane="consents",
     ),
+    "/v1/disclosures:record": RecordCall(
+        "said", said.DisclosureRequest, lambda core, unit, request: core.record_disclosure(unit, request)
+    ),
+    "/v1/annulments:list": RecordCall(
+        "annulments", said.AnnulmentsRequest, lambda core, unit, request: core.annulments(unit, request)
+    ),
+    "/v1/annulments:answer": RecordCall(
+        "annul_answer", said.AnnulAnswerRequest, lambda core, unit, request: core.annul_answer(unit, request)
+    ),
     "/v1/cases:open": RecordCall(
         "open", records.OpenRequest, lambda core, unit, request: core.open_case(unit, request)
     ),
@@ -82,6 +91,18 @@ POSTS: Mapping[str, RecordCall] = {
     ),
     "/v1/seats:state": RecordCall("state", records.StateRequest, lambda core, unit, request: core.state(unit, request)),
     "/v1/seats:close": RecordCall("close", records.CloseRequest, lambda core, unit, request: core.close(unit, request)),
+    "/v1/seats:destroyed": RecordCall(
+        "destroyed", records.DestroyedRequest, lambda core, unit, request: core.destroyed(unit, request)
+    ),
+    "/v1/instances": RecordCall(
+        "instance", instances.InstanceRequest, lambda core, unit, request: core.announce(unit, request)
+    ),
+    "/v1/compromised": RecordCall(
+        "compromised",
+        instances.CompromisedRequest,
+        lambda core, unit, request: core.compromised(unit, request),
+        lane="consents",
+    ),
     "/v1/ledger:fetch": RecordCall(
         "ledger", records.LedgerFetchRequest, lambda core, unit, request: core.ledger_fetch(unit, request)
     ),
@@ -94,16 +115,25 @@ POSTS: Mapping[str, RecordCall] = {
         lambda core, unit, request: core.proofs(unit, request),
         check=bounds.check_proofs,
     ),
+    "/v1/trust": RecordCall("trust", trust_calls.TrustRequest, lambda core, unit, request: core.trust(unit, request)),
 }
 
 # What a broker that is behind still answers: a withdrawal never waits for anything, and the log shows itself.
-_BEHIND = ("/v1/consents", "/v1/checkpoint", "/v1/tile/", "/v1/units", "/v1/rules")
+_BEHIND = ("/v1/consents", "/v1/checkpoint", "/v1/tile/", "/v1/units", "/v1/rules", "/v1/acts/")
+
+_NUMBER = 9  # digits of an act's number
 
 NOT_YET: Mapping[str, str] = {"/v1/decisions:explain": "explain", "/v1/checkpoint/cosign": "cosign"}
 
 
 async def _units(core: Core, _rest: str) -> bytes:
     return (await core.units()).to_bytes()
+
+
+async def _acts(core: Core, rest: str) -> bytes:
+    if not rest.isascii() or not rest.isdigit() or len(rest) > _NUMBER:
+        raise HandslagError("HS-CALL-UNKNOWN")
+    return (await core.acts(int(rest))).to_bytes()
 
 
 async def _rules(core: Core, _rest: str) -> bytes:
@@ -146,6 +176,7 @@ GETS: Mapping[str, ListCall] = {
     "/v1/checkpoint": ListCall("checkpoint", "text/plain", _checkpoint),
 }
 FAMILIES: Mapping[str, ListCall] = {
+    "/v1/acts/": ListCall("acts", bounds.AVRO, _acts),
     "/v1/schemas/": ListCall("schemas", "application/json", _schema),
     "/v1/tile/": ListCall("tile", "application/octet-stream", _tile),
 }
@@ -155,6 +186,20 @@ def answered_behind(path: str) -> bool:
     """Whether a call is answered by a broker whose log is older than one that a connector has seen."""
     # INVARIANT: test_a_broker_that_is_behind_still_takes_a_withdrawal_and_shows_its_log
     return path.startswith(_BEHIND)
+
+
+def answered_all_the_same(code: str, path: str) -> bool:
+    """Whether a call is answered although the caller's memory or number stand against it.
+
+    A restored connector announces its number under that number; and whoever says that its keys were stolen is believed
+    by its signature alone.
+    """
+    if path == "/v1/compromised":
+        # INVARIANT: test_a_connector_that_was_taken_over_can_still_close_its_unit
+        return code in {"HS-BROKER-BEHIND", "HS-INSTANCE-OLD", "HS-INSTANCE-NEW"}
+    if code == "HS-BROKER-BEHIND":
+        return answered_behind(path)
+    return code == "HS-INSTANCE-NEW" and path == "/v1/instances"
 
 
 def listed(path: str) -> tuple[ListCall, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from schemas.admin import AdminActsAnswer
 from schemas.calls import (
     AcceptRequest,
     AckAnswer,
@@ -13,6 +14,7 @@ from schemas.calls import (
     CloseRequest,
     ConsentsAnswer,
     ConsentsRequest,
+    DestroyedRequest,
     FetchAnswer,
     FetchRequest,
     InviteAnswer,
@@ -28,6 +30,16 @@ from schemas.calls import (
     SubmitRequest,
     UnitsAnswer,
 )
+from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
+from schemas.said import (
+    AnnulAnswer,
+    AnnulAnswerRequest,
+    AnnulmentsPage,
+    AnnulmentsRequest,
+    DisclosureAnswer,
+    DisclosureRequest,
+)
+from schemas.trust_calls import TrustAnswer, TrustRequest
 
 
 class Core(Protocol):
@@ -47,6 +59,18 @@ class Core(Protocol):
 
     async def consents(self, unit: str, request: ConsentsRequest) -> ConsentsAnswer:
         """POST /v1/consents; answers after commit."""
+        ...
+
+    async def record_disclosure(self, unit: str, request: DisclosureRequest) -> DisclosureAnswer:
+        """POST /v1/disclosures:record: what was said, whatever the consents say about it."""
+        ...
+
+    async def annulments(self, unit: str, request: AnnulmentsRequest) -> AnnulmentsPage:
+        """POST /v1/annulments:list: every release under an annulled consent, with its recipient's answer."""
+        ...
+
+    async def annul_answer(self, unit: str, request: AnnulAnswerRequest) -> AnnulAnswer:
+        """POST /v1/annulments:answer: what a recipient did with what an annulled consent released."""
         ...
 
     async def open_case(self, unit: str, request: OpenRequest) -> SeatAnswer:
@@ -69,6 +93,18 @@ class Core(Protocol):
         """POST /v1/seats:close."""
         ...
 
+    async def destroyed(self, unit: str, request: DestroyedRequest) -> SeatAnswer:
+        """POST /v1/seats:destroyed."""
+        ...
+
+    async def announce(self, unit: str, request: InstanceRequest) -> InstanceAnswer:
+        """POST /v1/instances: a restored connector takes its number."""
+        ...
+
+    async def compromised(self, unit: str, request: CompromisedRequest) -> CompromisedAnswer:
+        """POST /v1/compromised: the unit is closed by its own word."""
+        ...
+
     async def ledger_fetch(self, unit: str, request: LedgerFetchRequest) -> LedgerPage:
         """POST /v1/ledger:fetch."""
         ...
@@ -79,6 +115,14 @@ class Core(Protocol):
 
     async def proofs(self, unit: str, request: ProofsRequest) -> ProofsAnswer:
         """POST /v1/proofs."""
+        ...
+
+    async def trust(self, unit: str, request: TrustRequest) -> TrustAnswer:
+        """POST /v1/trust; carries the agencies' signatures under the trust list and vouches for none."""
+        ...
+
+    async def acts(self, after: int) -> AdminActsAnswer:
+        """GET /v1/acts/N: the operator's acts after number N, the same for everybody."""
         ...
 
     async def units(self) -> UnitsAnswer:
@@ -104,12 +148,16 @@ class Core(Protocol):
     async def seen(self, unit: str, instance: int, note: str | None) -> None:
         """Compare the connector's instance number and newest checkpoint with the broker's own.
 
-        Raises `HS-INSTANCE-OLD`, `HS-BROKER-BEHIND` or `HS-CHECKPOINT-INVALID`.
+        Raises `HS-INSTANCE-OLD`, `HS-INSTANCE-NEW`, `HS-BROKER-BEHIND` or `HS-CHECKPOINT-INVALID`.
         """
         ...
 
     async def refused(self, unit: str, code: str) -> None:
         """Record that a call of an authenticated unit was refused with a code that will not go away by itself."""
+        ...
+
+    async def contacted(self, unit: str, version: str | None, clock_us: int | None) -> None:
+        """A connector called; its version and clock (microseconds UTC) as it told them, None where it did not."""
         ...
 
     async def unit_of(self, cert_sha256: bytes) -> str | None:

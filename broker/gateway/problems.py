@@ -43,7 +43,7 @@ def problem(error: HandslagError, correlation: str) -> web.Response:
     }
     headers = {CORRELATION: correlation}
     if entry.retriable and entry.status in {429, 503}:
-        headers["Retry-After"] = "1"
+        headers["Retry-After"] = str(error.retry_after_s or 1)
     payload = json.dumps(body, ensure_ascii=False, sort_keys=True).encode()
     return web.Response(status=entry.status, body=payload, content_type=PROBLEM, headers=headers)
 

@@ -7,6 +7,7 @@ import hashlib
 import ssl
 from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 
 from cryptography import x509
 
@@ -40,6 +41,14 @@ def reload_certificate(context: ssl.SSLContext, files: TlsSettings) -> None:
         context.load_cert_chain(files.certificate_file, files.key_file)
     except (OSError, ValueError):
         raise HandslagError("HS-SETTINGS-INVALID", field="tls.certificate_file") from None
+
+
+def ends_s(path: Path) -> float:
+    """When the certificate in a PEM file ends, seconds since 1970; raises `HS-SETTINGS-INVALID`."""
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc.timestamp()
+    except (OSError, ValueError):
+        raise HandslagError("HS-SETTINGS-INVALID", field="tls") from None
 
 
 async def authenticated_unit(core: Core, transport: asyncio.BaseTransport | None) -> str:

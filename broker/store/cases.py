@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Connection, Select, insert, select, update
+from sqlalchemy import case as sqlcase
 
 from broker.store.tables import case, invitation, seat, statement
 from schemas.codes import SeatState
+from schemas.envelope import SeatKey
+from schemas.statements import MemberStatement, SignedStatement
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +33,26 @@ class SeatRow:
     seat_key_id: bytes
     recipient_sealed: bytes
     recipient_own: bytes
+    previous_signing_key: bytes | None = None
+    previous_key_id: bytes | None = None
+    key_seq: int = 0
     case_tag: bytes = b""
 
     @property
     def active(self) -> bool:
         """Whether it may send and receive."""
         return self.state == SeatState.ACTIVE
+
+    @property
+    def key_ids(self) -> tuple[bytes, ...]:
+        """Ids of the keys that may be sealed to: the present one, and the one before until it is destroyed."""
+        return (self.seat_key_id,) if self.previous_key_id is None else (self.seat_key_id, self.previous_key_id)
+
+    @property
+    def signing_keys(self) -> tuple[bytes, ...]:
+        """Keys whose signature of an act is taken: what was signed before a rotation may come after it."""
+        before = self.previous_signing_key
+        return (self.signing_key,) if before is None else (self.signing_key, before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +115,23 @@ class CaseRows:
         )
         return [SeatRow(*row) for row in rows]
 
+    def ever_of_case(self, case_id: bytes) -> list[SeatRow]:
+        """Every seat that a case ever had, closed ones too, oldest ids first."""
+        rows = self._c.execute(_seats().where(seat.c.case_id == case_id).order_by(seat.c.seat_id))
+        return [SeatRow(*row) for row in rows]
+
+    def every(self, *, case_ids: Iterable[bytes] = (), unit: str | None = None) -> list[SeatRow]:
+        """Every seat of these cases, or of a unit, closed ones too, by id."""
+        of = seat.c.unit == unit if unit is not None else seat.c.case_id.in_(list(case_ids))
+        return [SeatRow(*row) for row in self._c.execute(_seats().where(of).order_by(seat.c.seat_id))]
+
+    def invited_buckets(self, unit: str) -> set[int]:
+        """Buckets of the cases that a unit is invited to and has not answered."""
+        rows = self._c.execute(
+            select(invitation.c.bucket).where(invitation.c.unit == unit, invitation.c.state == "OPEN")
+        )
+        return {row.bucket for row in rows}
+
     def of_unit(self, unit: str) -> list[SeatRow]:
         """Every open seat of a unit."""
         rows = self._c.execute(_seats().where(seat.c.unit == unit, seat.c.state != SeatState.CLOSED))
@@ -110,18 +145,48 @@ class CaseRows:
         """Where the seat's ledger stands after an act."""
         self._c.execute(update(seat).where(seat.c.seat_id == seat_id).values(ledger_seq=ledger_seq, head=head))
 
-    def insert_statement(self, case_id: bytes, member: bytes, kind: str, seq: int, signed: bytes) -> None:
-        """Keep a signed member statement as received."""
-        self._c.execute(insert(statement).values(case_id=case_id, member=member, kind=kind, seq=seq, signed=signed))
+    def rotate(self, row: SeatRow, signing_key: bytes, seat_key_id: bytes, sealed: tuple[bytes, bytes]) -> None:
+        """The seat's next keys; those it has become the ones before. `sealed` is its unit, sealed anew."""
+        values = {"signing_key": signing_key, "seat_key_id": seat_key_id, "key_seq": row.key_seq + 1}
+        values |= {"recipient_sealed": sealed[0], "recipient_own": sealed[1]}
+        before = {"previous_signing_key": row.signing_key, "previous_key_id": row.seat_key_id}
+        self._c.execute(update(seat).where(seat.c.seat_id == row.seat_id).values(**values, **before))
+
+    def previous_destroyed(self, seat_id: bytes) -> None:
+        """The key before the present one is not sealed to any more; what it signed may still come."""
+        self._c.execute(update(seat).where(seat.c.seat_id == seat_id).values(previous_key_id=None))
+
+    def insert_statement(
+        self, case_id: bytes, member: bytes, kind: str, seq: int, signed: bytes, signer: bytes = b""
+    ) -> None:
+        """Keep a signed member statement as received; `signer` of a CONFIRM, which the lead or a deputy may make."""
+        values = {"case_id": case_id, "member": member, "kind": kind, "seq": seq, "signed": signed}
+        self._c.execute(insert(statement).values(**values, signer=signer))
+
+    def confirmed(self, case_id: bytes, member: bytes, seq: int, signer: bytes) -> bool:
+        """Whether a signer's CONFIRM of a key is here."""
+        key = (statement.c.case_id == case_id, statement.c.member == member, statement.c.seq == seq)
+        query = select(statement.c.seq).where(*key, statement.c.kind == "CONFIRM", statement.c.signer == signer)
+        return self._c.execute(query).first() is not None
 
     def statements(self, case_id: bytes, member: bytes) -> list[bytes]:
-        """A member's signed statements, oldest first."""
+        """A member's signed statements, oldest first, each before the words for it."""
         rows = self._c.execute(
             select(statement.c.signed)
             .where(statement.c.case_id == case_id, statement.c.member == member)
-            .order_by(statement.c.seq)
+            .order_by(statement.c.seq, sqlcase((statement.c.kind == "CONFIRM", 1), else_=0), statement.c.signer)
         )
         return [row.signed for row in rows]
+
+    def key_ids(self, case_id: bytes, member: bytes) -> frozenset[bytes]:
+        """Ids of every key that a member ever had, by its own statements."""
+        found = set()
+        for raw in self.statements(case_id, member):
+            signed = SignedStatement.from_bytes(raw)
+            if signed.hpke_key is not None:
+                key = MemberStatement.from_bytes(signed.statement).signing_key
+                found.add(sha256(SeatKey(signing_key=key, hpke_key=signed.hpke_key).to_bytes()).digest())
+        return frozenset(found)
 
     def insert_invitation(self, row: InvitationRow) -> None:
         """A new invitation."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, or_, select, tuple_, update
@@ -70,6 +70,8 @@ class DeliveryRows:
 
     def __init__(self, connection: Connection) -> None:
         self._c = connection
+        self.news = False
+        """Whether this transaction made a delivery."""
 
     # --- what is remembered of events
 
@@ -111,6 +113,7 @@ class DeliveryRows:
     def insert(self, rows: Sequence[DeliveryRow], sections: Sequence[SectionRow]) -> None:
         """New deliveries with their sections."""
         if rows:
+            self.news = True
             self._c.execute(insert(delivery), [_values(row) for row in rows])
             self._c.execute(insert(delivery_section), [_values(section) for section in sections])
 
@@ -175,6 +178,18 @@ class DeliveryRows:
         """PENDING and HANDED deliveries to these seats, locked, by delivery id."""
         return self._open(delivery.c.recipient_seat.in_(list(seat_ids)))
 
+    def hold(self, unit: str, seat_ids: Iterable[bytes]) -> int:
+        """Hold back what is open from these seats of a unit and to the unit; returns how many deliveries."""
+        of_unit = or_(delivery.c.sender_seat.in_(list(seat_ids)), delivery.c.recipient_unit == unit)
+        found = [row.delivery_id for row in self._open(of_unit) if not row.held]
+        if found:
+            self._c.execute(
+                update(delivery)
+                .where(delivery.c.delivery_id.in_(found))
+                .values(held=True, row_version=delivery.c.row_version + 1)
+            )
+        return len(found)
+
     def acked_of_senders(self, seat_ids: Iterable[bytes]) -> list[tuple[DeliveryRow, tuple[SectionRow, ...]]]:
         """Acknowledged deliveries of these disclosers with their sections, for what a withdrawal cannot take back."""
         rows = self._c.execute(
@@ -214,12 +229,18 @@ class DeliveryRows:
         )
         return [DeliveryRow(*row) for row in rows]
 
-    def remove_sections(self, delivery_id: bytes, digests: Iterable[bytes]) -> None:
-        """Take sections out of a delivery: their keys and ciphertext are gone from the store."""
+    def remove_sections(self, delivery_id: bytes, digests: Iterable[bytes], *, never_handed: bool) -> None:
+        """Take sections out of a delivery: their keys and ciphertext are gone from the store.
+
+        What was never handed over is no release under any consent, and forgets which it rested on.
+        """
+        gone: dict[str, object] = {"live": False, "item": None, "wrapped_key": None}
+        if never_handed:
+            gone["grants"] = b""
         self._c.execute(
             update(delivery_section)
             .where(delivery_section.c.delivery_id == delivery_id, delivery_section.c.digest.in_(list(digests)))
-            .values(live=False, item=None, wrapped_key=None)
+            .values(**gone)
         )
 
     def rest_on(self, row: DeliveryRow, holds_until_us: int, sections: Sequence[SectionRow]) -> None:
@@ -321,11 +342,11 @@ class DeliveryRows:
         )
         return [DeliveryRow(*row) for row in rows]
 
-    def pending_summary(self) -> tuple[int, int | None]:
-        """(number of deliveries waiting, moment the oldest of them was decided) for the metrics."""
+    def pending_summary(self, without: Collection[str] = ()) -> tuple[int, int | None]:
+        """(number of deliveries waiting, moment the oldest was decided), those to the units `without` left out."""
         rows = self._c.execute(
             select(delivery.c.decided_at_us)
-            .where(delivery.c.state == DeliveryState.PENDING.value)
+            .where(delivery.c.state == DeliveryState.PENDING.value, delivery.c.recipient_unit.not_in(sorted(without)))
             .order_by(delivery.c.decided_at_us)
         ).scalars()
         times = list(rows)

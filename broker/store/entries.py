@@ -40,13 +40,17 @@ class EntryRows:
         self._c.execute(insert(payload), [{"entry_id": one.entry_id, "blob": one.payload} for one in sealed])
 
     def of_handles(
-        self, handles: Iterable[bytes], after: int, limit: int
+        self, handles: Iterable[bytes], after: int, limit: int, upto: bytes
     ) -> list[tuple[int, bytes, bytes, bytes, bytes]]:
-        """(number, entry id, entry bytes, leaf hash, payload) of the entries under these handles, oldest first."""
+        """(number, entry id, entry bytes, leaf hash, payload) of the entries under these handles, oldest first.
+
+        None that is newer than the entry with id `upto`: what a look was recorded for, and not one entry more.
+        """
+        newest = select(entry.c.number).where(entry.c.entry_id == upto).scalar_subquery()
         rows = self._c.execute(
             select(entry.c.number, entry.c.entry_id, entry.c.bytes, entry.c.leaf_hash, payload.c.blob)
             .join(payload, payload.c.entry_id == entry.c.entry_id)
-            .where(entry.c.handle.in_(list(handles)), entry.c.number > after)
+            .where(entry.c.handle.in_(list(handles)), entry.c.number > after, entry.c.number <= newest)
             .order_by(entry.c.number)
             .limit(limit)
         )
@@ -66,6 +70,18 @@ class EntryRows:
             .limit(limit)
         )
         return [(row.number, row.leaf_hash) for row in rows]
+
+    def unsealed_summary(self, floor: int, limit: int) -> tuple[int, int | None]:
+        """(number of entries above `floor` without a leaf, at most `limit`; moment of the oldest) for the metrics."""
+        rows = self._c.execute(
+            select(entry.c.at_us)
+            .outerjoin(leaf, leaf.c.entry_number == entry.c.number)
+            .where(entry.c.number > floor, leaf.c.idx.is_(None))
+            .order_by(entry.c.number)
+            .limit(limit)
+        )
+        times = list(rows.scalars())
+        return len(times), min(times, default=None)
 
     def index_of(self, leaf_hashes: Iterable[bytes]) -> dict[bytes, int]:
         """Leaf index by leaf hash, for those that are in the tree."""

@@ -27,10 +27,13 @@ class InboxRows:
 
     def __init__(self, connection: Connection) -> None:
         self._c = connection
+        self.news = False
+        """Whether this transaction put something in."""
 
     def put(self, items: Sequence[Item]) -> None:
         """Add items in order."""
         if items:
+            self.news = True
             self._c.execute(
                 insert(item),
                 [

@@ -243,3 +243,13 @@ def _engine(path: Path) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def opens_operator_key(root: RootKey, epoch: int, wrapped: bytes) -> bool:
+    """Whether a stored row of the operator's key opens under this root key: then the two belong together."""
+    owner = (OwnerKind.OPERATOR, b"")
+    try:
+        aes_key_unwrap(_wrapping_key(root.kek(epoch), owner), wrapped)
+    except (InvalidUnwrap, ValueError, HandslagError):
+        return False
+    return True

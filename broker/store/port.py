@@ -12,11 +12,15 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
 
+from broker.store.admin import AdminRows
+from broker.store.annulments import AnnulRows
 from broker.store.cases import CaseRows
+from broker.store.contacts import ContactRows
 from broker.store.deliveries import DeliveryRows
 from broker.store.entries import EntryRows
 from broker.store.gate import GateRows
 from broker.store.inbox import InboxRows
+from broker.store.instances import InstanceRows
 from broker.store.ledger import LedgerRows
 from broker.store.log import LogRows
 from broker.store.stream import StreamRows
@@ -31,6 +35,9 @@ class Rows:
     def __init__(self, connection: Connection) -> None:
         self.gate = GateRows(connection)
         self.units = UnitRows(connection)
+        self.contacts = ContactRows(connection)
+        self.admin = AdminRows(connection)
+        self.instances = InstanceRows(connection)
         self.cases = CaseRows(connection)
         self.ledger = LedgerRows(connection)
         self.deliveries = DeliveryRows(connection)
@@ -38,6 +45,7 @@ class Rows:
         self.entries = EntryRows(connection)
         self.log = LogRows(connection)
         self.stream = StreamRows(connection)
+        self.annulments = AnnulRows(connection)
 
 
 class Store(Protocol):

@@ -57,6 +57,8 @@ class SqliteStore:
         self.path = path
         self._rows = rows
         self._engine = engine_for(path)
+        self.on_news: Callable[[], None] = lambda: None
+        """Called on the caller's event loop after a commit that put something into an inbox."""
         self._closing = threading.Lock()
         self._closed = False
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -143,25 +145,31 @@ class SqliteStore:
     def _commit_group(self, connection: Connection, group: list[_Job]) -> None:
         """One transaction for the group; a job that fails is undone alone, a broken transaction fails them all."""
         results: list[tuple[_Job, Any, BaseException | None]] = []
+        news = False
         try:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             for job in group:
-                results.append((job, *self._run(connection, job[0])))
+                rows = self._rows(connection)
+                results.append((job, *self._run(connection, rows, job[0])))
+                news = news or (results[-1][2] is None and (rows.inbox.news or rows.deliveries.news))
                 if not _in_transaction(connection):  # SQLite may have rolled back everything: then nobody is recorded
                     raise HandslagError("HS-NOT-RECORDED")
             connection.exec_driver_sql("COMMIT")
         except (SQLAlchemyError, HandslagError):
             if _in_transaction(connection):
                 connection.exec_driver_sql("ROLLBACK")
-            results = [(job, None, HandslagError("HS-NOT-RECORDED")) for job in group]
+            results, news = [(job, None, HandslagError("HS-NOT-RECORDED")) for job in group], False
         for (_work, future, loop), value, error in results:
             with contextlib.suppress(RuntimeError):  # the loop of a caller that is gone
                 loop.call_soon_threadsafe(_settle, future, value, error)
+        if news:
+            with contextlib.suppress(RuntimeError):
+                group[-1][2].call_soon_threadsafe(self.on_news)
 
-    def _run(self, connection: Connection, work: Callable[[Rows], Any]) -> tuple[Any, BaseException | None]:
+    def _run(self, connection: Connection, rows: Rows, work: Callable[[Rows], Any]) -> tuple[Any, BaseException | None]:
         connection.exec_driver_sql("SAVEPOINT unit")
         try:
-            value = work(self._rows(connection))
+            value = work(rows)
         except Exception as error:  # noqa: BLE001 - whatever a unit of work raises goes back to its caller
             if _in_transaction(connection):
                 connection.exec_driver_sql("ROLLBACK TO unit")

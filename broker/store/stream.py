@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from broker.store.tables import BUCKETS, stream, stream_tail
 
@@ -19,7 +19,7 @@ class StreamRows:
         """Insert the 64 tails of an empty store."""
         self._c.execute(insert(stream_tail), [{"bucket": b, "next_position": 0} for b in range(BUCKETS)])
 
-    def append(self, bucket: int, records: Sequence[bytes]) -> int:
+    def append(self, bucket: int, records: Sequence[bytes], unit: str = "") -> int:
         """Add records at the next positions of a bucket; returns the first of them."""
         end = self._c.execute(
             update(stream_tail)
@@ -30,7 +30,10 @@ class StreamRows:
         first = int(end) - len(records)
         self._c.execute(
             insert(stream),
-            [{"bucket": bucket, "position": first + i, "record": record} for i, record in enumerate(records)],
+            [
+                {"bucket": bucket, "position": first + i, "record": record, "unit": unit, "size": len(record)}
+                for i, record in enumerate(records)
+            ],
         )
         return first
 
@@ -44,9 +47,26 @@ class StreamRows:
         )
         return [(row.position, row.record) for row in rows]
 
+    def share(self, unit: str) -> tuple[int, int]:
+        """How many records of a unit wait, and their bytes; read from the index alone."""
+        query = select(func.count(), func.coalesce(func.sum(stream.c.size), 0)).where(stream.c.unit == unit)
+        count, size = self._c.execute(query).one()
+        return int(count), int(size)
+
     def waiting(self) -> list[int]:
         """Buckets that hold a record."""
         return [int(b) for b in self._c.execute(select(stream.c.bucket).distinct()).scalars()]
+
+    def summary(self) -> tuple[int, list[bytes]]:
+        """(number of records that wait, the oldest record of each bucket that holds one)."""
+        firsts = select(stream.c.bucket, func.min(stream.c.position).label("position")).group_by(stream.c.bucket)
+        first = firsts.subquery()
+        rows = self._c.execute(
+            select(stream.c.record).join(
+                first, (first.c.bucket == stream.c.bucket) & (first.c.position == stream.c.position)
+            )
+        )
+        return int(self._c.execute(select(func.count()).select_from(stream)).scalar_one()), list(rows.scalars())
 
     def trim(self, bucket: int, below: int) -> None:
         """Delete records below the store's position: nothing decided stays in the stream."""

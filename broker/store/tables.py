@@ -49,6 +49,48 @@ unit = Table(
     Column("instance", BigInteger, nullable=False),
     Column("admitted_at_us", BigInteger, nullable=False),
     Column("revoked_at_us", BigInteger),
+    # the operator's own standing test case: left out of what is counted
+    Column("probe", Boolean, nullable=False, server_default=text("0")),
+)
+
+contact = Table(
+    "contact",
+    metadata,
+    Column("unit", String, primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("version", String),
+    Column("clock_offset_us", BigInteger),
+)
+
+# the operator's acts signed by two administrators; the act itself stands in its entry
+admin_act = Table(
+    "admin_act",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("act_hash", LargeBinary, nullable=False, unique=True),
+    Column("entry_id", LargeBinary, nullable=False, unique=True),
+    Column("at_us", BigInteger, nullable=False),
+)
+
+# Restores of connectors, as they announced themselves, and what the broker remembers of each unit's connector.
+instance = Table(
+    "instance",
+    metadata,
+    Column("unit", String, primary_key=True),
+    Column("instance", BigInteger, primary_key=True, autoincrement=False),
+    Column("restore_id", LargeBinary, nullable=False, unique=True),
+    Column("request", LargeBinary, nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    Column("announced_at_us", BigInteger, nullable=False),
+)
+
+unit_memory = Table(
+    "unit_memory",
+    metadata,
+    Column("unit", String, primary_key=True),
+    Column("recovery_key", LargeBinary),
+    Column("compromised_key", LargeBinary),
+    Column("seen_size", BigInteger, nullable=False),
 )
 
 case = Table(
@@ -76,6 +118,9 @@ seat = Table(
     Column("seat_key_id", LargeBinary, nullable=False),
     Column("recipient_sealed", LargeBinary, nullable=False),
     Column("recipient_own", LargeBinary, nullable=False),
+    Column("previous_signing_key", LargeBinary),
+    Column("previous_key_id", LargeBinary),
+    Column("key_seq", Integer, nullable=False, server_default="0"),
     UniqueConstraint("case_id", "member"),
     Index("seat_active_role", "case_id", "role", unique=True, sqlite_where=text("state = 'ACTIVE'"),
           postgresql_where=text("state = 'ACTIVE'")),
@@ -88,6 +133,7 @@ statement = Table(
     Column("member", LargeBinary, primary_key=True),
     Column("kind", String, primary_key=True),
     Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("signer", LargeBinary, primary_key=True),
     Column("signed", LargeBinary, nullable=False),
 )
 
@@ -139,6 +185,9 @@ stream = Table(
     Column("bucket", Integer, primary_key=True, autoincrement=False),
     Column("position", BigInteger, primary_key=True, autoincrement=False),
     Column("record", LargeBinary, nullable=False),
+    Column("unit", String, nullable=False, server_default=""),
+    Column("size", Integer, nullable=False, server_default="0"),
+    Index("stream_share", "unit", "size"),
 )
 
 stream_tail = Table(
@@ -152,7 +201,7 @@ event_memory = Table(
     "event_memory",
     metadata,
     Column("event_id", LargeBinary, primary_key=True),
-    Column("seat_id", LargeBinary, nullable=False),
+    Column("seat_id", LargeBinary, nullable=False, index=True),
     Column("fingerprint", LargeBinary, nullable=False),
 )
 
@@ -220,6 +269,42 @@ delivery_section = Table(
     Index("section_once", "event_id", "recipient_seat", "digest", unique=True, sqlite_where=text("live"),
           postgresql_where=text("live")),
 )  # fmt: skip
+
+# --- annulled consents: who was told, and what they answered
+
+earlier_ground = Table(
+    "earlier_ground",
+    metadata,
+    Column("delivery_id", LargeBinary, primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),
+    Column("consent_id", LargeBinary, primary_key=True),
+)
+
+void_case = Table(
+    "void_case",
+    metadata,
+    Column("case_id", LargeBinary, primary_key=True),
+    Column("ground", String, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
+annul_notice = Table(
+    "annul_notice",
+    metadata,
+    Column("notice_id", LargeBinary, primary_key=True),
+    Column("seat_id", LargeBinary, nullable=False),
+    Column("consent_id", LargeBinary, nullable=False),
+    Column("delivery_id", LargeBinary, nullable=False),
+    Column("recipient_unit", String, nullable=False),
+    Column("categories", String, nullable=False),
+    Column("state_before", String, nullable=False),
+    Column("ground", String, nullable=False),
+    Column("noticed_at_us", BigInteger, nullable=False),
+    Column("verdict", String),
+    Column("reason", String),
+    Column("answered_at_us", BigInteger),
+    UniqueConstraint("seat_id", "consent_id", "delivery_id", "ground"),
+)
 
 item = Table(
     "inbox_item",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -25,6 +26,7 @@ class UnitRow:
     instance: int
     admitted_at_us: int
     revoked_at_us: int | None
+    probe: bool = False
 
 
 class UnitRows:
@@ -51,6 +53,11 @@ class UnitRows:
             raise HandslagError("HS-UNIT-UNKNOWN")
         return UnitRow(*row)
 
+    def whatever(self, code: str) -> UnitRow | None:
+        """One unit, shut out or not; None when it was never admitted."""
+        row = self._c.execute(select(unit).where(unit.c.unit == code)).one_or_none()
+        return UnitRow(*row) if row else None
+
     def raise_instance(self, code: str, instance: int) -> None:
         """Remember the highest instance number of a unit's connector."""
         self._c.execute(update(unit).where(unit.c.unit == code, unit.c.instance < instance).values(instance=instance))
@@ -61,6 +68,15 @@ class UnitRows:
             update(unit).where(unit.c.unit == code, unit.c.revoked_at_us.is_(None)).values(revoked_at_us=at_us)
         )
         return done.rowcount == 1
+
+    def closed(self, codes: Iterable[str]) -> dict[str, bytes]:
+        """The certificate hash of each of these units that was shut out."""
+        rows = self._c.execute(
+            select(unit.c.unit, unit.c.certificate).where(
+                unit.c.unit.in_(list(codes)), unit.c.revoked_at_us.is_not(None)
+            )
+        )
+        return {row.unit: row.certificate for row in rows}
 
     def answered(self, code: str, call_id: bytes, request_hash: bytes) -> bytes | None:
         """The answer given to this call before, or None; raises `HS-CALL-CHANGED` for another request."""

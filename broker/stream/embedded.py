@@ -7,6 +7,9 @@ import contextlib
 from collections.abc import Mapping, Sequence
 
 from broker.store.port import Rows, Store
+from schemas import limits
+from schemas.errors import HandslagError
+from schemas.stream_record import StreamRecord
 
 
 class EmbeddedStream:
@@ -16,15 +19,19 @@ class EmbeddedStream:
         self._store = store
         self._news = asyncio.Event()
 
-    async def append(self, records: Mapping[int, Sequence[bytes]]) -> None:
-        """Add records per bucket in one transaction, buckets ascending."""
+    async def append(self, records: Mapping[int, Sequence[bytes]], unit: str = "") -> None:
+        """Add records of a unit per bucket in one transaction, buckets ascending."""
 
         def work(rows: Rows) -> None:
             for bucket in sorted(records):
-                rows.stream.append(bucket, records[bucket])
+                rows.stream.append(bucket, records[bucket], unit)
 
         await self._store.write(work)
         self._news.set()
+
+    async def share(self, unit: str) -> tuple[int, int]:
+        """How many records of a unit wait, and their bytes."""
+        return await self._store.read(lambda rows: rows.stream.share(unit))
 
     async def read(self, bucket: int, position: int, limit: int) -> list[tuple[int, bytes]]:
         """Records from a position on."""
@@ -37,6 +44,15 @@ class EmbeddedStream:
     async def trim(self, bucket: int, below: int) -> None:
         """Delete records below a decided position."""
         await self._store.write(lambda rows: rows.stream.trim(bucket, below))
+
+    async def lag(self) -> tuple[int, int | None]:
+        """Undecided records and the moment the oldest was taken; a record that cannot be read tells no moment."""
+        count, firsts = await self._store.read(lambda rows: rows.stream.summary())
+        taken: list[int] = []
+        for record in firsts:
+            with contextlib.suppress(HandslagError):
+                taken.append(StreamRecord.from_bytes(record, limits.SUBMISSION + limits.CALL).received_at_us)
+        return count, min(taken, default=None)
 
     async def wait(self, seconds: float) -> None:
         """Return when something was appended here, or after `seconds`."""

@@ -9,8 +9,12 @@ from typing import Protocol
 class Stream(Protocol):
     """A Stream driver. Positions are per bucket, gap-free, and the Store keeps the only offset."""
 
-    async def append(self, records: Mapping[int, Sequence[bytes]]) -> None:
-        """Add records per bucket; durable when it returns."""
+    async def append(self, records: Mapping[int, Sequence[bytes]], unit: str = "") -> None:
+        """Add records of a unit per bucket; durable when it returns."""
+        ...
+
+    async def share(self, unit: str) -> tuple[int, int]:
+        """How many records of a unit wait, and their bytes."""
         ...
 
     async def read(self, bucket: int, position: int, limit: int) -> list[tuple[int, bytes]]:
@@ -23,6 +27,10 @@ class Stream(Protocol):
 
     async def trim(self, bucket: int, below: int) -> None:
         """Forget records below a decided position."""
+        ...
+
+    async def lag(self) -> tuple[int, int | None]:
+        """(number of undecided records, moment the oldest was taken in microseconds) for the metrics."""
         ...
 
     async def wait(self, seconds: float) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from connectors.box import DataKey
+from connectors.spool.annulled import Annulled
 from connectors.spool.commands import Commands
 from connectors.spool.incoming import Incoming
 from connectors.spool.memory import Memory
@@ -29,6 +30,7 @@ class Spool:
         self.outgoing = Outgoing(self.store)
         self.incoming = Incoming(self.store)
         self.memory = Memory(self.store)
+        self.annulled = Annulled(self.store)
         self.transaction = self.store.transaction
         self.savepoint = self.store.savepoint
 

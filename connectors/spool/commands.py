@@ -72,6 +72,11 @@ class Commands:
         """Try again not before the given time."""
         self._store.run("UPDATE command SET tries=tries+1, next_at_us=? WHERE command_id=?", next_at_us, command_id)
 
+    def due_in_us(self, command_id: bytes, now_us: int) -> int:
+        """Microseconds until a command may be tried again, 0 when it may be."""
+        row = self._store.one("SELECT next_at_us FROM command WHERE command_id=?", command_id)
+        return 0 if row is None else max(0, int(row[0]) - now_us)
+
     def soon(self) -> None:
         """Try again at once what waits for its next try."""
         self._store.run("UPDATE command SET next_at_us=0 WHERE state='ACCEPTED'")
@@ -79,6 +84,21 @@ class Commands:
     def finish(self, command_id: bytes, *, failed: bool) -> None:
         """The broker answered for good. The row stays; its JSON is part of what is kept for ever."""
         self._store.run("UPDATE command SET state=? WHERE command_id=?", "FAILED" if failed else "DONE", command_id)
+
+    def results(self, ref: bytes, kind: str) -> list[dict[str, Any]]:
+        """What finished commands of one kind of a case came to, oldest first."""
+        rows = self._store.all(
+            "SELECT value FROM command WHERE ref=? AND kind=? AND state='DONE' ORDER BY number", ref, kind
+        )
+        return [self._store.open_json("command.value", row[0])["result"] for row in rows]
+
+    def waiting(self) -> list[Waiting]:
+        """Every command without an answer, oldest first."""
+        rows = self._store.all(
+            "SELECT number, command_id, ref, kind, tries, value, state FROM command WHERE state='ACCEPTED'"
+            " ORDER BY number"
+        )
+        return [self._waiting(row) for row in rows]
 
     def widening(self, ref: bytes) -> list[Waiting]:
         """Commands of a case without an answer that would permit or tell something."""
@@ -91,7 +111,7 @@ class Commands:
 
     def overtaken(self, command: Waiting) -> bool:
         """Whether the person's withdrawal of everything was noted after this command of the case."""
-        sql = "SELECT 1 FROM command WHERE ref IS ? AND kind='withdraw_case' AND number>?"
+        sql = "SELECT 1 FROM command WHERE ref IS ? AND kind IN ('withdraw_case', 'void_case') AND number>?"
         return self._store.one(sql, command.ref, command.number) is not None
 
     def busy(self, ref: bytes) -> bool:
@@ -102,6 +122,11 @@ class Commands:
         """Whether a withdrawal or block noted here has not yet been recorded by the broker."""
         sql = "SELECT 1 FROM command WHERE ref=? AND state='ACCEPTED' AND narrowing"
         return self._store.one(sql, ref) is not None
+
+    def waits(self, ref: bytes, kinds: tuple[str, ...]) -> bool:
+        """Whether a command of one of these kinds still waits for its answer in a case."""
+        rows = self._store.all("SELECT kind FROM command WHERE ref=? AND state='ACCEPTED'", ref)
+        return any(row[0] in kinds for row in rows)
 
     def counts(self) -> dict[str, int]:
         """Number of commands by state."""

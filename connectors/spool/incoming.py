@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,24 @@ class Incoming:
         sql = "SELECT digest FROM incoming_section WHERE event_id=? AND (state<>'DROPPED' OR delivery_id=?)"
         return {row[0] for row in self._store.all(sql, event_id, delivery_id)}
 
+    def never_given(self, event_id: bytes, digests: Iterable[bytes]) -> bool:
+        """Whether the agency's system was given none of these sections and waits for none."""
+        sql = "SELECT 1 FROM incoming_section WHERE event_id=? AND digest=? AND state<>'DROPPED'"
+        return all(self._store.one(sql, event_id, digest) is None for digest in digests)
+
+    def recalled_of(self, event_id: bytes) -> dict[bytes, bytes]:
+        """Sections that the agency's system was given and told not to use: by digest, the delivery that brought it."""
+        sql = "SELECT digest, delivery_id FROM incoming_section WHERE event_id=? AND state='RECALLED'"
+        return dict(self._store.all(sql, event_id))
+
+    def usable_again(self, event_id: bytes, delivery_id: bytes, digests: Iterable[bytes]) -> None:
+        """A later delivery brings sections that were recalled: they count as given by it."""
+        self._store.many(
+            "UPDATE incoming_section SET state='GIVEN', delivery_id=? WHERE event_id=? AND digest=?"
+            " AND state='RECALLED'",
+            ((delivery_id, event_id, digest) for digest in digests),
+        )
+
     def store_delivery(
         self,
         delivery_id: bytes,
@@ -100,10 +118,15 @@ class Incoming:
             sealed,
         )
 
+    def queued(self, name: str) -> bool:
+        """Whether something was ever queued under this name."""
+        return self._store.one("SELECT 1 FROM outbox WHERE name=?", name) is not None
+
     def to_write(self, limit: int = 500) -> list[OutboxItem]:
         """What the adapter has not been given, oldest first."""
         rows = self._store.all(
-            "SELECT number, name, folder, delivery_id, value FROM outbox WHERE NOT written ORDER BY number LIMIT ?",
+            "SELECT number, name, folder, delivery_id, value FROM outbox WHERE NOT written AND NOT held"
+            " ORDER BY number LIMIT ?",
             limit,
         )
         return [
@@ -121,6 +144,35 @@ class Incoming:
                 self._store.run(
                     "UPDATE incoming_section SET state='GIVEN' WHERE delivery_id=? AND state='STORED'", item.delivery_id
                 )
+
+    def hold(self, delivery_id: bytes) -> None:
+        """Keep a delivery from the adapter: it may have been given before a restore, and a person must look."""
+        self._store.run("UPDATE outbox SET held=1 WHERE delivery_id=? AND NOT written", delivery_id)
+
+    def held(self) -> list[OutboxItem]:
+        """What is held, oldest first."""
+        rows = self._store.all(
+            "SELECT number, name, folder, delivery_id, value FROM outbox WHERE NOT written AND held ORDER BY number"
+        )
+        return [
+            OutboxItem(number=n, name=m, folder=f, delivery_id=d, value=self._store.open_json("outbox.value", v))
+            for n, m, f, d, v in rows
+        ]
+
+    def let_go(self, delivery_id: bytes) -> bool:
+        """Give a held delivery to the adapter after all; returns whether it was held."""
+        return self._store.run("UPDATE outbox SET held=0 WHERE delivery_id=? AND held AND NOT written", delivery_id) > 0
+
+    def found(self, name: str) -> None:
+        """Remember a file that the agency's folder holds already, so that it is not written again."""
+        self._store.run("INSERT OR IGNORE INTO outbox(name, folder, written) VALUES(?,'out',1)", name)
+
+    def given(self, delivery_id: bytes) -> None:
+        """A delivery whose file the agency's folder held already counts as given."""
+        with self._store.transaction():
+            for table in ("incoming", "incoming_section"):
+                sql = f"UPDATE {table} SET state='GIVEN' WHERE delivery_id=? AND state='STORED'"  # noqa: S608
+                self._store.run(sql, delivery_id)
 
     def is_written(self, name: str) -> bool:
         """Whether the item of this name was given to the adapter for good."""
@@ -192,6 +244,19 @@ class Incoming:
         """The delivery as received, kept as evidence of the disclosure."""
         row = self._store.one("SELECT value FROM incoming WHERE delivery_id=?", delivery_id)
         return self._store.key.open("incoming.value", row[0]) if row and row[0] else None
+
+    def evidence_of(self, seat_id: bytes, since_us: int) -> Iterator[bytes]:
+        """Deliveries of one seat as received, from a moment on."""
+        rows = self._store.all(
+            "SELECT value FROM incoming WHERE seat_id=? AND at_us>=? AND value IS NOT NULL", seat_id, since_us
+        )
+        for row in rows:
+            yield self._store.key.open("incoming.value", row[0])
+
+    def stored(self, seat_id: bytes) -> list[bytes]:
+        """Deliveries to a seat that the adapter has not been given, as received."""
+        rows = self._store.all("SELECT value FROM incoming WHERE seat_id=? AND state='STORED'", seat_id)
+        return [self._store.key.open("incoming.value", row[0]) for row in rows if row[0]]
 
     def counts(self) -> dict[str, int]:
         """Number of deliveries by state."""

@@ -68,9 +68,10 @@ class Memory:
         rows = self._store.all("SELECT hash FROM statement WHERE case_handle=? ORDER BY number", case_handle)
         return tuple(row[0] for row in rows)
 
-    def statements(self, case_handle: bytes) -> list[bytes]:
-        """Encoded SignedStatements of a case, in the order in which they were kept."""
-        rows = self._store.all("SELECT value FROM statement WHERE case_handle=? ORDER BY number", case_handle)
+    def statements(self, case_handle: bytes, after: int = 0) -> list[bytes]:
+        """Encoded SignedStatements of a case, in the order in which they were kept, without the first `after`."""
+        sql = "SELECT value FROM statement WHERE case_handle=? ORDER BY number LIMIT -1 OFFSET ?"
+        rows = self._store.all(sql, case_handle, after)
         return [self._store.key.open("statement.value", row[0]) for row in rows]
 
     def add_invitation(self, invitation_id: bytes, value: dict[str, Any], state: str) -> None:

@@ -149,6 +149,17 @@ class Outgoing:
         """Try again not before the given time."""
         self._store.run("UPDATE outgoing SET tries=tries+1, next_at_us=? WHERE event_id=?", next_at_us, event_id)
 
+    def unsure(self, gap: int) -> int:
+        """After a restore: what may have left goes on `gap` attempts higher, decided anew; returns how many events.
+
+        A number that the lost connector may have used for other bytes is never used again.
+        """
+        return self._store.run(
+            "UPDATE outgoing SET attempt=attempt+?, posted=1, basis='', tries=0, next_at_us=0 WHERE attempt>0 AND"
+            " state IN ('SEALED','SENT','WAITING')",
+            gap,
+        )
+
     def soon(self) -> None:
         """Send at once what is sealed; what was sent waits for its receipt as before."""
         self._store.run("UPDATE outgoing SET next_at_us=0 WHERE state='SEALED' AND next_at_us>0")

@@ -18,7 +18,7 @@ from connectors.box import DataKey
 from connectors.spool.tables import VERSIONS
 from schemas.errors import HandslagError
 
-_PROBE = b"this file belongs to this key"
+PROBE = b"this file belongs to this key"
 
 
 class Store:
@@ -65,7 +65,7 @@ class Store:
         with self.transaction():
             row = self.one("SELECT value FROM meta WHERE name='probe'")
             if row is None:
-                self.run("INSERT INTO meta VALUES('probe', ?)", self.key.seal("meta.probe", _PROBE))
+                self.run("INSERT INTO meta VALUES('probe', ?)", self.key.seal("meta.probe", PROBE))
             else:
                 self.key.open("meta.probe", row[0])
 

@@ -54,4 +54,16 @@ CREATE TABLE reading(number INTEGER PRIMARY KEY AUTOINCREMENT, at_us INTEGER NOT
   value BLOB NOT NULL);
 """
 
-VERSIONS: tuple[str, ...] = (_FIRST,)
+# What follows an annulled consent: at its discloser an incident, at each recipient a notice that wants an answer.
+_ANNULLED = """
+CREATE TABLE incident(incident_id BLOB PRIMARY KEY, seat_id BLOB NOT NULL, opened_at_us INTEGER NOT NULL,
+  version INTEGER NOT NULL, stale INTEGER NOT NULL, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE annulment(notice_id BLOB PRIMARY KEY, seat_id BLOB NOT NULL, value BLOB NOT NULL) WITHOUT ROWID;
+"""
+
+# A delivery that may have been given before a restore waits for a person.
+_HELD = """
+ALTER TABLE outbox ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
+"""
+
+VERSIONS: tuple[str, ...] = (_FIRST, _ANNULLED, _HELD)

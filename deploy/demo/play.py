@@ -50,6 +50,10 @@ class Play:
         """A connector's configuration file."""
         return self.folder / "connectors" / self.scenario.units[unit].code.replace("/", "-") / "connector.toml"
 
+    def shares(self, unit: str) -> Path:
+        """The paper shares of a connector's recovery key, which a real agency prints, spreads and deletes."""
+        return self.folder / "shares" / f"{unit}.txt"
+
     @property
     def broker(self) -> Path:
         """The broker's configuration file."""
@@ -111,7 +115,7 @@ class Play:
             if not (self.folder / "inputs").is_dir() or not (self.folder / "logs").is_dir():
                 raise click.ClickException("the folder holds something else than an earlier run; choose another")
             shutil.rmtree(self.folder)
-        for name in ("logs", "inputs", "connectors"):
+        for name in ("logs", "inputs", "connectors", "shares"):
             (self.folder / name).mkdir(parents=True)
         self.tell("The operator makes a broker; three agencies make a connector each")
         gateway, operations = _free_ports(2)
@@ -121,11 +125,16 @@ class Play:
         self.start("broker")
         for unit in self.scenario.units.values():
             self.handslag("connector", "init", "--dir", self.config(unit.name).parent, "--unit", unit.code,
-                          "--agency", unit.agency, "--controller", unit.agency, "--role", unit.role)  # fmt: skip
+                          "--agency", unit.agency, "--controller", unit.agency, "--role", unit.role,
+                          "--shares", self.shares(unit.name))  # fmt: skip
             with self.config(unit.name).open("a", encoding="utf-8") as config:
                 config.write("poll_s = 0.3\n")
         requests = [self.config(name).parent / "request.json" for name in self.scenario.units]
-        self.handslag("agency", "admit", "--config", self.broker, *requests)
+        regions = {
+            unit.code.rpartition("/")[0] for unit in self.scenario.units.values() if unit.code.startswith("POL/")
+        }
+        whole = [word for region in sorted(regions) for word in ("--whole-region", region)]
+        self.handslag("agency", "admit", "--config", self.broker, *whole, *requests)
         self._trust()
         for name in self.scenario.units:
             self.start(name)
@@ -186,8 +195,7 @@ class Play:
             key = {"consent": "consent", "event": "event_id"}[kind]
             return [f[key] for f in self.files(name.split("-", 1)[0]) if f.get("id") == name and key in f]
 
-        self._until(lambda: bool(found()), f"the {kind} of {name or unit}")
-        return str(found()[0])
+        return str(self._first(found, 1, f"the {kind} of {name or unit}")[0])
 
     def _seen(self, step: Step) -> dict[str, Any]:
         wanted = dict(step.awaited or {})
@@ -200,8 +208,19 @@ class Play:
             self._check_refusals(unit)
             return [f for f in self.files(unit) if all(f.get(key) == value for key, value in wanted.items())]
 
-        self._until(lambda: len(found()) >= count, f"{wanted} at {unit}")
-        return found()[-1]
+        seen: dict[str, Any] = self._first(found, count, f"{wanted} at {unit}")[-1]
+        return seen
+
+    def _first(self, found: Callable[[], list[Any]], count: int, what: str) -> list[Any]:
+        """What was found when there was enough: the next look at a folder in use may miss a file that gets its name."""
+        seen: list[Any] = []
+
+        def met() -> bool:
+            seen[:] = found()
+            return len(seen) >= count
+
+        self._until(met, what)
+        return seen
 
     def _check_refusals(self, unit: str) -> None:
         for path in (self.config(unit).parent / "folder" / "in").glob("*.error.json"):

@@ -60,7 +60,7 @@ def test_init_warns_of_the_missing_backup_and_makes_private_files(tmp_path: Path
     for path in (tmp_path / "c").rglob("*"):
         assert path.stat().st_mode & 0o077 == 0
     request = json.loads((tmp_path / "c" / "request.json").read_text())
-    assert set(request) == {"unit", "agency", "agency_key_hex", "csr_pem", "signed_unit"}
+    assert set(request) == {"unit", "agency", "agency_key_hex", "csr_pem", "signed_unit", "recovery"}
     with pytest.raises(HandslagError) as caught:
         CliRunner().invoke(connector, [*arguments, "--role", role], catch_exceptions=False, standalone_mode=False)
     assert caught.value.code == "HS-KEY-FILE"
@@ -99,13 +99,6 @@ def test_a_trust_list_needs_two_agencies_and_its_fingerprint(tmp_path: Path) -> 
     assert other.value.context["check"] == "fingerprint"
     assert run(*install, trust.spoken(bytes.fromhex(first)))["fingerprint"] == first
     assert settings.load(configs["soc"]).trust_fingerprint == first
-
-
-@pytest.mark.parametrize("name", ["backup", "restore", "doctor"])
-def test_what_does_not_exist_yet_says_so(name: str) -> None:
-    with pytest.raises(HandslagError) as caught:
-        CliRunner().invoke(connector, [name], catch_exceptions=False, standalone_mode=False)
-    assert caught.value.code == "HS-NOT-YET"
 
 
 def test_an_unknown_key_of_the_configuration_is_refused(tmp_path: Path) -> None:

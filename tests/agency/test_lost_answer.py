@@ -23,7 +23,9 @@ def posted(world) -> bytes:
 
 
 def receipt(world, event_id: bytes, *, released: bool, attempt: int = 1, by: int | None = None) -> None:
-    """The broker's receipt of an attempt."""
+    """The broker's receipt of an attempt, which was posted."""
+    sql = "UPDATE outgoing SET attempt=? WHERE event_id=? AND posted AND attempt<?"
+    world.ctx.spool.store.run(sql, attempt, event_id, attempt)
     sections = tuple(SectionOutcome(category=c, released=released, carried_by=by, reasons=()) for c in ("IC01", "IC04"))
     outcome = RoleOutcome(role="police_coordination", outcome="RELEASED" if released else "WITHHELD",
                           sections=sections, obligations=(), entry_id=b"e" * 16, leaf_hash=b"l" * 32)  # fmt: skip

@@ -110,6 +110,7 @@ narrowings = st.one_of(
     blocks,
     st.builds(lambda said: act("WITHDRAW_ALL", ZERO16, effective_at_us=said), moments),
     st.builds(lambda consent: act("SUSPEND", consent), consents),
+    st.builds(act, st.sampled_from(("ANNUL", "ANNUL_WRONG_PERSON")), consents),
 )
 unblocks = st.builds(lambda consent: act("UNBLOCK", consent), st.sampled_from(("B1", "B2")))
 acts = st.one_of(grants, grants, grants, narrowings, unblocks)

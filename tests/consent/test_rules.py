@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
+import tomllib
 
 import pytest
 
 from consent.rules import LIMIT, parse, shipped
 from schemas import codes, event_types
 from schemas.errors import HandslagError
+from schemas.said import SPOKEN
 
 TEXT = shipped()[0].decode()
 
@@ -17,7 +20,7 @@ TEXT = shipped()[0].decode()
 def test_the_hash_is_of_the_file():
     data, rules = shipped()
     assert rules.hash32 == hashlib.sha256(data).digest()
-    assert (rules.version, rules.in_force_from.isoformat()) == ("2026-11", "2026-11-01")
+    assert (rules.version, rules.in_force_from.isoformat()) == ("2026-11-22", "2026-11-22")
 
 
 def test_every_type_that_exists_has_rules():
@@ -67,6 +70,29 @@ def test_nobody_receives_who_is_in_no_row():
         assert all(lane.verdict(category) for category in codes.table()["category"])
 
 
+def test_what_may_be_said_is_what_the_pairs_list_and_no_more():
+    """The pairs, without what may go in one event type only; read from the file here, not through the rules."""
+    data, rules = tomllib.loads(TEXT), shipped()[1]
+    listed = {}
+    for row in data["pairs"]:
+        plain = set(row["categories"]) - set(row.get("only", {})) - set(data["not_waivable"])
+        listed.setdefault((row["sender"], row["recipient"]), {}).update(
+            dict.fromkeys(plain, (row["asks_human"],) if "asks_human" in row else ())
+        )
+    closed = {(row["sender"], row["recipient"]) for row in data["never"]}
+    for sender, recipient in itertools.product(codes.table()["role"], repeat=2):
+        lane = rules.lane(SPOKEN, sender, recipient)
+        wanted = {} if (sender, recipient) in closed else listed.get((sender, recipient), {})
+        known = {category: lane.verdict(category) for category in codes.table()["category"]}
+        allowed = {c: v for c, v in known.items() if not {"CATEGORY_NOT_ALLOWED", "NON_WAIVABLE"} & set(v)}
+        assert allowed == wanted
+        assert (lane.refusals, lane.to_unit) == ((), False)
+        # Secrecy for a public interest asks for the same release decision as when it is sent.
+        assert lane.needs_release == rules.lane("threat_assessment_completed", sender, recipient).needs_release
+    assert rules.lane(SPOKEN, "nobody", "police_coordination").refusals == ("SENDER_NOT_ALLOWED",)
+    assert rules.lane("spoken_otherwise", "provider", "police_coordination").refusals == ("SCHEMA_UNKNOWN",)
+
+
 def test_threat_goes_to_the_police_only_as_a_request():
     lane = shipped()[1].lane("coordination_meeting_scheduled", "social_services_lead", "police_coordination")
     assert lane.verdict("IC04") == ("CATEGORY_NOT_ALLOWED",)
@@ -76,8 +102,8 @@ def test_threat_goes_to_the_police_only_as_a_request():
 @pytest.mark.parametrize(
     ("old", "new", "place"),
     [
-        ('version = "2026-11"', "version = 1", "version"),
-        ("in_force_from = 2026-11-01", 'in_force_from = "soon"', "in_force_from"),
+        ('version = "2026-11-22"', "version = 1", "version"),
+        ("in_force_from = 2026-11-22", 'in_force_from = "soon"', "in_force_from"),
         ("[public_interest]", "[publik_interest]", "file"),
         (
             'sender = "police_coordination"\nrecipient = "provider"',

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from broker import admissions, initialise, pki, settings
+from broker.actfiles import ActFiles, private_key, signed_by
 from broker.gateway.server import serve_gateway
 from broker.metrics import Metrics
 from broker.node import Node
@@ -29,6 +30,7 @@ from connectors.client import Connector
 from connectors.context import clock
 from connectors.enrolment import Unit
 from schemas import calls
+from schemas.admin import ADMIT, AdminTarget
 from schemas.calls import FetchAnswer, InviteRequest, ProofsAnswer, SubmitRequest, UnitsAnswer
 from schemas.envelope import Attempt, Submission
 from schemas.errors import HandslagError
@@ -36,8 +38,8 @@ from schemas.inbox import InboxItem
 
 LEAD, POLICE, PROBATION = "social_services_lead", "police_coordination", "prison_probation"
 UNITS = {
-    "social": Unit(unit="SOC/EXEMPEL/KONSULT", agency="SOC-EXEMPEL", controller="SOC-EXEMPEL", roles=(LEAD,)),
-    "police": Unit(unit="POL/EXEMPEL/SYD", agency="POL-EXEMPEL", controller="POL-EXEMPEL", roles=(POLICE,)),
+    "social": Unit(unit="SOC/EXEMPEL/KONSULT", agency="SOC/EXEMPEL", controller="SOC-EXEMPEL", roles=(LEAD,)),
+    "police": Unit(unit="POL/EXEMPEL/SYD", agency="POL/EXEMPEL", controller="POL-EXEMPEL", roles=(POLICE,)),
 }
 PERSON = {"name": "Tolvan Tolvansson", "personal_identity_number": "191212121212"}
 Lie = Callable[..., Awaitable[Any]]
@@ -242,11 +244,22 @@ def _admitted(folder: Path, loaded: Any, vkey: str, configured: dict[str, Any]) 
         admission = admissions.admit(request, authority, known, datetime.now(UTC))
         known.append(admission)
         admissions.save(loaded.data_dir, admission)
+        signed_for(loaded, admission)
         answers[name] = {
             "ca_pem": authority.pem.decode(), "broker_url": "", "origin": loaded.origin, "log_key": vkey,
             "certificate_pem": admission.certificate_pem,
         }  # fmt: skip
     return answers
+
+
+def signed_for(loaded: Any, admission: Any) -> None:
+    """Two administrators sign for a unit, as `handslag agency admit` has it done."""
+    files = ActFiles(loaded.data_dir, loaded.origin)
+    target = AdminTarget(unit=admission.unit, subject=admissions.subject(admission))
+    signed = files.draft(ADMIT, 0, targets=[target])
+    for key in (loaded.administration.first_key_file, loaded.administration.second_key_file):
+        signed = signed_by(signed, private_key(key), files.chain)
+    files.append(signed)
 
 
 def _authority(loaded: Any) -> pki.Authority:

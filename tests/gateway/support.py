@@ -19,8 +19,9 @@ from broker import pki
 from broker.gateway.server import serve_gateway
 from broker.metrics import Metrics
 from broker.settings import BrokerSettings
-from schemas import calls
+from schemas import calls, instances
 from schemas.errors import HandslagError
+from schemas.trust_calls import TrustAnswer
 
 UNIT = "SOC/EXEMPEL/KONSULT"
 NOTE = "exempel.invalid/audit\n1\nAAAA\n\n— exempel AAAA\n"
@@ -36,6 +37,7 @@ class CoreForHttpTests:
     reasons: tuple[str, ...] = ()
     newest_instance: int = 1
     saw: list = field(default_factory=list)
+    contacts: list = field(default_factory=list)
     asked: list = field(default_factory=list)
     refusals: list = field(default_factory=list)
 
@@ -84,6 +86,14 @@ class CoreForHttpTests:
     async def invite(self, unit, request):
         return await self._answer(unit, request, None)
 
+    async def announce(self, unit, request):
+        answer = instances.InstanceAnswer(instance=2, entry_id=bytes(16), leaf_hash=bytes(32), receipts=0, seats=())
+        return await self._answer(unit, request, answer)
+
+    async def compromised(self, unit, request):
+        answer = instances.CompromisedAnswer(held=0, entry_id=bytes(16), leaf_hash=bytes(32))
+        return await self._answer(unit, request, answer)
+
     async def ledger_fetch(self, unit, request):
         return await self._answer(unit, request, calls.LedgerPage(events=(), ledger_seq=0, head=bytes(32)))
 
@@ -94,6 +104,9 @@ class CoreForHttpTests:
     async def proofs(self, unit, request):
         proofs = tuple(calls.LeafProof(leaf_hash=leaf) for leaf in request.leaf_hashes)
         return await self._answer(unit, request, calls.ProofsAnswer(proofs=proofs))
+
+    async def trust(self, unit, request):
+        return TrustAnswer(statement=b"EXEMPEL", signatures=())
 
     async def units(self):
         return await self._answer(None, "units", calls.UnitsAnswer(units=()))
@@ -117,6 +130,9 @@ class CoreForHttpTests:
         self.saw.append((unit, instance, note))
         if instance < self.newest_instance:
             raise HandslagError("HS-INSTANCE-OLD")
+
+    async def contacted(self, unit, version, clock_us):
+        self.contacts.append((unit, version, clock_us))
 
     async def refused(self, unit, code):
         self.refusals.append((unit, code))

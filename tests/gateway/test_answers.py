@@ -144,7 +144,7 @@ def test_every_call_has_a_name_for_metrics():
 
 def test_no_path_has_a_place_for_an_identifier():
     assert not [path for path in [*table.POSTS, *table.GETS, *table.NOT_YET] if re.search(r"[{<*]", path)]
-    assert set(table.FAMILIES) == {"/v1/schemas/", "/v1/tile/"}
+    assert set(table.FAMILIES) == {"/v1/acts/", "/v1/schemas/", "/v1/tile/"}
 
 
 def test_equal_errors_give_equal_bytes():

@@ -22,8 +22,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import handslag
 from audit.note import Verifier
-from broker import admissions, cli, control, keyfiles, pki, settings
+from broker import admissions, cli, cli_parts, control, keyfiles, pki, settings
 from broker.store import rootkey
+from schemas import faults
 from schemas.errors import HandslagError, registry
 from schemas.statements import UnitEntry
 from tests.gateway.support import UNIT, csr
@@ -83,7 +84,10 @@ def test_every_command_has_help_an_example_json_and_exit_codes(words, command):
     assert "Examples:" in out
     assert f"handslag {' '.join(words)}" in out
     assert "--json" in out
-    assert "Exit codes: 0 done, 1 failed (code on stderr), 2 wrong usage." in out
+    if words == ["doctor"]:
+        assert faults.EXITS in out
+    else:
+        assert "Exit codes: 0 done, 1 failed (code on stderr), 2 wrong usage." in out
     assert "\x1b" not in out
 
 
@@ -170,13 +174,13 @@ def test_config_check_reads_the_keys_too(config):
     assert "HS-KEYS-EXPOSED" in run("config", "check", "--config", config)[2]
 
 
-def request(folder, agency_key, of=UNIT, **changed):
+def request(folder, agency_key, of=UNIT, agency="SOC/EXEMPEL", **changed):
     """A request file as `handslag connector init` makes it, fields changed afterwards."""
     now = int(datetime.now(UTC).timestamp() * 1_000_000)
     entry = UnitEntry(
         unit=of,
-        agency="SOC/EXEMPEL",
-        controller="SOC/EXEMPEL",
+        agency=agency,
+        controller=agency,
         roles=("social_services_lead",),
         signing_key=bytes(32),
         hpke_key=bytes(1216),
@@ -190,7 +194,7 @@ def request(folder, agency_key, of=UNIT, **changed):
             "entry_b64": base64.b64encode(entry).decode(),
             "signature_b64": base64.b64encode(agency_key.sign(entry)).decode(),
         },
-        "agency": "SOC/EXEMPEL",
+        "agency": agency,
         "agency_key_hex": agency_key.public_key().public_bytes_raw().hex(),
     }
     path = folder / f"{len(list(folder.glob('*.json')))}.json"
@@ -205,7 +209,7 @@ def test_a_unit_is_admitted_listed_and_revoked(config, tmp_path):
     assert code == 0
     (row,) = json.loads(out)["admitted"]
     answer = json.loads(Path(row["answer"]).read_text())
-    assert sorted(answer) == ["broker_url", "ca_pem", "certificate_pem", "log_key", "origin"]
+    assert sorted(answer) == ["broker_url", "ca_pem", "certificate_pem", "log_key", "origin", "trust_toml"]
     certificate = x509.load_pem_x509_certificate(answer["certificate_pem"].encode())
     certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(answer["ca_pem"].encode()))
     (kept,) = admissions.load_all(config.parent / "data")
@@ -259,12 +263,15 @@ async def test_a_running_node_is_told(config, tmp_path):
         heard.append(arguments)
         return {}
 
+    async def look(_arguments):
+        return {}
+
     asked = request(tmp_path, Ed25519PrivateKey.generate())
     with control.sole_node(data):
-        async with control.serve_control(data, {"admit": hear, "revoke": hear}):
+        async with control.serve_control(data, {"acts": look, "admit_together": hear, "revoke": hear}):
             assert (await asyncio.to_thread(run, "agency", "admit", "--config", config, asked))[0] == 0
             told = json.loads((await asyncio.to_thread(run, "agency", "revoke", "--config", config, UNIT, "--json"))[1])
-    assert admissions.Admission.from_json(heard[0]).unit == heard[1]["unit"] == UNIT
+    assert admissions.Admission.from_json(heard[0]["admissions"][0]).unit == heard[1]["unit"] == UNIT
     assert told["in_force"] is True
 
 
@@ -276,23 +283,19 @@ async def test_a_node_that_refuses_leaves_nothing(config, tmp_path):
 
     asked = request(tmp_path, Ed25519PrivateKey.generate())
     with control.sole_node(data):
-        async with control.serve_control(data, {"admit": refuse}):
+        async with control.serve_control(data, {"acts": refuse, "admit_together": refuse}):
             assert (await asyncio.to_thread(run, "agency", "admit", "--config", config, asked))[0] == 1
     assert admissions.load_all(data) == []
 
 
 def found(config):
     code, out, _err = run("doctor", "--config", config, "--json")
-    rows = {row["check"]: row for row in json.loads(out)["findings"]}
-    return code, {name for name, row in rows.items() if not row["passed"] and not row["warning"]}, rows
+    report = json.loads(out)
+    return code, {(row["code"], row["field"]) for row in report["faults"]}, {row["code"] for row in report["notices"]}
 
 
-def test_doctor_passes_a_fresh_broker_with_warnings(config):
-    code, failed, rows = found(config)
-    assert (code, failed) == (0, set())
-    assert rows["no demonstration keys"]["warning"]
-    assert not rows["no demonstration keys"]["passed"]
-    assert all(row["advice"] for row in rows.values() if not row["passed"])
+def test_doctor_passes_a_fresh_broker_with_notices(config):
+    assert found(config) == (0, set(), {"N-BROKER-STOPPED", "N-TRYING-OUT"})
 
 
 def _other_host(home):
@@ -307,26 +310,35 @@ def _expired(home):
 
 
 FAULTS = {
-    "log key": lambda home: (home / "keys/log.key").write_text("nonsense"),
-    "root key": lambda home: (home / "keys/root.key").unlink(),
-    "supervisor key": lambda home: (home / "supervisor-demo/supervisor-demo.public.hex").write_text("ab"),
-    "tls key": lambda home: (home / "tls/demo-server.key").chmod(0o644),
-    "tls files": lambda home: (home / "tls/demo-server.key").write_bytes((home / "tls/demo-ca.key").read_bytes()),
-    "server certificate": lambda home: (home / "tls/demo-server.pem").write_text("nonsense"),
-    "server certificate name": _other_host,
-    "client authority validity": _expired,
-    "data folder": lambda home: (home / "data").chmod(0o755),
-    "configuration": lambda home: (home / "broker.toml").write_text("nonsense"),
+    ("F-KEY-FILE", "log_key_file"): lambda home: (home / "keys/log.key").write_text("nonsense"),
+    ("F-KEY-FILE", "root_key_file"): lambda home: (home / "keys/root.key").unlink(),
+    ("F-KEY-FILE", "supervisor_key_file"): lambda home: (
+        home / "supervisor-demo/supervisor-demo.public.hex"
+    ).write_text("ab"),
+    ("F-KEY-OPEN", "tls.key_file"): lambda home: (home / "tls/demo-server.key").chmod(0o644),
+    ("F-CERT-KEY", "tls.key_file"): lambda home: (home / "tls/demo-server.key").write_bytes(
+        (home / "tls/demo-ca.key").read_bytes()
+    ),
+    ("F-CERT-MISSING", "tls.certificate_file"): lambda home: (home / "tls/demo-server.pem").write_text("nonsense"),
+    ("F-CERT-NAME", "tls.certificate_file"): _other_host,
+    ("F-AUTHORITY-EXPIRED", "tls.client_ca_file"): _expired,
+    ("F-FOLDER-OPEN", "data_dir"): lambda home: (home / "data").chmod(0o755),
 }
 
 
-@pytest.mark.parametrize("check", FAULTS)
-def test_doctor_names_the_fault(config, check):
-    FAULTS[check](config.parent)
-    code, failed, rows = found(config)
+@pytest.mark.parametrize("fault", FAULTS, ids=" ".join)
+def test_doctor_names_the_fault(config, fault):
+    FAULTS[fault](config.parent)
+    code, faults_found, _notices = found(config)
     assert code == 1
-    assert check in failed
-    assert rows[check]["advice"]
+    assert fault in faults_found
+
+
+def test_doctor_that_cannot_look_says_so_with_another_exit_code(config):
+    config.write_text("nonsense")
+    code, out, err = run("doctor", "--config", config, "--json")
+    assert (code, out) == (2, "")
+    assert err.startswith("HS-SETTINGS-INVALID")
 
 
 BLOCKED = """
@@ -406,4 +418,4 @@ def test_help_is_quick():
 
 
 def test_exit_codes_are_told_once():
-    assert cli.EXITS in (cli.init.epilog or "")
+    assert cli_parts.EXITS in (cli.init.epilog or "")

@@ -11,7 +11,7 @@ from schemas.codes import Outcome
 from schemas.errors import HandslagError
 from tests.gateway.support import UNIT
 
-ALLOWED = {"outcome", "state", "call", "code", "le"}
+ALLOWED = {"outcome", "state", "call", "code", "quota", "kind", "traffic", "certificate", "le"}
 FORBIDDEN = {"unit", "municipality", "case", "seat", "event_type", "role", "agency", "category"}
 
 
@@ -98,6 +98,14 @@ def exercised():
     metrics.beat(64)
     metrics.checkpointed()
     metrics.wal(4096)
+    metrics.submitted(1, probe=True)
+    metrics.certificate_ends("server", 1.0)
+    metrics.undecided(1, 2.0)
+    metrics.unsealed(1, 2.0)
+    metrics.disk(1, 2, 3)
+    metrics.contradicted(False)
+    metrics.contacts(1.0, 2.0, -2.0)
+    metrics.looked()
     metrics.ready(True)
     now[0] = 107.0
     return metrics.render().decode()

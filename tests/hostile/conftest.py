@@ -23,6 +23,8 @@ class Door:
         self.site = site
         self.sessions: dict[str, aiohttp.ClientSession] = {}
         self.url = ""
+        self.operations = ""
+        self.core: Any = None
 
     async def post(self, unit: str, path: str, body: bytes) -> tuple[int, bytes]:
         headers = usual(Handslag_Checkpoint=None)

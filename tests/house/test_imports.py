@@ -24,13 +24,14 @@ MAY = {
 LIBRARIES = {
     "aiohttp": ("broker/gateway/*", "connectors/link.py"),
     "alembic": ("broker/store/*",),
-    "click": ("*/cli.py", "connectors/*_cli.py", "handslag.py"),
+    "click": ("*/cli.py", "*/*_cli.py", "broker/cli_parts.py", "handslag.py"),
     "cryptography": ("audit/*", "broker/*", "connectors/*"),
     "fastavro": ("schemas/*",),
     "prometheus_client": ("broker/metrics.py", "broker/gateway/operations.py"),
     "pydantic": ("broker/settings.py", "connectors/settings.py", "connectors/commands.py"),
     "pydantic_settings": ("broker/settings.py", "connectors/settings.py"),
     "rich": ("*/cli.py", "connectors/*_cli.py", "handslag.py"),
+    "shamir_mnemonic": ("connectors/recovery.py",),
     "sqlalchemy": ("broker/store/*",),
     "sqlite3": (
         "broker/store/*",

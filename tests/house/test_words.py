@@ -21,12 +21,7 @@ DEMONSTRATION = {
         "demonstration_supervisor",
         "is for DEMONSTRATIONS only",
     ),
-    "broker/doctor.py": (
-        "_demonstration(loaded",
-        "demonstration = ",
-        "for demonstrations: replace them",
-        '"no demonstration keys"',
-    ),
+    "broker/diagnosis/gather.py": ('"demo" in loaded.supervisor_key_file.name',),
     "broker/initialise.py": (
         "DEMONSTRATION_NOTE",
         "are for demonstrations",
@@ -36,6 +31,10 @@ DEMONSTRATION = {
         "READ-ME-demo",
         "whether the supervisor is a demo",
         "demonstration_supervisor",
+        "administrators-demo",
+        "demonstration administrators",
+        "demo-{name}",
+        "DEMONSTRATION: take them out",
     ),
     "broker/pki.py": (
         "The demonstration certificate authority",
@@ -43,7 +42,7 @@ DEMONSTRATION = {
         "A demonstration authority",
         "Handslag demonstration",
     ),
-    "broker/settings.py": ("The demonstration authority that",),
+    "broker/settings.py": ("The demonstration authority that", "for demonstrations, where one person"),
     "schemas/tables/errors.toml": ("demo behöver hela källträdet", "the demo needs the whole source tree"),
 }
 

@@ -16,7 +16,7 @@ from tests.kills.run import played
 def main() -> int:
     """Play, print, write the evidence page when asked."""
     options = argparse.ArgumentParser(prog="python -m tests.kills")
-    options.add_argument("--kills", type=int, default=48)
+    options.add_argument("--kills", type=int, default=50)
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--dir", type=Path, help="folder to make; a temporary one that stays when left out")
     options.add_argument("--evidence", type=Path, help="page to write")

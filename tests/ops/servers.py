@@ -24,14 +24,16 @@ import handslag
 
 ROOT = Path(handslag.__file__).parent
 PROMETHEUS = ROOT / "deploy/prometheus"
-PATIENCE_S = 30.0
+PATIENCE_S = 40.0
 
 
 def binary(name):
-    """The path of `prometheus` or `promtool`; without it the test fails, it is never left out."""
+    """The path of a server or tool of Prometheus; without it the test fails, it is never left out."""
     found = shutil.which(name)
     if found is None:
-        pytest.fail(f"{name} is not installed: these tests need the Debian package `prometheus` (apt-get install it).")
+        package = {"prometheus-alertmanager": "prometheus-alertmanager", "amtool": "prometheus-alertmanager"}
+        needed = package.get(name, "prometheus")
+        pytest.fail(f"{name} is not installed: these tests need the Debian package `{needed}` (apt-get install it).")
     return found
 
 
@@ -93,16 +95,54 @@ def command(*words):
     return [sys.executable, str(ROOT / "handslag.py"), *map(str, words)]
 
 
-@contextlib.contextmanager
-def broker(folder):
-    """A broker made by `init` and run by `serve`; yields the address of its operations port."""
+def set_up(folder, beat_s=None):
+    """A broker's folder made by `init`; returns (configuration, address of its operations port)."""
     home, operations = folder / "broker", f"127.0.0.1:{free_port()}"
     gateway, config = f"127.0.0.1:{free_port()}", home / "broker.toml"
     made = command("init", "--dir", home, "--host", "127.0.0.1", "--listen", gateway, "--operations", operations)
     subprocess.run(made, check=True, capture_output=True)
+    if beat_s is not None:
+        changed(config, beat_seconds=beat_s)
+    return config, operations
+
+
+def changed(config, **values):
+    """Change settings of a TOML file line by line, as a person would."""
+    text = config.read_text(encoding="utf-8")
+    for name, value in values.items():
+        text, count = re.subn(rf"^{name} = .*$", f"{name} = {value}", text, flags=re.MULTILINE)
+        assert count == 1, name
+    config.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def broker(folder, beat_s=None):
+    """A broker made by `init` and run by `serve`; yields the address of its operations port."""
+    config, operations = set_up(folder, beat_s)
     with process(command("serve", "--config", config), folder / "broker.log"):
         until(lambda: read(f"http://{operations}/readyz"), "the broker is ready")
         yield operations
+
+
+def probe_set_up(folder, broker_config, **settings):
+    """A probe's folder made by `probe init`; returns (configuration, address of its metrics)."""
+    listen = f"127.0.0.1:{free_port()}"
+    made = command("probe", "init", "--config", broker_config, "--dir", folder / "probe", "--listen", listen)
+    done = subprocess.run(made, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    config = folder / "probe/probe.toml"
+    changed(config, **settings)
+    return config, listen
+
+
+@contextlib.contextmanager
+def probe(folder, broker_config, **settings):
+    """A probe made by `probe init` and run by `probe run`, after its first withdrawal; yields (config, address)."""
+    config, listen = probe_set_up(folder, broker_config, **settings)
+    with process(command("probe", "run", "--config", config), folder / "probe.log"):
+        bitten = 'handslag_probe_duration_seconds_count{kind="withdrawal"} 0.0'
+        until(lambda: bitten not in (read(f"http://{listen}/metrics") or bitten), "a withdrawal of the probe bites")
+        yield config, listen
 
 
 class Prometheus:
@@ -132,21 +172,54 @@ class Prometheus:
     def version(self):
         return self.ask("status/buildinfo")["version"].partition("+")[0]
 
-    def rule(self):
+    def rules(self):
         (group,) = self.ask("rules")["groups"]
-        (rule,) = group["rules"]
-        return rule
+        return {rule["name"]: rule for rule in group["rules"]}
 
 
 @contextlib.contextmanager
-def prometheus(folder, operations):
-    """The shipped configuration, scraping `operations` every second."""
+def alertmanager(folder):
+    """The shipped configuration with short waits, sending to nobody who listens; yields its address."""
+    text = (PROMETHEUS / "alertmanager.yml").read_text(encoding="utf-8")
+    (folder / "alertmanager.yml").write_text(text.replace("group_wait: 30s", "group_wait: 1s"), encoding="utf-8")
+    address = f"127.0.0.1:{free_port()}"
+    words = [
+        binary("prometheus-alertmanager"),
+        f"--config.file={folder / 'alertmanager.yml'}",
+        f"--storage.path={folder / 'alertmanager'}",
+        f"--web.listen-address={address}",
+        "--cluster.listen-address=",
+        "--log.level=warn",
+    ]
+    with process(words, folder / "alertmanager.log", cwd=folder):
+        until(lambda: read(f"http://{address}/-/ready"), "Alertmanager is ready")
+        yield address
+
+
+def ringing(address):
+    """Alert name -> its labels, of what Alertmanager holds as active now."""
+    return {each["labels"]["alertname"]: each["labels"] for each in json.loads(read(f"http://{address}/api/v2/alerts"))
+            if each["status"]["state"] != "unprocessed"}  # fmt: skip
+
+
+@contextlib.contextmanager
+def prometheus(folder, operations, probe="127.0.0.1:9", alerts="127.0.0.1:9", sooner=()):
+    """The shipped configuration, scraping every second; `sooner` are (shipped, shorter) of the alerts' thresholds."""
     config = (PROMETHEUS / "prometheus.yml").read_text(encoding="utf-8")
-    for shipped, here in (("127.0.0.1:9464", operations), ("_interval: 15s", "_interval: 1s")):
+    for shipped, here in (
+        ("127.0.0.1:9464", operations),
+        ("127.0.0.1:9465", probe),
+        ("127.0.0.1:9093", alerts),
+        ("_interval: 15s", "_interval: 1s"),
+    ):
         assert shipped in config
         config = config.replace(shipped, here)
     (folder / "prometheus.yml").write_text(config, encoding="utf-8")
-    shutil.copy(PROMETHEUS / "alerts.yml", folder)
+    rules = (PROMETHEUS / "alerts.yml").read_text(encoding="utf-8")
+    for shipped, here in sooner:
+        assert shipped in rules, shipped
+        rules = rules.replace(shipped, here)
+    (folder / "alerts.yml").write_text(rules, encoding="utf-8")
     address = f"127.0.0.1:{free_port()}"
     words = [
         binary("prometheus"),

@@ -15,9 +15,13 @@ from hypothesis import strategies as st
 import connectors.sealing  # noqa: F401
 
 # The modules that define records; a record that is defined elsewhere is found by test_every_record_has_its_schema.
+import schemas.admin
 import schemas.calls
+import schemas.instances
+import schemas.said
 import schemas.stream_record
-import schemas.trail  # noqa: F401
+import schemas.trail
+import schemas.trust_calls  # noqa: F401
 from schemas import catalogue
 from schemas.records import VERSION, Record
 

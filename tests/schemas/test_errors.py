@@ -10,7 +10,7 @@ import pytest
 
 from schemas import errors
 from schemas.errors import HandslagError, PayloadRejected
-from tests.house.tree import called, calls, files, strings, tree
+from tests.house.tree import ROOT, called, calls, files, strings, tree
 
 REGISTRY = errors.registry()
 SOURCE = Path(errors.__file__).parent / "tables/errors.toml"
@@ -51,8 +51,10 @@ def test_what_may_be_tried_again_is_not_the_callers_fault(status):
 
 
 def codes_written():
-    """Codes of errors in the source, by file."""
-    return {file: {word for word in strings(file) if re.fullmatch(r"HS-[A-Z-]+", word)} for file in files()}
+    """Codes of errors in the source, by file; the operator's probe lies beside the rooms."""
+    probe = [path.relative_to(ROOT).as_posix() for path in (ROOT / "deploy/probe").glob("*.py")]
+    everywhere = [*files(), *probe]
+    return {file: {word for word in strings(file) if re.fullmatch(r"HS-[A-Z-]+", word)} for file in everywhere}
 
 
 def test_every_code_in_the_source_is_registered_and_every_code_is_raised():
@@ -79,9 +81,11 @@ DYNAMIC = {
     ("broker/control.py", "code if code in registry() else 'HS-INTERNAL'"),
     ("connectors/sending.py", "code if code in registry() else 'HS-ANSWER-INVALID'"),
     ("connectors/client.py", "waiting.value['error']"),
+    ("connectors/by_hand.py", "waiting.value['error']"),
     ("connectors/link.py", "code"),
     ("connectors/witness.py", "halt.decode()"),
     ("connectors/witness.py", "code"),
+    ("connectors/rotation.py", "code"),
     ("connectors/reports.py", "told.refused_code if known else 'HS-DECISION-FAILED'"),
 }
 
@@ -100,6 +104,8 @@ def test_a_code_is_written_where_it_is_raised():
 
 # What may stand in an error's context besides a literal, by the expression: a field's name, a limit, a check's name.
 PRODUCT_WORDS = {
+    "current": "an instance number, drawn by nobody",
+    "row.instance": "an instance number, drawn by nobody",
     "field": "name of a field or column, from the schema or the code",
     "name": "name of a field, a schema or a package of ours",
     "check": "name of a check, written at the call",
@@ -155,7 +161,20 @@ def test_an_error_says_words_of_the_product_only():
 def test_context_names_are_few_and_plain():
     made = (call for file in files() for call in calls(file, "HandslagError", "PayloadRejected"))
     names = {keyword.arg for call in made for keyword in call.keywords}
-    what = {"field", "limit", "check", "kind", "rule", "part", "header", "exception", "at", "package", "command"}
+    what = {
+        "field",
+        "limit",
+        "check",
+        "kind",
+        "rule",
+        "part",
+        "header",
+        "exception",
+        "at",
+        "package",
+        "command",
+        "instance",
+    }
     assert names - {None} <= what | {"missing"}
 
 

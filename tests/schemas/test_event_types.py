@@ -71,10 +71,18 @@ BODIES = {  # fields of the event catalogue, by what this version carries
     | {"person_name", "personal_identity_number"},
     8: {"threat_level", "capability_known", "assessed_until", "geographic_risk_zones", "recommended_protection"}
     | {"persons_at_risk", "withheld_part", "released_by_decision_ref"},
+    17: {"plan_id", "version", "view_of", "goals", "actions", "next_review", "lead", "subject_participated"},
     18: {"meeting_id", "at", "mode", "agenda_codes", "requires_consent_ref"},
     19: {"custody_authority", "status", "effective_date", "planned_release_month", "institution"},
 }
-CARRIES = {4: {"IC01", "IC02", "IC12"}, 7: {"IC01", "IC04"}, 8: {"IC04", "IC06"}, 18: {"IC13"}, 19: {"IC05"}}
+CARRIES = {
+    4: {"IC01", "IC02", "IC12"},
+    7: {"IC01", "IC04"},
+    8: {"IC04", "IC06"},
+    17: {"IC13"},
+    18: {"IC13"},
+    19: {"IC05"},
+}
 
 
 @pytest.mark.parametrize("number", BODIES)

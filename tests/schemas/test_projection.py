@@ -152,7 +152,7 @@ def test_a_section_cut_or_prolonged_is_rejected(code):
 def test_a_category_or_a_type_the_catalogue_lacks_has_a_code():
     for call, code in (
         (lambda: projection.projected("support_requested", "IC07"), "HS-CODE-UNKNOWN"),
-        (lambda: projection.split("joint_plan_adopted", {}), "HS-NOT-YET"),
+        (lambda: projection.split("needs_assessment_shared", {}), "HS-NOT-YET"),
         (lambda: projection.split("nothing", {}), "HS-CODE-UNKNOWN"),
         (lambda: projection.split("receipt", {}), "HS-CODE-UNKNOWN"),
     ):

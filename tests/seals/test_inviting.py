@@ -23,6 +23,7 @@ from tests.seals.world import (
     POLICE,
     PRISON,
     RULES,
+    SLOTS,
     case,
     everybody,
     flow,
@@ -62,7 +63,7 @@ def units(**changes):
 
 def alone():
     opening = lead_opening()
-    return CaseMembers.pinned(opening, sha256(opening.statement))
+    return CaseMembers.pinned(opening, sha256(opening.statement), SLOTS)
 
 
 def sealed_invitation(*, statements=None, sender=LEAD, roles=(PRISON,), **changes):
@@ -105,6 +106,7 @@ def invitation(*, sender=LEAD, categories=("IC01", "IC12"), terms=None, statemen
 def opened(item, **changes):
     own = unit_keys(INVITED)
     values = {"unit": INVITED, "keys": {own.key_id: own}, "directory": units(), "may_send": everybody, "now_us": NOW}
+    values |= {"slots": SLOTS}
     return open_invitation(item, **{**values, **changes})
 
 

@@ -25,6 +25,7 @@ from tests.seals.world import (
     POLICE,
     PRISON,
     RULES,
+    SLOTS,
     case,
     flow,
     given,
@@ -47,7 +48,7 @@ def sealed_to_both(number=1, prison=ALL, health=ALL, **changes):
 
 def expired_case():
     opening = lead_opening(not_after_us=NOW - 40 * DAY)
-    return CaseMembers.pinned(opening, sha256(opening.statement))
+    return CaseMembers.pinned(opening, sha256(opening.statement), SLOTS)
 
 
 def test_an_honest_delivery_opens():
@@ -140,7 +141,7 @@ def test_a_section_cannot_be_moved_to_another_category():
 def test_an_event_cannot_be_moved_to_another_case():
     tag = flipped(CASE)
     opening = lead_opening(case_tag=tag)
-    other = CaseMembers.pinned(opening, sha256(opening.statement))
+    other = CaseMembers.pinned(opening, sha256(opening.statement), SLOTS)
     delivery = handed(sealed_to_both(), PRISON, *ALL)
     changes = {"members": other, "keyring": keyring(PRISON, case_tag=tag)}
     assert refused(opened, delivery, **changes) == ("HS-SEAL-INVALID", "hpke")

@@ -4,7 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from connectors.trust import TrustList, directory, parse, rendered, signed_by, signed_unit, spoken, trusted
+from connectors.trust import (
+    TrustList,
+    check_not_older,
+    directory,
+    newest,
+    parse,
+    rendered,
+    signed_by,
+    signed_unit,
+    spoken,
+    trusted,
+)
 from schemas.statements import TrustedAgency, TrustStatement, UnitEntry
 from tests.seals.forge import flipped
 from tests.seals.world import DAY, NOW, refused, unit_keys
@@ -153,6 +164,43 @@ def test_two_entries_for_one_unit_at_once_are_an_equivocation():
     found = directory([signed_unit(each, agency(KRIMINALVARD)) for each in (entry(), other)], trust())
     assert refused(found.unit, "KV/EXEMPEL/AA", NOW)[0] == "HS-EQUIVOCATION"
     assert found.unit("KV/EXEMPEL/AA", NOW - 1) == entry()
+
+
+def test_no_agency_signs_for_a_unit_under_anothers_code():
+    """POL is the police's code and KV/EXEMPEL one region's; a code that begins no unit code speaks for the rest."""
+    codes = ("POL", "KV/EXEMPEL", "KOMMUNEN")
+    listed = trust_list("POL", "KOMMUNEN", codes=codes)
+    known = trusted(listed, listed.fingerprint.hex())
+    allowed = {("POL/EXEMPEL/AA", "POL"), ("KV/EXEMPEL/AA", "KV/EXEMPEL"), ("SOC/EXEMPEL/AA", "KOMMUNEN")}
+    for unit in ("POL/EXEMPEL/AA", "KV/EXEMPEL/AA", "SOC/EXEMPEL/AA"):
+        for code in codes:
+            signed = [signed_unit(entry(unit, code), agency(code))]
+            if (unit, code) in allowed:
+                assert directory(signed, known).unit(unit, NOW).agency == code
+            else:
+                assert refused(directory, signed, known) == ("HS-KEY-UNTRUSTED", "unit-agency")
+    region = trust_list("POL", "POL/EXEMPEL", codes=("POL", "POL/EXEMPEL"))
+    both = trusted(region, region.fingerprint.hex())
+    assert directory([signed_unit(entry("POL/EXEMPEL/AA", "POL/EXEMPEL"), agency("POL/EXEMPEL"))], both).entries
+    above = signed_unit(entry("POL/EXEMPEL/AA", "POL"), agency("POL"))
+    assert refused(directory, [above], both) == ("HS-KEY-UNTRUSTED", "unit-agency")  # the longest code speaks
+
+
+def test_an_older_entry_of_a_unit_is_not_used():
+    old, new = entry(), entry(signing_key=unit_keys("new").public.signing, valid_from_us=NOW)
+    first, second = (directory([signed_unit(each, agency(KRIMINALVARD))], trust()) for each in (old, new))
+    seen = newest(second)
+    assert refused(check_not_older, first, seen)[0] == "HS-DIRECTORY-OLD"
+    check_not_older(second, newest(first))
+    check_not_older(second, seen)
+    check_not_older(directory([], trust()), seen)  # a unit that is gone is only not invited
+
+
+def test_an_entry_that_is_over_ends_the_ones_before_it():
+    ended = entry(valid_from_us=NOW - 10, valid_until_us=NOW - 5)
+    found = directory([signed_unit(each, agency(KRIMINALVARD)) for each in (entry(), ended)], trust())
+    assert refused(found.unit, "KV/EXEMPEL/AA", NOW)[0] == "HS-KEY-EXPIRED"
+    assert found.unit("KV/EXEMPEL/AA", NOW - 20) == entry()
 
 
 def test_a_directory_entry_must_be_well_formed():

@@ -22,6 +22,7 @@ from tests.seals.world import (
     NOW,
     PRISON,
     RULES,
+    SLOTS,
     everybody,
     flow,
     given,
@@ -104,7 +105,7 @@ def test_the_frozen_delivery_opens(role):
     event = open_delivery(
         Delivery.from_bytes(bytes.fromhex(EVENT["deliveries"][role]), checks.ITEM_BYTES),
         keyring=Keyring(seat_id=seat_id(role), role=role, case_tag=CASE, keys={pair.key_id: pair}),
-        members=CaseMembers.pinned(signed, sha256(signed.statement)),
+        members=CaseMembers.pinned(signed, sha256(signed.statement), SLOTS),
         may_send=everybody,
         now_us=NOW,
         remembered={},

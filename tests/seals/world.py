@@ -9,6 +9,7 @@ from connectors.keys import PRIVATE_BYTES, SeatKeyPair, UnitKeyPair
 from connectors.membership import CaseMembers, join_statement, open_statement
 from connectors.opening import Keyring, Remembered, open_delivery
 from connectors.sealing import Given, SealPlan
+from connectors.slots import Slots
 from schemas import checks, projection
 from schemas.checks import sha256
 from schemas.envelope import DeliveredSection, Delivery, Submission
@@ -17,6 +18,7 @@ from schemas.statements import Acceptance
 
 NOW = 1_800_000_000_000_000
 DAY = 24 * 3600 * 1_000_000
+SLOTS = Slots(length_us=400 * DAY, offset_us=NOW - 200 * DAY)  # one slot around everything that happens here
 CASE = sha256(b"case")[:16]
 LEAD, POLICE, PRISON, HEALTH = "social_services_lead", "police_coordination", "prison_probation", "health_care"
 RULES = sha256(b"rules")
@@ -86,7 +88,7 @@ def joining(view, role, *, keys=None, member=None, lead=None, **changes):
 @cache
 def case() -> CaseMembers:
     opening = lead_opening()
-    view = CaseMembers.pinned(opening, sha256(opening.statement))
+    view = CaseMembers.pinned(opening, sha256(opening.statement), SLOTS)
     for role in (POLICE, PRISON, HEALTH):
         view = view.applied(joining(view, role))
     return view

@@ -9,7 +9,7 @@ from audit.entry import Draft
 from audit.verify_rules import broken_in_clear, broken_in_payload
 from consent.decide import decide
 from consent.ledger import LedgerView
-from consent.rules import shipped
+from consent.rules import released, shipped
 from schemas.codes import reason_kind
 from schemas.inbox import AffectedDelivery
 from schemas.trail import AuditEntry, DecidedSection, Payload
@@ -123,6 +123,24 @@ def test_a_true_story_is_whole(case):
     assert report.decided == 2
     assert report.opened == report.entries
     assert "other-keys" not in report.not_shown
+
+
+OLDER = sorted(digest for digest in released() if digest != RULES.hash32)
+
+
+@pytest.mark.parametrize("older", OLDER)
+def test_a_decision_is_executed_again_on_its_own_rules(case, older):
+    decided, _ = case.decide("e1", 1, rules_hash=older)
+    case.disclose(decided, 2)
+    case.act(WITHDRAW, 3)
+    _, lie = case.decide("e2", 4, outcome="RELEASED", reason_class=None, rules_hash=older)
+    report = case.report()
+    assert report.decided == 2
+    assert [(one.check, one.number) for one in report.findings] == [("decision", lie)]
+
+
+def test_every_rule_set_that_was_released_is_kept():
+    assert {rules.version for rules in released().values()} == {"2026-11", "2026-11-22"}
 
 
 def test_a_decision_that_comes_out_differently_is_named(case):

@@ -1,6 +1,7 @@
 """With keys of seats and units: an operator cannot write a consent nobody gave, nor a decision nobody asked for."""
 
 from dataclasses import replace
+from hashlib import sha256
 
 import pytest
 
@@ -10,10 +11,11 @@ from audit.verify_rules import broken_in_payload
 from schemas.acts import CaseWithdrawal
 from schemas.errors import HandslagError
 from schemas.identifiers import ZERO16
+from schemas.statements import MemberStatement
 from schemas.trail import Payload
 from tests.consent.making import HOUR, T0, act, ask, named, recorded, request
 from tests.trail import signing
-from tests.trail.signing import AGENCY, SEAT, STRANGER, UNIT, anchors, public
+from tests.trail.signing import AGENCY, ROLE, SEAT, STRANGER, UNIT, anchors, public
 from tests.trail.test_decisions import GRANT, WITHDRAW, Case, hit
 from tests.trail.test_decisions import SEAT as SEAT_ID
 
@@ -244,3 +246,35 @@ def test_units_in_a_file_are_those_written():
     for text in ("", "[1]", '[{"entry": "zz", "signature": ""}]'):
         with pytest.raises(HandslagError):
             units_read(text)
+
+
+def rotation(case, before, old, new, at_us, **changes):
+    """A KEY_STATEMENT entry of the seat's rotation from one key to the next."""
+    said = MemberStatement.from_bytes(OPENING(SEAT_ID).act)
+    values = {"kind": "ROTATE", "seq": 1, "signing_key": public(new), "previous": sha256(before).digest(), **changes}
+    data = replace(said, **values).to_bytes()
+    return case._write(
+        "KEY_STATEMENT", Payload(seat_id=SEAT_ID, role=ROLE, act=data, act_signature=old.sign(data)), at_us
+    )
+
+
+@pytest.mark.parametrize("forged", [False, True])
+def test_a_rotation_that_the_seat_did_not_sign_is_named(case, forged):
+    before, second = OPENING(SEAT_ID).act, signing.key("second")
+    case.act(GRANT, 0)
+    rotation(case, before, SEAT, second, T0)
+    case.act(WITHDRAW, 1, by=SEAT)  # what was on its way at the rotation
+    wanted = {("seat-key", "rotate", rotation(case, before, STRANGER, STRANGER, T0 + HOUR))} if forged else set()
+    assert {(one.check, one.part, one.number) for one in case.report().findings} == wanted
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_an_act_of_a_key_that_was_rotated_away_twice_is_named(case, late):
+    before, second, third = OPENING(SEAT_ID).act, signing.key("second"), signing.key("third")
+    rotation(case, before, SEAT, second, T0)
+    said = MemberStatement.from_bytes(before)
+    middle = replace(said, kind="ROTATE", seq=1, signing_key=public(second), previous=sha256(before).digest())
+    rotation(case, middle.to_bytes(), second, third, T0, seq=2)
+    case.act(GRANT, 0, by=second)
+    wanted = [("act-signature", "signature", case.act(WITHDRAW, 1, by=SEAT))] if late else []
+    assert [(one.check, one.part, one.number) for one in case.report().findings] == wanted

@@ -1,0 +1,129 @@
+"""The chain of the operator's administrative acts: who may act, and whether two of them did.
+
+Pure, and the same for the broker that carries an act out, the connector that is shown it and the offline verifier. The
+first act names the administrators and is signed by two of them; each later act is signed by two of those named by the
+newest ADMINISTRATORS before it. Numbers have no gaps and each act names the hash of the one before, so that an act can
+be neither left out nor slipped in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from types import MappingProxyType
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from schemas.admin import ADMINISTRATORS, ADMIT, REVOKE, AdminAct, AdminSignature, SignedAdminAct
+from schemas.errors import HandslagError
+from schemas.identifiers import ZERO32
+
+SIGNERS = 2  # one alone must not be able to admit anybody, nor to shut anybody out
+KINDS = frozenset({ADMINISTRATORS, ADMIT, REVOKE})
+ACT = 512 * 1024
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Acts:
+    """The chain so far: how many acts, the newest one's hash, who may sign the next, which entries are admitted.
+
+    `admitted` maps a unit code to the SHA-256 of the entry that the newest ADMIT named, without those revoked since.
+    """
+
+    origin: str
+    count: int
+    head: bytes
+    administrators: Mapping[str, bytes]
+    admitted: Mapping[str, bytes]
+
+    @classmethod
+    def none(cls, origin: str) -> Acts:
+        """Before the first act."""
+        return cls(origin, 0, ZERO32, MappingProxyType({}), MappingProxyType({}))
+
+    def applied(self, signed: SignedAdminAct) -> Acts:
+        """The chain with one more act.
+
+        Raises `HS-ADMIN-ACT-INVALID` naming the check: decode, origin, number, previous, kind, administrators, targets,
+        signers.
+        """
+        # INVARIANT: test_one_administrator_alone_does_nothing
+        try:
+            act = AdminAct.from_bytes(signed.act, ACT)
+        except HandslagError:
+            raise _invalid("decode") from None
+        _require(act.origin == self.origin, "origin")
+        _require(act.number == self.count + 1, "number")
+        _require(act.previous == self.head, "previous")
+        _require(act.kind in KINDS, "kind")
+        self._check_content(act)
+        may = {each.name: each.signing_key for each in act.administrators} if not self.count else self.administrators
+        _check_signatures(signed, may)
+        following = replace(self, count=act.number, head=sha256(signed.act).digest())
+        return following._effect(act)
+
+    def _check_content(self, act: AdminAct) -> None:
+        if act.kind == ADMINISTRATORS:
+            names = {each.name for each in act.administrators}
+            keys = {each.signing_key for each in act.administrators}
+            # Two names for one key would let one person sign twice.
+            _require(len(names) == len(keys) == len(act.administrators) >= SIGNERS, "administrators")
+            _require(all(_NAME.fullmatch(name) for name in names), "administrators")
+            _require(not act.targets, "targets")
+            return
+        _require(self.count > 0 and not act.administrators, "administrators")
+        units = [each.unit for each in act.targets]
+        _require(bool(units) and len(set(units)) == len(units), "targets")
+        if act.kind == REVOKE:
+            _require(all(self.admitted.get(each.unit) == each.subject for each in act.targets), "targets")
+
+    def _effect(self, act: AdminAct) -> Acts:
+        if act.kind == ADMINISTRATORS:
+            named = {each.name: each.signing_key for each in act.administrators}
+            return replace(self, administrators=MappingProxyType(named))
+        admitted = dict(self.admitted)
+        for each in act.targets:
+            if act.kind == ADMIT:
+                admitted[each.unit] = each.subject
+            else:
+                del admitted[each.unit]
+        return replace(self, admitted=MappingProxyType(admitted))
+
+
+def signature(act: bytes, name: str, key: Ed25519PrivateKey) -> AdminSignature:
+    """One administrator's signature over an encoded act."""
+    return AdminSignature(name=name, signature=key.sign(act))
+
+
+def together(act: bytes, *signatures: AdminSignature) -> SignedAdminAct:
+    """An act with signatures, by name; the same name twice counts once."""
+    by_name = {each.name: each for each in signatures}
+    return SignedAdminAct(act=act, signatures=tuple(by_name[name] for name in sorted(by_name)))
+
+
+def missing(signed: SignedAdminAct) -> int:
+    """How many signatures an act still needs."""
+    return max(0, SIGNERS - len({each.name for each in signed.signatures}))
+
+
+def _check_signatures(signed: SignedAdminAct, may: Mapping[str, bytes]) -> None:
+    names = [each.name for each in signed.signatures]
+    _require(len(set(names)) == len(names) >= SIGNERS, "signers")
+    for each in signed.signatures:
+        try:
+            Ed25519PublicKey.from_public_bytes(may[each.name]).verify(each.signature, signed.act)
+        except (KeyError, InvalidSignature, ValueError):
+            raise _invalid("signers") from None
+
+
+def _require(holds: bool, check: str) -> None:
+    if not holds:
+        raise _invalid(check)
+
+
+def _invalid(check: str) -> HandslagError:
+    return HandslagError("HS-ADMIN-ACT-INVALID", check=check)

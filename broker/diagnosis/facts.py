@@ -1,0 +1,52 @@
+"""What the doctor can know of a broker: plain values, no keys, no names. None means that it was not to be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from broker.store.look import Looked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerFacts:
+    """The gateway's certificate beside the configuration. Moments are UTC."""
+
+    begins: datetime
+    ends: datetime
+    names_host: bool
+    key_fits: bool | None
+    issued_by_ca: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFacts:
+    """The node: `answers` is None where none runs; `reasons` why it is not ready, `taken` settings of ports in use."""
+
+    running: bool
+    answers: bool | None = None
+    reasons: tuple[str, ...] = ()
+    taken: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerFacts:
+    """All that lies on this machine. `anchor` is ok, missing or damaged, `anchor_size` the leaves that it states."""
+
+    now: datetime
+    server: ServerFacts | None
+    authority_ends: datetime | None
+    trying_out: tuple[str, ...]
+    files: Mapping[str, str]
+    folders: Mapping[str, str]
+    keys_belong: bool | None
+    store: Looked
+    anchor: str
+    anchor_size: int
+    admissions: bool
+    node: NodeFacts
+    operations_inside: bool
+    free_bytes: int | None
+    writable: bool | None
+    locks: bool | None

@@ -1,0 +1,110 @@
+"""`handslag agency status`: how each unit's connector is, for whoever is on call.
+
+Last contact, version, certificate, clock. Never how much waits for a unit or how much it sent: in a small place a
+count of one is a person.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from broker import control
+from broker.admissions import Admission, load_all
+from broker.lookout import unit_end
+from broker.settings import BrokerSettings
+from broker.store import contacts
+from broker.store.contacts import ContactRow
+from schemas.errors import HandslagError
+
+
+@dataclass(frozen=True, slots=True)
+class UnitStatus:
+    """One unit: ISO 8601 times in UTC, seconds; None for what its connector has not told."""
+
+    unit: str
+    agency: str
+    state: str
+    probe: bool
+    certificate_until: str
+    last_contact: str | None
+    silent_s: int | None
+    connector_version: str | None
+    clock_offset_s: float | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields by name."""
+        # INVARIANT: test_status_tells_no_depths_and_no_counts
+        return asdict(self)
+
+
+def units(loaded: BrokerSettings, *, running: bool, now: datetime) -> list[UnitStatus]:
+    """Every admitted and revoked unit by code; raises `HS-ADMISSION-INVALID`, `HS-NOT-READY`, `HS-NODE-ABSENT`."""
+    seen = {row.unit: row for row in _contacts(loaded, running=running)}
+    return [_status(each, seen.get(each.unit), now) for each in load_all(loaded.data_dir)]
+
+
+def _contacts(loaded: BrokerSettings, *, running: bool) -> list[ContactRow]:
+    if running:
+        try:
+            told = control.call(loaded.data_dir, "contacts", {})
+        except HandslagError as error:
+            if error.code != "HS-NODE-ABSENT":
+                raise
+        else:
+            return [ContactRow(**row) for row in told["contacts"]]
+    return contacts.offline(loaded.database)
+
+
+def _status(admission: Admission, seen: ContactRow | None, now: datetime) -> UnitStatus:
+    at = None if seen is None else datetime.fromtimestamp(seen.at_us / 1e6, UTC)
+    offset_us = None if seen is None else seen.clock_offset_us
+    return UnitStatus(
+        unit=admission.unit,
+        agency=admission.agency,
+        state="ADMITTED" if admission.revoked_at_us is None else "REVOKED",
+        probe=admission.probe,
+        certificate_until=unit_end(admission).date().isoformat(),
+        last_contact=None if at is None else at.isoformat(timespec="seconds"),
+        silent_s=None if at is None else max(0, int((now - at).total_seconds())),
+        connector_version=None if seen is None else seen.version,
+        clock_offset_s=None if offset_us is None else round(offset_us / 1e6, 1),
+    )
+
+
+_WORDS = {
+    "en": ("last contact", "never", "version", "certificate until", "clock", "probe", "No unit is admitted.",
+           "The broker does not run: contacts as it kept them."),
+    "sv": ("senaste kontakt", "aldrig", "version", "certifikat till", "klocka", "sond", "Ingen enhet är ansluten.",
+           "Handslag är inte i gång: kontakter som de sparades."),
+}  # fmt: skip
+
+
+def lines(rows: list[UnitStatus], running: bool, lang: str) -> list[str]:
+    """The same for a person, the longest silent first."""
+    contact, never, version, certificate, clock, probe, none, stopped = _WORDS[lang]
+    if not rows:
+        return [none]
+    ordered = sorted(rows, key=_silence)
+    told = [] if running else [stopped]
+    for row in ordered:
+        at = never if row.last_contact is None else f"{row.last_contact} ({span(row.silent_s or 0)})"
+        drift = "?" if row.clock_offset_s is None else f"{row.clock_offset_s:+.1f} s"
+        told.append(
+            f"{row.unit}  {row.state}{f' ({probe})' if row.probe else ''}  {contact} {at}  {version} "
+            f"{row.connector_version or '?'}  {certificate} {row.certificate_until}  {clock} {drift}"
+        )
+    return told
+
+
+def _silence(row: UnitStatus) -> tuple[bool, int]:
+    return row.state != "ADMITTED", -(2**31 if row.silent_s is None else row.silent_s)
+
+
+def span(seconds: int) -> str:
+    """A time span for a tired reader: `41 s`, `12 min`, `3 h`, `5 d`."""
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size * 2:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

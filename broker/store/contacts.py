@@ -1,0 +1,57 @@
+"""When a unit's connector called last, and what it told of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection, create_engine, delete, insert, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from broker.store.tables import contact
+from schemas.errors import HandslagError
+
+
+@dataclass(frozen=True, slots=True)
+class ContactRow:
+    """The last contact of one unit; `clock_offset_us` is its clock minus ours, when it told its clock."""
+
+    unit: str
+    at_us: int
+    version: str | None
+    clock_offset_us: int | None
+
+
+class ContactRows:
+    """Verbs on `contact`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._c = connection
+
+    def put(self, rows: Iterable[ContactRow]) -> None:
+        """Keep the newest contact of each unit."""
+        for row in rows:
+            self._c.execute(delete(contact).where(contact.c.unit == row.unit))
+            self._c.execute(insert(contact).values(astuple(row)))
+
+    def all(self) -> list[ContactRow]:
+        """Every contact, by unit code."""
+        return [ContactRow(*row) for row in self._c.execute(select(contact).order_by(contact.c.unit))]
+
+
+def offline(database: Path) -> list[ContactRow]:
+    """The contacts of a broker that does not run, read without writing; none when there is no store yet.
+
+    Raises `HS-NOT-READY` for a store that cannot be read.
+    """
+    if not database.is_file():
+        return []
+    engine = create_engine(f"sqlite:///file:{database}?mode=ro&uri=true")
+    try:
+        with engine.connect() as connection:
+            return ContactRows(connection).all()
+    except SQLAlchemyError:
+        raise HandslagError("HS-NOT-READY") from None
+    finally:
+        engine.dispose()

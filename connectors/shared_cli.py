@@ -1,0 +1,31 @@
+"""What every command of a connector has in common: options, the end of its help, how it answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+EXITS = "Exit codes: 0 done, 1 failed with a code on stderr, 2 wrong usage."
+NO_BACKUP = "WARNING: NO BACKUP OF THIS CONNECTOR EXISTS. If this disk dies, its seats and what waits here are lost."
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Answer as one JSON object on stdout.")
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=Path("connector.toml"),
+    show_default=True,
+    help="The connector's configuration.",
+)
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help: examples, then the exit codes."""
+    return "\b\n" + "\n".join(("Examples:", *(f"  {line}" for line in lines), "", EXITS))
+
+
+def told(as_json: bool, data: dict[str, Any], lines: list[str]) -> None:
+    """Write the answer: `data` as one JSON object, or `lines` for a person."""
+    click.echo(json.dumps(data, ensure_ascii=False) if as_json else "\n".join(lines))
