@@ -45,6 +45,7 @@ MOUNTS = {
     "restore": Mount("broker.cli:restore", "Operator: not yet; says what to do instead.", _BROKER_NEEDS),
     "erase": Mount("broker.cli:erase", "Operator: not yet; says what to do instead.", _BROKER_NEEDS),
     "connector": Mount("connectors.said_cli:connector", "Agency IT: set up and run a connector."),
+    "case": Mount("connectors.case_cli:case", "Officer: two cases of one person: join them, or undo that."),
     "consent": Mount("connectors.annul_cli:consent", "Auditor: consents, their history, and what would be decided."),
     "audit": Mount("connectors.export_cli:audit", "Auditor: search, export and verify the trail."),
 }

@@ -14,6 +14,7 @@ from broker import (
     handover,
     instances,
     invitations,
+    joins,
     queries,
     rotation,
     said,
@@ -57,6 +58,7 @@ from schemas.calls import (
 )
 from schemas.errors import HandslagError
 from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
+from schemas.joins import JoinAnswer, JoinRequest, SeparateAnswer, SeparateRequest
 from schemas.said import (
     AnnulAnswer,
     AnnulAnswerRequest,
@@ -150,6 +152,15 @@ class BrokerCore:
         """POST /v1/cases:open."""
         ordinary(self._context)
         return await cases.open_case(self._context, unit, request)
+
+    async def join_cases(self, unit: str, request: JoinRequest) -> JoinAnswer:
+        """POST /v1/cases:join."""
+        ordinary(self._context)
+        return await joins.join(self._context, unit, request)
+
+    async def separate_cases(self, unit: str, request: SeparateRequest) -> SeparateAnswer:
+        """POST /v1/cases:separate."""
+        return await joins.separate(self._context, unit, request)
 
     async def invite(self, unit: str, request: InviteRequest) -> InviteAnswer:
         """POST /v1/seats:invite."""
