@@ -17,6 +17,7 @@ from broker.acks import outcome_entries
 from broker.affected import Write
 from broker.calls import answered, recorded, signed_by_seat
 from broker.context import Context
+from broker.hold import require_place
 from broker.narrowing import Shrunk, shrink
 from broker.store.cases import SeatRow
 from broker.store.gate import Bump, GateMoved
@@ -126,6 +127,7 @@ class _Transaction:
             raise HandslagError("HS-CASE-VOID")
         if act.act in WIDENING and not seat.active:  # a grant introduces keys: not to whom the lead has not vouched for
             raise HandslagError("HS-STATE-INVALID", field="seat")
+        require_place(rows, seat.seat_id, seat.head, act.prev, widening=act.act in WIDENING)
         check_act(act, seat.head, bump.clock_us)
         holders = _holders(rows, seat, act)
         write = append(self.context, rows, seat, act, self.request.act, self.request.signature, holders, bump, 0)
@@ -145,14 +147,23 @@ class _Transaction:
         if not own.active:
             raise HandslagError("HS-STATE-INVALID", field="seat")
         ground = annulments.ground_of(withdrawal)
-        if ground is not None and not _opened_case(rows, own):
+        if ground is not None and not opened_case(rows, own):
             raise HandslagError("HS-SENDER-NOT-ALLOWED")
         if withdrawal.effective_at_us is not None and withdrawal.effective_at_us > bump.clock_us:
             raise HandslagError("HS-GRANT-INCOMPLETE", field="effective_at")
-        seats = rows.cases.of_cases(_reach(rows, self.request, own))
+        require_place(rows, own.seat_id, own.head, None, widening=False)
+        cases = _reach(rows, self.request, own)
+        seats = rows.cases.of_cases(cases)
         if positions(seats) != self.wanted:
             raise GateMoved
-        writes = withdrawn(self.context, rows, seats, withdrawal.effective_at_us, bumps)
+        later = set()  # what came before it on their ledgers is not here yet: they wait
+        for case_id in cases:
+            missing, hold = rows.hold.unreplayed(case_id), rows.hold.active()
+            if missing and hold:
+                rows.hold.note_withdrawal(hold.hold_id, case_id, bump.clock_us, withdrawal.effective_at_us)
+            later |= missing
+        reached = [seat for seat in seats if seat.seat_id not in later]
+        writes = withdrawn(self.context, rows, reached, withdrawal.effective_at_us, bumps)
         crossed(rows, writes, own.case_id)
         shrunk, counts = self._narrow(rows, writes, bump)
         mine = next(write for write in writes if write.seat.seat_id == own.seat_id)
@@ -288,7 +299,7 @@ def _holders(rows: Rows, seat: SeatRow, act: ConsentAct) -> tuple[Holder, ...]:
     return tuple(holders)
 
 
-def _opened_case(rows: Rows, seat: SeatRow) -> bool:
+def opened_case(rows: Rows, seat: SeatRow) -> bool:
     """Whether the seat is the lead's, whose OPEN statement begins the case."""
     signed = [SignedStatement.from_bytes(raw) for raw in rows.cases.statements(seat.case_id, seat.member)]
     return any(MemberStatement.from_bytes(one.statement).kind == "OPEN" for one in signed)

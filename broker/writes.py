@@ -8,12 +8,12 @@ from hashlib import sha256
 
 from broker.affected import Write
 from broker.context import Context
+from broker.hold import everything
 from broker.store.cases import SeatRow
 from broker.store.gate import Bump
 from broker.store.joins import CrossingRow
 from broker.store.port import Rows
 from schemas.acts import ConsentAct, HeadLink, Holder, LedgerEvent
-from schemas.identifiers import ZERO16, ZERO32
 
 
 def positions(seats: Iterable[SeatRow]) -> Counter[int]:
@@ -65,7 +65,8 @@ def withdrawn(
     """WITHDRAW_ALL on the ledger of every one of these seats, each by the clock and positions of its own bucket."""
     writes: list[Write] = []
     for seat in seats:
-        act, bump = everything(seat, effective_at_us, bumps[seat.bucket]), bumps[seat.bucket]
+        bump = bumps[seat.bucket]
+        act = everything(seat, effective_at_us, bump.clock_us)
         place = sum(write.seat.bucket == seat.bucket for write in writes)
         writes.append(append(context, rows, seat, act, act.to_bytes(), None, (), bump, place))
     return writes
@@ -76,19 +77,3 @@ def crossed(rows: Rows, writes: Iterable[Write], origin_case: bytes) -> None:
     for write in writes:
         if write.seat.case_id != origin_case:
             rows.joins.crossed(CrossingRow(write.seat.seat_id, write.event.ledger_seq, origin_case))
-
-
-def everything(seat: SeatRow, effective_at_us: int | None, bump: Bump) -> ConsentAct:
-    """The broker's own act on a discloser's ledger: everything is withdrawn; it does not say who noted it."""
-    return ConsentAct(
-        case_tag=seat.case_tag,
-        member=seat.member,
-        consent_id=ZERO16,
-        seq=0,
-        prev=ZERO32,
-        act="WITHDRAW_ALL",
-        effective_at_us=effective_at_us,
-        actor_ref="",
-        assurance="ASSERTED",
-        noted_at_us=bump.clock_us,
-    )

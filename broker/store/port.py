@@ -19,6 +19,7 @@ from broker.store.contacts import ContactRows
 from broker.store.deliveries import DeliveryRows
 from broker.store.entries import EntryRows
 from broker.store.gate import GateRows
+from broker.store.hold import HoldRows
 from broker.store.inbox import InboxRows
 from broker.store.instances import InstanceRows
 from broker.store.joins import JoinRows
@@ -48,6 +49,7 @@ class Rows:
         self.stream = StreamRows(connection)
         self.annulments = AnnulRows(connection)
         self.joins = JoinRows(connection)
+        self.hold = HoldRows(connection)
 
 
 class Store(Protocol):
