@@ -28,6 +28,8 @@ CALLS = (
     "annulments",
     "annul_answer",
     "open",
+    "join",
+    "separate",
     "invite",
     "accept",
     "state",
