@@ -80,7 +80,8 @@ class TrailFile:
     def __init__(self, path: Path) -> None:
         """Open a SQLite file, or the one trail in a directory, read-only.
 
-        Raises HS-TRAIL-UNREADABLE (`part` = file, several, or the table that is missing or has other columns).
+        Raises HS-TRAIL-UNREADABLE (`part` = file, several, store for the broker's own file, which is sealed, or the
+        table that is missing or has other columns).
         """
         self.path = _located(path)
         try:
@@ -91,6 +92,9 @@ class TrailFile:
         self._db.text_factory = lambda data: data.decode("utf-8", "replace")
         try:
             self._one("PRAGMA trusted_schema=OFF")
+            if self._all("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'column_key'"):
+                # The broker's own file, sealed where it names units: `handslag trail copy` makes what can be read.
+                raise HandslagError("HS-TRAIL-UNREADABLE", part="store")
             for table, columns in _TABLES.items():
                 have = {row[1] for row in self._all(f"PRAGMA table_info({table})")}
                 if not have.issuperset(columns):

@@ -14,7 +14,7 @@ from typing import Any
 
 from audit.administration import Acts
 from audit.note import Signer
-from broker import admissions, control, keyfiles, logs
+from broker import admissions, control, keyfiles, logs, resolving
 from broker.actfiles import ActFiles
 from broker.administration import require_admitted
 from broker.anchor import Anchor
@@ -31,6 +31,8 @@ from broker.quota import Limits, Quotas
 from broker.recorder import Recorder
 from broker.sealer import Hooks, Sealer
 from broker.settings import BrokerSettings
+from broker.store.cipher import ColumnCipher
+from broker.store.conversion import convert
 from broker.store.keys import KeyVault
 from broker.store.migrate import migrate
 from broker.store.sqlite import SqliteStore
@@ -146,11 +148,9 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
     keys, the anchor and the sealer refuse.
     """
     with control.sole_node(settings.data_dir), ExitStack() as engines:
-        migrate(settings.database)
-        store = SqliteStore(settings.database)
-        engines.callback(store.close)
-        vault = KeyVault.open(settings.data_dir / "keys.db", settings.root_key_file)
+        store, vault = opened(settings)
         engines.callback(vault.close)
+        engines.callback(store.close)
         node = Node(settings, Metrics(), store, vault)
         core = await node.open_log()
         await node.sealer.start()
@@ -171,6 +171,27 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
                 yield serving
             for loop in loops:
                 loop.cancel()
+
+
+def opened(settings: BrokerSettings) -> tuple[SqliteStore, KeyVault]:
+    """The store at its newest tables, every row of an earlier version sealed, and the keys; the caller closes both.
+
+    Blocks for as long as there is something to seal, and says so in the log.
+    """
+    migrate(settings.database)
+    vault = KeyVault.open(settings.data_dir / "keys.db", settings.root_key_file)
+    try:
+        cipher = ColumnCipher(vault.columns())
+        convert(settings.database, cipher, _sealing)
+    except HandslagError:
+        vault.close()
+        raise
+    return SqliteStore(settings.database, cipher), vault
+
+
+def _sealing(table: str, rows: int) -> None:
+    if rows:
+        logs.event(_log, logging.INFO, "COLUMNS-SEALED", table=table, rows=rows)
 
 
 async def _admit(core: BrokerCore, chain: Acts, admission: admissions.Admission) -> None:
@@ -214,6 +235,7 @@ def _commands(core: BrokerCore, context: Context, files: ActFiles) -> Mapping[st
         "revoke": revoke,
         "contacts": contacts,
         "instances": instances,
+        "seat_unit": lambda arguments: resolving.told(context, arguments),
     }
 
 
