@@ -16,6 +16,7 @@ from broker.acks import outcome_entries
 from broker.affected import Write
 from broker.calls import answered, recorded, signed_by_seat
 from broker.context import Context
+from broker.hold import everything, require_place
 from broker.narrowing import Shrunk, shrink
 from broker.store.cases import SeatRow
 from broker.store.gate import Bump, GateMoved
@@ -28,7 +29,7 @@ from schemas.acts import CaseWithdrawal, ConsentAct, HeadLink, Holder, LedgerEve
 from schemas.calls import ConsentsAnswer, ConsentsRequest
 from schemas.codes import DeliveryState, SeatState
 from schemas.errors import HandslagError
-from schemas.identifiers import ZERO16, ZERO32
+from schemas.identifiers import ZERO16
 from schemas.inbox import AffectedDelivery, LedgerNotice, Notice, Recall, RoleCount
 from schemas.statements import MemberStatement, SignedStatement
 from schemas.trail import Payload
@@ -106,6 +107,7 @@ class _Transaction:
             raise HandslagError("HS-CASE-VOID")
         if act.act in WIDENING and not seat.active:  # a grant introduces keys: not to whom the lead has not vouched for
             raise HandslagError("HS-STATE-INVALID", field="seat")
+        require_place(rows, seat.seat_id, seat.head, act.prev, widening=act.act in WIDENING)
         check_act(act, seat.head, bump.clock_us)
         holders = _holders(rows, seat, act)
         write = self._append(rows, seat, act, self.request.act, self.request.signature, holders, bump, 0)
@@ -124,16 +126,20 @@ class _Transaction:
         if not own.active:
             raise HandslagError("HS-STATE-INVALID", field="seat")
         ground = annulments.ground_of(withdrawal)
-        if ground is not None and not _opened_case(rows, own):
+        if ground is not None and not opened_case(rows, own):
             raise HandslagError("HS-SENDER-NOT-ALLOWED")
         if withdrawal.effective_at_us is not None and withdrawal.effective_at_us > bump.clock_us:
             raise HandslagError("HS-GRANT-INCOMPLETE", field="effective_at")
+        require_place(rows, own.seat_id, own.head, None, widening=False)
         seats = rows.cases.of_cases([own.case_id])
         if len(seats) != self.count:
             raise GateMoved
+        later = rows.hold.unreplayed(own.case_id)  # what came before it on their ledgers is not here yet: they wait
+        if later and (hold := rows.hold.active()):
+            rows.hold.note_withdrawal(hold.hold_id, own.case_id, bump.clock_us, withdrawal.effective_at_us)
         writes = []
-        for place, seat in enumerate(seats):
-            act = _everything(seat, withdrawal, bump)
+        for place, seat in enumerate(s for s in seats if s.seat_id not in later):
+            act = everything(seat, withdrawal.effective_at_us, bump.clock_us)
             writes.append(self._append(rows, seat, act, act.to_bytes(), None, (), bump, place))
         shrunk, counts = self._narrow(rows, writes, bump)
         mine = next(write for write in writes if write.seat.seat_id == own.seat_id)
@@ -300,23 +306,7 @@ def _holders(rows: Rows, seat: SeatRow, act: ConsentAct) -> tuple[Holder, ...]:
     return tuple(holders)
 
 
-def _opened_case(rows: Rows, seat: SeatRow) -> bool:
+def opened_case(rows: Rows, seat: SeatRow) -> bool:
     """Whether the seat is the lead's, whose OPEN statement begins the case."""
     signed = [SignedStatement.from_bytes(raw) for raw in rows.cases.statements(seat.case_id, seat.member)]
     return any(MemberStatement.from_bytes(one.statement).kind == "OPEN" for one in signed)
-
-
-def _everything(seat: SeatRow, withdrawal: CaseWithdrawal, bump: Bump) -> ConsentAct:
-    """The broker's own act on a discloser's ledger: everything is withdrawn; it does not say who noted it."""
-    return ConsentAct(
-        case_tag=seat.case_tag,
-        member=seat.member,
-        consent_id=ZERO16,
-        seq=0,
-        prev=ZERO32,
-        act="WITHDRAW_ALL",
-        effective_at_us=withdrawal.effective_at_us,
-        actor_ref="",
-        assurance="ASSERTED",
-        noted_at_us=bump.clock_us,
-    )

@@ -30,6 +30,7 @@ from schemas.calls import (
     SubmitRequest,
     UnitsAnswer,
 )
+from schemas.hold import ConfirmRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
 from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
 from schemas.said import (
     AnnulAnswer,
@@ -123,6 +124,18 @@ class Core(Protocol):
 
     async def acts(self, after: int) -> AdminActsAnswer:
         """GET /v1/acts/N: the operator's acts after number N, the same for everybody."""
+        ...
+
+    async def hold(self) -> HoldAnswer:
+        """GET /v1/hold."""
+        ...
+
+    async def replay(self, unit: str, request: ReplayRequest) -> HoldSeatAnswer:
+        """POST /v1/hold:replay."""
+        ...
+
+    async def confirm(self, unit: str, request: ConfirmRequest) -> HoldSeatAnswer:
+        """POST /v1/hold:confirm."""
         ...
 
     async def units(self) -> UnitsAnswer:

@@ -20,6 +20,7 @@ from broker.store.contacts import ContactRows
 from broker.store.deliveries import DeliveryRows
 from broker.store.entries import EntryRows
 from broker.store.gate import GateRows
+from broker.store.hold import HoldRows
 from broker.store.inbox import InboxRows
 from broker.store.instances import InstanceRows
 from broker.store.ledger import LedgerRows
@@ -48,6 +49,7 @@ class Rows:
         self.log = LogRows(connection)
         self.stream = StreamRows(connection, cipher)
         self.annulments = AnnulRows(connection, cipher)
+        self.hold = HoldRows(connection)
 
 
 class Store(Protocol):

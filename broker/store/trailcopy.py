@@ -19,7 +19,8 @@ from broker.store.cipher import ColumnCipher
 from schemas.errors import HandslagError
 from schemas.trail import AuditEntry
 
-TRAIL = (tables.entry, tables.payload, tables.leaf, tables.tile, tables.head, tables.checkpoint, tables.beat)
+TRAIL = (tables.entry, tables.payload, tables.leaf, tables.tile, tables.head, tables.checkpoint, tables.beat,
+         tables.continuation)  # fmt: skip
 PIECE = 2_000
 _ENTRY = 64 * 1024
 

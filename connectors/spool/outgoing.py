@@ -188,6 +188,14 @@ class Outgoing:
             state, ",".join(reasons), event_id, role, category,
         )  # fmt: skip
 
+    def reopen(self, event_id: bytes) -> bool:
+        """Take back that sections were released and wait to be acknowledged; whether there were any.
+
+        The attempt that released them is forgotten with it: the broker may name it again as the one that carries them.
+        """
+        sql = "UPDATE outgoing_section SET state='OPEN', attempt=0 WHERE event_id=? AND state='LIVE'"
+        return self._store.run(sql, event_id) > 0
+
     def released(self, event_id: bytes, role: str, category: str, attempt: int) -> None:
         """Note that an attempt released a section; a receipt that comes late says nothing against a later one's."""
         self._store.run(
