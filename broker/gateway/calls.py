@@ -12,7 +12,7 @@ from audit.tiles import parse_tile_path
 from broker.gateway import bounds
 from broker.gateway.port import Core
 from schemas import calls as records
-from schemas import catalogue, hold, instances, limits, said, trust_calls
+from schemas import catalogue, hold, instances, joins, limits, said, trust_calls
 from schemas.errors import HandslagError
 from schemas.records import Record
 
@@ -78,6 +78,10 @@ POSTS: Mapping[str, RecordCall] = {
     ),
     "/v1/cases:open": RecordCall(
         "open", records.OpenRequest, lambda core, unit, request: core.open_case(unit, request)
+    ),
+    "/v1/cases:join": RecordCall("join", joins.JoinRequest, lambda core, unit, request: core.join_cases(unit, request)),
+    "/v1/cases:separate": RecordCall(
+        "separate", joins.SeparateRequest, lambda core, unit, request: core.separate_cases(unit, request)
     ),
     "/v1/seats:invite": RecordCall(
         "invite",

@@ -32,6 +32,7 @@ from schemas.calls import (
 )
 from schemas.hold import ConfirmRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
 from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
+from schemas.joins import JoinAnswer, JoinRequest, SeparateAnswer, SeparateRequest
 from schemas.said import (
     AnnulAnswer,
     AnnulAnswerRequest,
@@ -76,6 +77,14 @@ class Core(Protocol):
 
     async def open_case(self, unit: str, request: OpenRequest) -> SeatAnswer:
         """POST /v1/cases:open."""
+        ...
+
+    async def join_cases(self, unit: str, request: JoinRequest) -> JoinAnswer:
+        """POST /v1/cases:join: two cases that the unit sits in are one person's."""
+        ...
+
+    async def separate_cases(self, unit: str, request: SeparateRequest) -> SeparateAnswer:
+        """POST /v1/cases:separate: two cases that the unit joined are two persons'."""
         ...
 
     async def invite(self, unit: str, request: InviteRequest) -> InviteAnswer:

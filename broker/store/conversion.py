@@ -28,6 +28,7 @@ HANDLES = {
     "instance": ("unit",),
     "unit_memory": ("unit",),
     "contact": ("unit",),
+    "case_join": ("unit",),
 }
 SEALED = {
     "invitation": ("envelope", "acceptance"),

@@ -23,6 +23,7 @@ from broker.store.gate import GateRows
 from broker.store.hold import HoldRows
 from broker.store.inbox import InboxRows
 from broker.store.instances import InstanceRows
+from broker.store.joins import JoinRows
 from broker.store.ledger import LedgerRows
 from broker.store.log import LogRows
 from broker.store.stream import StreamRows
@@ -49,6 +50,7 @@ class Rows:
         self.log = LogRows(connection)
         self.stream = StreamRows(connection, cipher)
         self.annulments = AnnulRows(connection, cipher)
+        self.joins = JoinRows(connection, cipher)
         self.hold = HoldRows(connection)
 
 

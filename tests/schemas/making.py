@@ -19,6 +19,7 @@ import schemas.admin
 import schemas.calls
 import schemas.hold
 import schemas.instances
+import schemas.joins
 import schemas.said
 import schemas.stream_record
 import schemas.trail
