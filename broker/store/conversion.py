@@ -24,11 +24,11 @@ HANDLES = {
     "stream": ("unit",),
     "delivery": ("sender_unit", "recipient_unit"),
     "annul_notice": ("recipient_unit",),
-    "case_join": ("unit",),
     "inbox_item": ("unit",),
     "instance": ("unit",),
     "unit_memory": ("unit",),
     "contact": ("unit",),
+    "case_join": ("unit",),
 }
 SEALED = {
     "invitation": ("envelope", "acceptance"),

@@ -16,6 +16,7 @@ from broker.store.cipher import ColumnCipher
 from broker.store.contacts import ContactRow
 from broker.store.conversion import EMPTY, HANDLES, SEALED
 from broker.store.instances import InstanceRow, Memory
+from broker.store.joins import JoinRow
 from broker.store.tables import metadata
 from schemas.errors import HandslagError
 from tests.canaries.scan import spellings
@@ -41,6 +42,7 @@ async def played(tmp_path):
 
     def work(rows):
         rows.annulments.put([notice])
+        rows.joins.put(JoinRow(os.urandom(16), code, site.police.seat_id, os.urandom(16), bytes(16), bytes(16), 1))
         rows.contacts.put([ContactRow(code, 1, "0.1.0", 0)])
         rows.instances.remember(code, Memory(seen_size=1))
         rows.instances.take(InstanceRow(code, 2, os.urandom(16), code.encode(), b"answer", 1))
@@ -183,10 +185,13 @@ def test_the_list_of_columns_covers_every_table():
                          "verdict", "reason"},
         "attempt": {"event_id", "attempt_hash", "receipt"},
         "beat": {"seed", "entry_id"},
+        "case_join": {"join_id", "seat_id", "other_seat_id", "case_id", "other_case_id"},
         "call": {"call_id", "request_hash", "answer"},
         "checkpoint": {"note"},
         "column_key": {"proof"},
         "contact": {"version"},
+        "continuation": {"hold_id", "statement", "signature", "entry_id"},
+        "crossing": {"seat_id", "origin_case"},
         "delivery": {"delivery_id", "case_id", "event_id", "event_type", "purpose", "action", "sender_seat",
                      "recipient_seat", "role", "invitation_id", "state", "ack_entry", "ack_leaf"},
         "delivery_section": {"delivery_id", "digest", "event_id", "recipient_seat", "category", "persons", "grants",
@@ -196,6 +201,9 @@ def test_the_list_of_columns_covers_every_table():
         "event_memory": {"event_id", "seat_id", "fingerprint"},
         "exit_case": {"case_id", "case_tag"},
         "head": {"root"},
+        "hold": {"hold_id", "cause", "seen_origin", "seen_root", "seen_note"},
+        "hold_seat": {"seat_id", "hold_id", "case_id", "state", "confirmation", "signature"},
+        "hold_withdrawal": {"case_id", "hold_id"},
         "inbox_item": {"item_id", "kind"},
         "instance": {"restore_id"},
         "invitation": {"invitation_id", "case_id", "inviter_seat", "role", "state", "hash", "seat_id"},

@@ -10,7 +10,6 @@ from audit.trailfile import TrailFile
 from audit.verify import verify
 from broker.anchor import Anchor
 from broker.sealer import Sealer
-from broker.store.trailcopy import copy
 from schemas.errors import HandslagError
 from schemas.said import SpokenDisclosure
 from schemas.statements import SignedUnit
@@ -29,9 +28,7 @@ async def checked(tmp_path, site, sealer):
     anchors = Anchors(agencies={code.rsplit("/", 1)[0]: agency.public.signing for code in UNITS.values()})
     units = [site.entry_of(unit).to_bytes() for unit in site.units.values()]
     anchors = anchors.with_units(SignedUnit(entry=unit, signature=agency.sign(unit)) for unit in units)
-    trail_file = tmp_path / f"trail{len(list(tmp_path.glob('trail*.db')))}.db"
-    copy(tmp_path / "broker" / "broker.db", site.cipher, trail_file)
-    with TrailFile(trail_file) as trail:
+    with TrailFile(tmp_path / "broker", lambda: site.cipher) as trail:
         return verify(trail, origin=ORIGIN, log_keys=[LOG.verifier], keys=keys, anchors=anchors)
 
 
