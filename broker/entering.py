@@ -21,14 +21,12 @@ _RETRIES = 20  # a case that the unit is drawn into between the look and the wri
 
 async def take_in(context: Context, admission: Admission) -> bool:
     """Take a unit into the store, with its entry; returns whether anything changed. Raises `HS-UNIT-COMPROMISED`."""
+    before, stolen = await require_unstolen(context, admission)
     entry = UnitEntry.from_bytes(admission.entry)
-    before, stolen = await context.store.read(lambda rows: known(rows, admission.unit))
     # INVARIANT: test_a_unit_that_was_shut_out_stays_out_after_a_restart
     # A unit that closed itself is opened by a new admission only, and that brings a new certificate.
     if before and before.certificate == admission.certificate_sha256:
         return False
-    if stolen == entry.signing_key:
-        raise HandslagError("HS-UNIT-COMPROMISED")
     same = before is not None and before.signing_key == entry.signing_key
     at_us = context.now_us()
     row = _row(entry, admission, before.instance if before and same else 0, at_us)
@@ -56,6 +54,14 @@ async def take_in(context: Context, admission: Admission) -> bool:
             continue
         return True
     raise HandslagError("HS-NOT-RECORDED")
+
+
+async def require_unstolen(context: Context, admission: Admission) -> tuple[UnitRow | None, bytes | None]:
+    """What is `known` of the unit; raises `HS-UNIT-COMPROMISED` for the key that it said was stolen."""
+    before, stolen = await context.store.read(lambda rows: known(rows, admission.unit))
+    if admission.revoked_at_us is None and stolen == UnitEntry.from_bytes(admission.entry).signing_key:
+        raise HandslagError("HS-UNIT-COMPROMISED")
+    return before, stolen
 
 
 def _let_go(context: Context, rows: Rows, unit: str, at_us: int) -> None:
