@@ -45,6 +45,7 @@ from schemas.inbox import (
     Receipt,
     StatementNotice,
 )
+from schemas.placement import check_placement
 from schemas.said import AnnulNotice
 from schemas.statements import Acceptance, MemberStatement, SignedStatement
 from schemas.views import check_view
@@ -222,6 +223,7 @@ def _opened(ctx: Context, seat: Seat, delivery: Delivery) -> OpenedEvent:
         remembered=ctx.spool.incoming.remembered(core.event_id),
     )
     check_view(opened.core.event_type, opened.merged, [seat.role])
+    check_placement(opened.core.event_type, opened.merged)
     return opened
 
 
