@@ -44,7 +44,7 @@ MOUNTS = {
     "backup": Mount("broker.cli:backup", "Operator: not yet; says what to do instead.", _BROKER_NEEDS),
     "restore": Mount("broker.cli:restore", "Operator: not yet; says what to do instead.", _BROKER_NEEDS),
     "erase": Mount("broker.cli:erase", "Operator: not yet; says what to do instead.", _BROKER_NEEDS),
-    "connector": Mount("connectors.said_cli:connector", "Agency IT: set up and run a connector."),
+    "connector": Mount("connectors.moving_cli:connector", "Agency IT: set up and run a connector."),
     "consent": Mount("connectors.annul_cli:consent", "Auditor: consents, their history, and what would be decided."),
     "audit": Mount("connectors.export_cli:audit", "Auditor: search, export and verify the trail."),
 }

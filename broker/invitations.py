@@ -105,7 +105,7 @@ def _belongs(invitation: Invitation, seat: SeatRow, waiting: Waiting, unit: str,
     if (
         hashes != sealed
         or invitation.case_tag != seat.case_tag
-        or invitation.inviter != seat.member
+        or invitation.inviter != seat.chain_id
         or invitation.inviter_unit != unit
         or waiting.core.event_type != TYPE
         or waiting.routing.seat_id != seat.seat_id
@@ -199,7 +199,8 @@ def _lapse_one(context: Context, rows: Rows, seen: InvitationRow) -> None:
         return  # accepted or joined meanwhile: the next look decides anew
     inviter = rows.cases.seat(one.inviter_seat)
     rows.cases.close_invitation(one.invitation_id, "LAPSED")
-    told = [(inviter.unit, inviter.seat_id)] if inviter else []
+    # A seat that is closed is told nothing more of the case.
+    told = [(inviter.unit, inviter.seat_id)] if inviter and inviter.state != SeatState.CLOSED else []
     if one.seat_id:
         rows.cases.set_state(one.seat_id, SeatState.CLOSED)
         told.append((one.unit, one.seat_id))

@@ -35,6 +35,7 @@ CALLS = (
     "instance",
     "compromised",
     "destroyed",
+    "pass",
     "ledger",
     "audit",
     "proofs",
