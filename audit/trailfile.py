@@ -115,6 +115,22 @@ class TrailFile:
         for row in self._pieces("SELECT rowid, size, note FROM checkpoint", "rowid"):
             yield row[1], row[2]
 
+    def continuations(self) -> list[tuple[Any, Any, Any, Any]]:
+        """(number, statement, signature, entry id) of every continuation; none in a trail older than that table."""
+        known = self._one("SELECT 1 FROM sqlite_master WHERE type='table' AND name='continuation'")
+        if known is None:
+            return []
+        return self._all("SELECT number, statement, signature, entry_id FROM continuation ORDER BY number")
+
+    def place_of(self, entry_id: bytes) -> tuple[Any, Any, Any] | None:
+        """(operation, owner, leaf index) of an entry, index None while it waits; None when there is no such entry."""
+        rows = self._all(
+            "SELECT e.operation, e.owner, l.idx FROM entry AS e LEFT JOIN leaf AS l ON l.entry_number = e.number"
+            " WHERE e.entry_id = ?",
+            (entry_id,),
+        )
+        return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+
     def beats(self) -> Iterator[BeatRow]:
         """Yield the beats in order of their first leaf."""
         query = "SELECT first, size, count, seed, entry_id FROM beat"

@@ -16,6 +16,7 @@ from connectors.box import DataKey
 from connectors.context import Context, clock
 from connectors.doctor.examine import examine
 from connectors.identity import Identities
+from connectors.resume_cli import resume_command
 from connectors.shared_cli import EXITS, NO_BACKUP, as_json, config_option, examples, told
 from connectors.spool import Spool
 from schemas import faults
@@ -265,7 +266,7 @@ def doctor(ctx: click.Context, config: Path, offline: bool, as_json: bool) -> No
     ctx.exit(faults.exit_code(found))
 
 
-for _command in backup_cli.COMMANDS:
+for _command in (*backup_cli.COMMANDS, resume_command):
     connector.add_command(_command)
 
 __all__ = ["EXITS", "NO_BACKUP", "as_json", "config_option", "connector", "examples", "offline", "told"]

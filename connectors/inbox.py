@@ -15,6 +15,7 @@ from typing import Any
 from connectors import (
     annulling,
     cases,
+    hold,
     instance,
     inviting,
     ledgers,
@@ -68,6 +69,7 @@ async def poll(ctx: Context, wait_s: float | None = None) -> int:
     """
     wait_s = ctx.settings.wait_s if wait_s is None else wait_s
     ctx.witness.check_running()
+    hold.require_given(ctx)
     before = {seat.sid: ctx.spool.memory.head(seat.sid) for seat in ctx.identities.all() if seat.seat_id is not None}
     request = FetchRequest(limit=limits.INBOX_ITEMS, wait_ms=int(wait_s * 1000) or None)
     asked, ctx.deferred = ctx.now(), 0

@@ -62,6 +62,10 @@ class AnnulRows:
         """Whether a case was declared void."""
         return self._c.execute(select(void_case.c.case_id).where(void_case.c.case_id == case_id)).first() is not None
 
+    def ground(self, case_id: bytes) -> str | None:
+        """On what ground a case was declared void; None for one that was not."""
+        return self._c.execute(select(void_case.c.ground).where(void_case.c.case_id == case_id)).scalar()
+
     def told(self, seat_id: bytes, consent_id: bytes) -> list[AnnulNoticeRow]:
         """Every notice about one consent of a discloser, or with zeros about its void case, by delivery."""
         of = annul_notice.c

@@ -19,8 +19,10 @@ from broker.store.contacts import ContactRows
 from broker.store.deliveries import DeliveryRows
 from broker.store.entries import EntryRows
 from broker.store.gate import GateRows
+from broker.store.hold import HoldRows
 from broker.store.inbox import InboxRows
 from broker.store.instances import InstanceRows
+from broker.store.joins import JoinRows
 from broker.store.ledger import LedgerRows
 from broker.store.log import LogRows
 from broker.store.stream import StreamRows
@@ -46,6 +48,8 @@ class Rows:
         self.log = LogRows(connection)
         self.stream = StreamRows(connection)
         self.annulments = AnnulRows(connection)
+        self.joins = JoinRows(connection)
+        self.hold = HoldRows(connection)
 
 
 class Store(Protocol):

@@ -87,13 +87,13 @@ async def test_an_act_that_is_not_the_one_of_the_log_is_refused(home):
 
 
 async def test_a_unit_that_nobody_signed_for_is_not_admitted(home):
-    from broker.node import _admit
+    from broker.handlers import admit
 
     files = files_of(home)
     admission = admissions.load_all(home.node.settings.data_dir)[0]
     other = dataclasses.replace(admission, entry=admission.entry + b"\x00")
     with pytest.raises(HandslagError, match="HS-ADMIN-UNSIGNED"):
-        await _admit(home.liar, files.chain(), other)
+        await admit(home.liar, files.chain(), other)
     signed_for(home.node.settings, other)
     assert files.chain().admitted[other.unit] == admissions.subject(other)
 

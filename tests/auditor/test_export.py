@@ -20,7 +20,7 @@ from schemas.trail import AuditEntry
 from tests.auditor.conftest import LOOK, REF
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def exported(told, tmp_path_factory):
     _play, auditor, *_ = told
     folder = tmp_path_factory.mktemp("export") / "out"

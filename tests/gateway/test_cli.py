@@ -114,7 +114,7 @@ def test_a_failure_exits_with_1_and_a_code_in_the_language_asked_for(tmp_path):
     assert json.loads(err)["error"] == registry()["HS-SETTINGS-INVALID"].en
 
 
-@pytest.mark.parametrize("name", ["backup", "restore", "erase"])
+@pytest.mark.parametrize("name", ["erase"])
 def test_what_does_not_exist_yet_says_what_to_do_instead(name):
     code, _out, err = run(name)
     assert code == 1
