@@ -22,6 +22,7 @@ from broker import (
     rotation,
     said,
     submit,
+    succession,
 )
 from broker.admissions import Admission
 from broker.context import Context
@@ -50,6 +51,7 @@ from schemas.calls import (
     LedgerFetchRequest,
     LedgerPage,
     OpenRequest,
+    PassRequest,
     ProofsAnswer,
     ProofsRequest,
     SeatAnswer,
@@ -192,6 +194,11 @@ class BrokerCore:
     async def destroyed(self, unit: str, request: DestroyedRequest) -> SeatAnswer:
         """POST /v1/seats:destroyed."""
         return await rotation.destroyed(self._context, unit, request)
+
+    async def pass_on(self, unit: str, request: PassRequest) -> SeatAnswer:
+        """POST /v1/seats:pass."""
+        ordinary(self._context)
+        return await succession.pass_on(self._context, unit, request)
 
     async def ledger_fetch(self, unit: str, request: LedgerFetchRequest) -> LedgerPage:
         """POST /v1/ledger:fetch."""

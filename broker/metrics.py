@@ -37,6 +37,7 @@ CALLS = (
     "instance",
     "compromised",
     "destroyed",
+    "pass",
     "ledger",
     "audit",
     "proofs",

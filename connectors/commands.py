@@ -167,6 +167,13 @@ class Close(CaseCommand):
     do: Literal["close"]
 
 
+class HandOver(CaseCommand):
+    """The lead's case passes to the social services that was invited to take it over, in the next weekly slot."""
+
+    do: Literal["hand_over"]
+    undo: bool = False
+
+
 class Discard(Command):
     """A named person decides that a waiting event is not sent."""
 
@@ -272,6 +279,7 @@ AnyCommand = (
     | Accept
     | Remove
     | Close
+    | HandOver
     | Discard
     | Introduce
     | Send

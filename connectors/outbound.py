@@ -11,6 +11,7 @@ from connectors.waiting import OutgoingState
 from schemas import projection
 from schemas.errors import HandslagError
 from schemas.identifiers import parsed, uuid7
+from schemas.placement import check_placement
 from schemas.views import check_view
 
 _HELD = {OutgoingState.ACCEPTED, OutgoingState.SEALED, OutgoingState.WAITING, OutgoingState.EXPIRED}
@@ -20,7 +21,7 @@ def accept(ctx: Context, seat: Seat, command: commands.Send | commands.Introduce
     """Check an event and make it durable; returns its event id (UUIDv7).
 
     Raises `HS-STATE-INVALID` (no active seat), `HS-NOT-CONFIRMED`, PayloadRejected, `HS-INPUT-INVALID`,
-    `HS-EVENT-UNKNOWN` (`replaces`), `HS-VIEW-OTHER`.
+    `HS-EVENT-UNKNOWN` (`replaces`), `HS-VIEW-OTHER`, `HS-CHILD-ALONE`.
     """
     if not seat.active:
         raise HandslagError("HS-STATE-INVALID", field="ref")
@@ -28,6 +29,7 @@ def accept(ctx: Context, seat: Seat, command: commands.Send | commands.Introduce
     data = fields.from_json(event["event_type"], event["data"])
     sections = projection.split(event["event_type"], data)
     check_view(event["event_type"], data, event["to"])
+    check_placement(event["event_type"], {"child_placed": None, "with_guardian": None, **data})
     if not set(event["public_interest_released"]) <= set(sections):
         raise HandslagError("HS-INPUT-INVALID", field="public_interest_released")
     now = ctx.now()

@@ -98,6 +98,7 @@ POSTS: Mapping[str, RecordCall] = {
     "/v1/seats:destroyed": RecordCall(
         "destroyed", records.DestroyedRequest, lambda core, unit, request: core.destroyed(unit, request)
     ),
+    "/v1/seats:pass": RecordCall("pass", records.PassRequest, lambda core, unit, request: core.pass_on(unit, request)),
     "/v1/instances": RecordCall(
         "instance", instances.InstanceRequest, lambda core, unit, request: core.announce(unit, request)
     ),
