@@ -60,6 +60,7 @@ from schemas.calls import (
     SubmitRequest,
     UnitsAnswer,
 )
+from schemas.capsule import LookAnswer, LookRequest
 from schemas.errors import HandslagError
 from schemas.hold import ConfirmRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
 from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
@@ -199,6 +200,10 @@ class BrokerCore:
         """POST /v1/seats:pass."""
         ordinary(self._context)
         return await succession.pass_on(self._context, unit, request)
+
+    async def look(self, unit: str, request: LookRequest) -> LookAnswer:
+        """POST /v1/capsules:look."""
+        return await queries.look(self._context, unit, request)
 
     async def ledger_fetch(self, unit: str, request: LedgerFetchRequest) -> LedgerPage:
         """POST /v1/ledger:fetch."""

@@ -38,6 +38,7 @@ CALLS = (
     "compromised",
     "destroyed",
     "pass",
+    "look",
     "ledger",
     "audit",
     "proofs",

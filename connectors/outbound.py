@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from connectors import commands, fields, waiting
+from connectors import commands, fields, transfers, waiting
 from connectors.context import Context
 from connectors.identity import Seat
 from connectors.waiting import OutgoingState
@@ -25,7 +25,7 @@ def accept(ctx: Context, seat: Seat, command: commands.Send | commands.Introduce
     """
     if not seat.active:
         raise HandslagError("HS-STATE-INVALID", field="ref")
-    event = _event_of(seat, command)
+    event = transfers.with_capsule(ctx, seat, _event_of(seat, command))
     data = fields.from_json(event["event_type"], event["data"])
     sections = projection.split(event["event_type"], data)
     check_view(event["event_type"], data, event["to"])

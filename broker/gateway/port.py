@@ -31,6 +31,7 @@ from schemas.calls import (
     SubmitRequest,
     UnitsAnswer,
 )
+from schemas.capsule import LookAnswer, LookRequest
 from schemas.hold import ConfirmRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
 from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
 from schemas.joins import JoinAnswer, JoinRequest, SeparateAnswer, SeparateRequest
@@ -102,6 +103,10 @@ class Core(Protocol):
 
     async def close(self, unit: str, request: CloseRequest) -> SeatAnswer:
         """POST /v1/seats:close."""
+        ...
+
+    async def look(self, unit: str, request: LookRequest) -> LookAnswer:
+        """POST /v1/capsules:look."""
         ...
 
     async def pass_on(self, unit: str, request: PassRequest) -> SeatAnswer:
