@@ -12,6 +12,7 @@ from broker import (
     administration,
     annulments,
     cases,
+    corrections,
     entering,
     handover,
     instances,
@@ -70,6 +71,8 @@ from schemas.said import (
     AnnulAnswerRequest,
     AnnulmentsPage,
     AnnulmentsRequest,
+    CorrectAnswer,
+    CorrectRequest,
     DisclosureAnswer,
     DisclosureRequest,
 )
@@ -195,6 +198,10 @@ class BrokerCore:
     async def destroyed(self, unit: str, request: DestroyedRequest) -> SeatAnswer:
         """POST /v1/seats:destroyed."""
         return await rotation.destroyed(self._context, unit, request)
+
+    async def correct(self, unit: str, request: CorrectRequest) -> CorrectAnswer:
+        """POST /v1/corrections."""
+        return await corrections.correct(self._context, unit, request)
 
     async def pass_on(self, unit: str, request: PassRequest) -> SeatAnswer:
         """POST /v1/seats:pass."""

@@ -38,6 +38,7 @@ CALLS = (
     "compromised",
     "destroyed",
     "pass",
+    "correct",
     "look",
     "ledger",
     "audit",

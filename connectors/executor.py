@@ -56,11 +56,12 @@ _RUN: dict[str, Callable[[Context, Waiting], Awaitable[dict[str, Any]]]] = {
     "unseat": succession.unseat,
     "hand_over": succession.hand_over,
     "look": transfers.look,
+    "correct": outbound.correct,
 }
 
 
 # What a connector does by itself: nobody asked for it, so nobody is told that it was done.
-_BY_ITSELF = frozenset({"join", joining.KIND, *rotation.KINDS, *succession.KINDS, *transfers.KINDS})
+_BY_ITSELF = frozenset({"join", joining.KIND, *rotation.KINDS, *succession.KINDS, *transfers.KINDS, "correct"})
 
 
 def must_wait(ctx: Context, command: commands.AnyCommand) -> bool:

@@ -76,6 +76,9 @@ POSTS: Mapping[str, RecordCall] = {
     "/v1/annulments:answer": RecordCall(
         "annul_answer", said.AnnulAnswerRequest, lambda core, unit, request: core.annul_answer(unit, request)
     ),
+    "/v1/corrections": RecordCall(
+        "correct", said.CorrectRequest, lambda core, unit, request: core.correct(unit, request)
+    ),
     "/v1/cases:open": RecordCall(
         "open", records.OpenRequest, lambda core, unit, request: core.open_case(unit, request)
     ),

@@ -40,6 +40,8 @@ from schemas.said import (
     AnnulAnswerRequest,
     AnnulmentsPage,
     AnnulmentsRequest,
+    CorrectAnswer,
+    CorrectRequest,
     DisclosureAnswer,
     DisclosureRequest,
 )
@@ -107,6 +109,10 @@ class Core(Protocol):
 
     async def look(self, unit: str, request: LookRequest) -> LookAnswer:
         """POST /v1/capsules:look."""
+        ...
+
+    async def correct(self, unit: str, request: CorrectRequest) -> CorrectAnswer:
+        """POST /v1/corrections."""
         ...
 
     async def pass_on(self, unit: str, request: PassRequest) -> SeatAnswer:
