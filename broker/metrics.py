@@ -38,6 +38,8 @@ CALLS = (
     "compromised",
     "destroyed",
     "pass",
+    "correct",
+    "look",
     "ledger",
     "audit",
     "proofs",

@@ -126,11 +126,8 @@ async def invite(ctx: Context, command: Waiting) -> dict[str, Any]:
 
 
 def _invitation(ctx: Context, seat: Seat, value: dict[str, Any]) -> dict[str, Any]:
-    members = ctx.members(seat)
     unit, role, now = value["unit"], value["role"], ctx.now()
-    if members.lead != seat.chain_id and (seat.role, role) != (DEPUTY, "social_services_lead_next"):
-        # Only the lead can state the JOIN that must follow; for the police's word it does.
-        raise HandslagError("HS-NOT-YET", field="invite")
+    _check_inviter(ctx, seat, role, value)
     keys = ctx.units().keys(unit, now)
     if base_role(role) not in ctx.units().unit(unit, now).roles:
         raise HandslagError("HS-INVITATION-INVALID", field="role")
@@ -168,6 +165,15 @@ def _invitation(ctx: Context, seat: Seat, value: dict[str, Any]) -> dict[str, An
     sealed = sealing.seal_event(plan, seat.keys, ctx.random)
     submission = sealing.attempt(sealed, 1, ctx.rules.hash32, None, {role: Given(keys, released)})
     return _signed(ctx, seat, sealed, submission, unit)
+
+
+def _check_inviter(ctx: Context, seat: Seat, role: str, value: dict[str, Any]) -> None:
+    """Only the lead can state the JOIN that must follow; for the police's word about who takes over it does."""
+    leads, over = ctx.members(seat).lead == seat.chain_id, role == "social_services_lead_next"
+    if not leads and not (over and seat.role == DEPUTY):
+        raise HandslagError("HS-NOT-YET", field="invite")
+    if leads and over and not value.get("officer"):
+        raise HandslagError("HS-OFFICER-NOT-NAMED")  # `handslag connector relocation invite`, by a named officer
 
 
 def _chain(ctx: Context, seat: Seat) -> list[bytes]:

@@ -318,6 +318,8 @@ def read(data: bytes) -> AnyCommand:
     except ValidationError as error:
         raise HandslagError("HS-INPUT-INVALID", field=_field(error)) from None
     _check_codes(command)
+    if isinstance(command, Annul | VoidCase) and not codes.table()["annul_ground"][command.ground]["act"]:
+        raise HandslagError("HS-CODE-UNKNOWN", field="ground")  # a correction has an event of its own (`replaces`)
     _check_rest(command)
     if isinstance(command, JoinCases | SeparateCases):
         _check_joined(command)

@@ -19,6 +19,7 @@ from connectors import (
     rotation,
     spoken,
     succession,
+    transfers,
 )
 from connectors.context import Context
 from connectors.fields import moment, shown_moment
@@ -54,11 +55,13 @@ _RUN: dict[str, Callable[[Context, Waiting], Awaitable[dict[str, Any]]]] = {
     "offer": succession.offer,
     "unseat": succession.unseat,
     "hand_over": succession.hand_over,
+    "look": transfers.look,
+    "correct": outbound.correct,
 }
 
 
 # What a connector does by itself: nobody asked for it, so nobody is told that it was done.
-_BY_ITSELF = frozenset({"join", joining.KIND, *rotation.KINDS, *succession.KINDS})
+_BY_ITSELF = frozenset({"join", joining.KIND, *rotation.KINDS, *succession.KINDS, *transfers.KINDS, "correct"})
 
 
 def must_wait(ctx: Context, command: commands.AnyCommand) -> bool:

@@ -25,6 +25,7 @@ from connectors import (
     reports,
     returning,
     succession,
+    transfers,
 )
 from connectors.context import Context
 from connectors.fields import to_json
@@ -214,6 +215,7 @@ def _delivery(ctx: Context, delivery: Delivery) -> None:
             ctx.spool.incoming.written(item)
     ctx.spool.incoming.want_ack(delivery.delivery_id, delivery.hand_number, "ACK")
     ctx.spool.memory.want_proof(delivery.leaf_hash, "delivery", ctx.now(), seat.sid)
+    transfers.received(ctx, seat, opened)
     if opened.core.event_type == "seat_introduced":
         ctx.identities.introduced(seat, opened.sender.role)
 

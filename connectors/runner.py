@@ -27,6 +27,7 @@ from connectors import (
     rotation,
     sending,
     succession,
+    transfers,
     trusting,
     upkeep,
 )
@@ -121,6 +122,7 @@ async def _keys(ctx: Context) -> None:
     """Rotations that are due, and what a seat that takes a role over still has to do."""
     await rotation.step(ctx)
     succession.step(ctx)
+    await transfers.finish(ctx)
 
 
 async def _remind(ctx: Context) -> None:

@@ -10,7 +10,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from connectors import cases, keeping
+from connectors import cases, keeping, transfers
 from connectors.cases import drawn, keep
 from connectors.context import Context
 from connectors.identity import Retired, Seat
@@ -306,6 +306,7 @@ def handed_over(ctx: Context, seat: Seat) -> None:
     """After the role passed: the seat is closed here and its keys are destroyed; nothing comes that they would open."""
     # INVARIANT: test_nothing_of_the_case_can_be_signed_by_who_handed_it_over
     with ctx.spool.transaction():
+        transfers.erase(ctx, seat)
         current = ctx.identities.get(seat.ref)
         nobody = SeatKeyPair.generate().private_bytes()
         ctx.identities.update(replace(current, state=SeatState.CLOSED, private=nobody, coming=b"", retired=()))

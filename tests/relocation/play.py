@@ -7,13 +7,17 @@ step is a method, so that a test can stop between any two; `Seen` writes down al
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from connectors import officers, transfers
 from connectors.enrolment import Unit
 from connectors.identity import Seat
+from connectors.keys import UnitKeyPair
+from schemas.capsule import Place
 from schemas.records import Record
 from tests.evil import house as evil
 from tests.evil.house import LEAD, PERSON, POLICE, PROBATION, grant
@@ -131,6 +135,35 @@ class Move(Weeks):
     async def protected(self) -> None:
         """The whole of a protected relocation, through the slot in which the role changes hands."""
         await self.police_invites()
+        await self.new_accepts()
+        await self.file_is_sealed()
+        await self.lead_hands_over()
+        await self.slot()
+
+    # --- an ordinary transfer: two named officers of the lead invite
+
+    def officers(self) -> dict[str, UnitKeyPair]:
+        """The lead's two named officers, and a third whose key is as good and whom nobody named."""
+        settings, found = self.agency("social").ctx.settings, {}
+        keys = settings.keys_dir.parent / "sticks"
+        keys.mkdir(exist_ok=True)
+        for name in ("handl-7", "handl-9"):
+            officers.name_officer(settings.keys_dir, name, keys / name, "en lång lösenfras", os.urandom, None)
+            found[name] = officers.unlocked(settings.keys_dir, name, keys / name, "en lång lösenfras")
+        return {**found, "handl-3": UnitKeyPair.generate()}
+
+    async def officer_invites(self, place: Place) -> None:
+        """The person lets the lead tell the new unit; a named officer invites it and seals the place for it."""
+        social, ref = self.agency("social"), self.refs["social"]
+        social.command(**grant(ref, [{"unit": self.to_unit}], ["IC01", "IC12"], ["INTAKE"]))
+        await self.settle(1)
+        person = {**PERSON, "local_reference": None}
+        transfers.invite(social.ctx, ref, self.to_unit, place, "handl-7", "Konsult EXEMPEL", person)
+        await self.settle(2)
+
+    async def ordinary(self, place: Place) -> None:
+        """The whole of an ordinary transfer, through the slot in which the role changes hands."""
+        await self.officer_invites(place)
         await self.new_accepts()
         await self.file_is_sealed()
         await self.lead_hands_over()
