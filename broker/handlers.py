@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.administration import Acts
-from broker import admissions, backup, control
+from broker import admissions, backup, control, resolving
 from broker.actfiles import ActFiles
 from broker.administration import refused, require_admitted
 from broker.context import Context
@@ -83,7 +83,10 @@ def _looks(core: BrokerCore, context: Context) -> _Handlers:
     async def instances(_arguments: Mapping[str, Any]) -> dict[str, Any]:
         return {unit: {"instance": n, "raised_at_us": at_us} for unit, (n, at_us) in (await core.instances()).items()}
 
-    return {"contacts": contacts, "instances": instances}
+    async def seat_unit(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return await resolving.told(context, arguments)
+
+    return {"contacts": contacts, "instances": instances, "seat_unit": seat_unit}
 
 
 def _hold(core: BrokerCore, continuing: Continuing) -> _Handlers:
