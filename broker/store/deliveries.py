@@ -196,7 +196,7 @@ class DeliveryRows:
 
     def held_back(self, unit: str, seat_ids: Iterable[bytes]) -> list[DeliveryRow]:
         """Open deliveries from these seats of a unit and to the unit that are held, locked, by delivery id."""
-        of_unit = or_(delivery.c.sender_seat.in_(list(seat_ids)), delivery.c.recipient_unit == unit)
+        of_unit = or_(delivery.c.sender_seat.in_(list(seat_ids)), self._to(unit))
         return [row for row in self._open(of_unit) if row.held]
 
     def let_go(self, delivery_ids: Iterable[bytes]) -> None:
