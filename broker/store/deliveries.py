@@ -157,28 +157,22 @@ class DeliveryRows:
 
     def hold(self, unit: str, seat_ids: Iterable[bytes]) -> int:
         """Hold back what is open from these seats of a unit and to the unit; returns how many deliveries."""
-        of_unit = or_(delivery.c.sender_seat.in_(list(seat_ids)), self._to(unit))
-        found = [row.delivery_id for row in self._open(of_unit) if not row.held]
-        if found:
-            self._c.execute(
-                update(delivery)
-                .where(delivery.c.delivery_id.in_(found))
-                .values(held=True, row_version=delivery.c.row_version + 1)
-            )
+        of_unit = self._open(or_(delivery.c.sender_seat.in_(list(seat_ids)), self._to(unit)))
+        found = [row.delivery_id for row in of_unit if not row.held]
+        self._held(found, held=True)
         return len(found)
 
     def held_back(self, unit: str, seat_ids: Iterable[bytes]) -> list[DeliveryRow]:
         """Open deliveries from these seats of a unit and to the unit that are held, locked, by delivery id."""
-        of_unit = or_(delivery.c.sender_seat.in_(list(seat_ids)), delivery.c.recipient_unit == unit)
-        return [row for row in self._open(of_unit) if row.held]
+        return [row for row in self._open(or_(delivery.c.sender_seat.in_(list(seat_ids)), self._to(unit))) if row.held]
 
     def let_go(self, delivery_ids: Iterable[bytes]) -> None:
         """Hold these back no more; the caller has decided them anew."""
-        self._c.execute(
-            update(delivery)
-            .where(delivery.c.delivery_id.in_(list(delivery_ids)), delivery.c.held)
-            .values(held=False, row_version=delivery.c.row_version + 1)
-        )
+        self._held(delivery_ids, held=False)
+
+    def _held(self, delivery_ids: Iterable[bytes], *, held: bool) -> None:
+        query = update(delivery).where(delivery.c.delivery_id.in_(list(delivery_ids)))
+        self._c.execute(query.values(held=held, row_version=delivery.c.row_version + 1))
 
     def acked_of_senders(self, seat_ids: Iterable[bytes]) -> list[tuple[DeliveryRow, tuple[SectionRow, ...]]]:
         """Acknowledged deliveries of these disclosers with their sections, for what a withdrawal cannot take back."""
