@@ -15,6 +15,7 @@ from broker import (
     instances,
     invitations,
     queries,
+    rekey,
     rotation,
     said,
     submit,
@@ -57,6 +58,7 @@ from schemas.calls import (
 )
 from schemas.errors import HandslagError
 from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
+from schemas.rekey import LostSeatsAnswer, LostSeatsRequest, RekeyRequest
 from schemas.said import (
     AnnulAnswer,
     AnnulAnswerRequest,
@@ -163,11 +165,19 @@ class BrokerCore:
 
     async def state(self, unit: str, request: StateRequest) -> SeatAnswer:
         """POST /v1/seats:state."""
-        return await rotation.state(self._context, unit, request)
+        return await rekey.state(self._context, unit, request)
 
     async def close(self, unit: str, request: CloseRequest) -> SeatAnswer:
         """POST /v1/seats:close."""
         return await cases.close(self._context, unit, request)
+
+    async def lost_seats(self, unit: str, request: LostSeatsRequest) -> LostSeatsAnswer:
+        """POST /v1/seats:lost."""
+        return await rekey.lost(self._context, unit, request)
+
+    async def rekey(self, unit: str, request: RekeyRequest) -> SeatAnswer:
+        """POST /v1/seats:rekey."""
+        return await rekey.asked(self._context, unit, request)
 
     async def destroyed(self, unit: str, request: DestroyedRequest) -> SeatAnswer:
         """POST /v1/seats:destroyed."""

@@ -126,9 +126,7 @@ async def invite(ctx: Context, command: Waiting) -> dict[str, Any]:
 
 def _invitation(ctx: Context, seat: Seat, value: dict[str, Any]) -> dict[str, Any]:
     members = ctx.members(seat)
-    if members.lead != seat.member:
-        # Only the lead can state the JOIN that must follow.
-        raise HandslagError("HS-NOT-YET", field="invite")
+    _require_inviting(members, seat)
     unit, role, now = value["unit"], value["role"], ctx.now()
     keys = ctx.units().keys(unit, now)
     if role not in ctx.units().unit(unit, now).roles:
@@ -167,6 +165,16 @@ def _invitation(ctx: Context, seat: Seat, value: dict[str, Any]) -> dict[str, An
     sealed = sealing.seal_event(plan, seat.keys, ctx.random)
     submission = sealing.attempt(sealed, 1, ctx.rules.hash32, None, {role: Given(keys, released)})
     return _signed(ctx, seat, sealed, submission, unit)
+
+
+def _require_inviting(members: membership.CaseMembers, seat: Seat) -> None:
+    """Only the lead invites, for only it can state the JOIN that must follow; raises `HS-NOT-YET`.
+
+    Not one whose keys were replaced: the one invited could not verify who vouched for them without being shown who
+    sits in the case.
+    """
+    if members.lead != seat.member or any(key.replacement for key in members.chains[members.lead]):
+        raise HandslagError("HS-NOT-YET", field="invite")
 
 
 def _lead_chain(ctx: Context, seat: Seat) -> list[bytes]:

@@ -49,6 +49,10 @@ class Seat:
     member (hexadecimal id) where this seat knows it; `introduced` are roles whose contact card came. `coming` are the
     private keys of a rotation that nobody has confirmed yet, `retired` those before, as far as something may still come
     that is sealed to them.
+
+    Of a seat that was lost with no backup: `identified` is False until a person has said again whose it is, `key_floor`
+    is the number of the statement that replaced its keys, `borrowed_seq` up to where its ledger came from the broker
+    alone, `reaffirmed` are the consents before that (hexadecimal) which a named person has confirmed.
     """
 
     ref: str
@@ -65,6 +69,10 @@ class Seat:
     introduced: tuple[str, ...] = ()
     coming: bytes = field(default=b"", repr=False)
     retired: tuple[Retired, ...] = ()
+    identified: bool = True
+    key_floor: int = 0
+    borrowed_seq: int = 0
+    reaffirmed: tuple[str, ...] = ()
 
     @cached_property
     def keyring(self) -> Mapping[bytes, SeatKeyPair | RetiredKey]:
@@ -150,6 +158,14 @@ class Identities:
         if role in seat.introduced:
             self.update(replace(seat, introduced=tuple(each for each in seat.introduced if each != role)))
 
+    def identified(self, seat: Seat, ref: str) -> None:
+        """Name a seat, whose person nobody knew, by the agency's own reference; raises `HS-REF-TAKEN`."""
+        if self.find(ref) is not None:
+            raise HandslagError("HS-REF-TAKEN", field="ref")
+        named = replace(seat, ref=ref, identified=True)
+        sql = "UPDATE seat SET ref=?, value=? WHERE ref=?"
+        self._store.run(sql, self.handle(ref), self._sealed(named), self.handle(seat.ref))
+
     def find(self, ref: str) -> Seat | None:
         """The seat of a local reference."""
         return self.by_handle(self.handle(ref))
@@ -185,6 +201,7 @@ class Identities:
         value = {"coming": "", "retired": (), **self._store.open_json("seat.value", sealed)}
         value.update({name: bytes.fromhex(value[name]) for name in _HEX}, introduced=tuple(value["introduced"]))
         value["retired"] = tuple(Retired(**one) for one in value["retired"])
+        value["reaffirmed"] = tuple(value.get("reaffirmed", ()))
         return Seat(seat_id=seat_id, state=state, **value)
 
 

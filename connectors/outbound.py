@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from connectors import commands, fields, waiting
+from connectors import commands, fields, persons, waiting
 from connectors.context import Context
 from connectors.identity import Seat
 from connectors.waiting import OutgoingState
@@ -19,9 +19,10 @@ _HELD = {OutgoingState.ACCEPTED, OutgoingState.SEALED, OutgoingState.WAITING, Ou
 def accept(ctx: Context, seat: Seat, command: commands.Send | commands.Introduce) -> bytes:
     """Check an event and make it durable; returns its event id (UUIDv7).
 
-    Raises `HS-STATE-INVALID` (no active seat), `HS-NOT-CONFIRMED`, PayloadRejected, `HS-INPUT-INVALID`,
-    `HS-EVENT-UNKNOWN` (`replaces`), `HS-VIEW-OTHER`.
+    Raises `HS-SEAT-UNIDENTIFIED`, `HS-STATE-INVALID` (no active seat), `HS-NOT-CONFIRMED`, PayloadRejected,
+    `HS-INPUT-INVALID`, `HS-EVENT-UNKNOWN` (`replaces`), `HS-VIEW-OTHER`.
     """
+    persons.require_identified(seat)
     if not seat.active:
         raise HandslagError("HS-STATE-INVALID", field="ref")
     event = _event_of(seat, command)

@@ -243,12 +243,17 @@ def _tell_held(ctx: Context, delivery_id: bytes, value: dict[str, Any]) -> None:
     ctx.spool.incoming.put(f"perhaps-given-{delivery_id.hex()}", "receipts", told)
 
 
+def was_lost(ctx: Context, seat: Seat) -> bool:
+    """Whether another connector was at work for a seat, of which this spool does not know all."""
+    return bool(seat.key_floor) or restored(ctx.spool) is not None
+
+
 def unknown_receipt(ctx: Context, seat: Seat, item_id: bytes, value: dict[str, Any]) -> bool:
     """A receipt of an event this spool never had: the lost connector sent it after the backup; tell of its fate.
 
     Returns False where nothing was lost: then nobody here ever sent it.
     """
-    if restored(ctx.spool) is None:
+    if not was_lost(ctx, seat):
         return False
     told = {**value, "kind": "sent_before_the_loss", "ref": seat.ref}
     ctx.spool.incoming.put(item_id.hex(), "receipts", told)

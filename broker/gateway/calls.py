@@ -12,7 +12,7 @@ from audit.tiles import parse_tile_path
 from broker.gateway import bounds
 from broker.gateway.port import Core
 from schemas import calls as records
-from schemas import catalogue, instances, limits, said, trust_calls
+from schemas import catalogue, instances, limits, rekey, said, trust_calls
 from schemas.errors import HandslagError
 from schemas.records import Record
 
@@ -94,6 +94,10 @@ POSTS: Mapping[str, RecordCall] = {
     "/v1/seats:destroyed": RecordCall(
         "destroyed", records.DestroyedRequest, lambda core, unit, request: core.destroyed(unit, request)
     ),
+    "/v1/seats:lost": RecordCall(
+        "lost", rekey.LostSeatsRequest, lambda core, unit, request: core.lost_seats(unit, request)
+    ),
+    "/v1/seats:rekey": RecordCall("rekey", rekey.RekeyRequest, lambda core, unit, request: core.rekey(unit, request)),
     "/v1/instances": RecordCall(
         "instance", instances.InstanceRequest, lambda core, unit, request: core.announce(unit, request)
     ),

@@ -23,6 +23,7 @@ from broker.store.inbox import InboxRows
 from broker.store.instances import InstanceRows
 from broker.store.ledger import LedgerRows
 from broker.store.log import LogRows
+from broker.store.rekeys import RekeyRows
 from broker.store.stream import StreamRows
 from broker.store.units import UnitRows
 
@@ -46,6 +47,7 @@ class Rows:
         self.log = LogRows(connection)
         self.stream = StreamRows(connection)
         self.annulments = AnnulRows(connection)
+        self.rekeys = RekeyRows(connection)
 
 
 class Store(Protocol):

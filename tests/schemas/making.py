@@ -18,6 +18,7 @@ import connectors.sealing  # noqa: F401
 import schemas.admin
 import schemas.calls
 import schemas.instances
+import schemas.rekey
 import schemas.said
 import schemas.stream_record
 import schemas.trail
