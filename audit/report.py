@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from audit.report_words import CHECKS, NOT_SHOWN
@@ -87,6 +88,7 @@ class Report:
     export: bool = False
     held: int = 0
     fingerprint: str | None = None
+    continuations: list[dict[str, Any]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     not_shown: list[str] = field(default_factory=list)
@@ -129,6 +131,7 @@ class Report:
             "decisions_recomputed": self.decided,
             **({"held_looked_for": self.held} if self.export else {}),
             **({"trust_fingerprint": self.fingerprint} if self.fingerprint else {}),
+            **({"continuations": self.continuations} if self.continuations else {}),
             "first": first.as_json() if first else None,
             "counts": dict(sorted(self.counts.items())),
             "findings": [finding.as_json() for finding in sorted(self.findings, key=Finding.rank)],
@@ -142,6 +145,7 @@ class Report:
         if self.fingerprint:
             groups = " ".join(self.fingerprint[at : at + 4] for at in range(0, 64, 4))
             lines.append(f"{'Tillitslistans fingeravtryck' if swedish else 'Fingerprint of the trust list'}: {groups}")
+        lines += [_continued(one, swedish) for one in self.continuations]
         ordered = sorted(self.findings, key=Finding.rank)
         lines += [f"  - {finding.sentence(language)}" for finding in ordered[1:11]]
         if (rest := sum(self.counts.values()) - 11) > 0:
@@ -194,3 +198,17 @@ class Report:
             f"{self.signatures} consent acts and {self.evidence} senders' evidence checked, {self.decided} decisions "
             f"computed again. Log: {self.origin}."
         )
+
+
+def _continued(one: dict[str, Any], swedish: bool) -> str:
+    """What was lost, in one line that stands in every report, whole or broken."""
+    at = datetime.fromtimestamp(one["at_us"] / 1e6, UTC).strftime("%Y-%m-%d %H:%M")
+    if swedish:
+        return (
+            f"FORTSATT EFTER FÖRLUST: {one['from']} lämnades vid storlek {one['old_size']}; kvar är {one['kept_size']} "
+            f"löv ({one['lost']} förlorade), vidare som {one['to']}; uppgift av {one['administrator']} {at} UTC."
+        )
+    return (
+        f"CONTINUED AFTER A LOSS: {one['from']} was left at size {one['old_size']}; {one['kept_size']} leaves are kept "
+        f"({one['lost']} lost), on as {one['to']}; stated by {one['administrator']} {at} UTC."
+    )

@@ -21,6 +21,10 @@ CHECKS: Mapping[str, tuple[str, str]] = {
         "loggen stämmer inte med den kontrollpunkt som ni har sparat",
         "the log does not agree with the checkpoint that you kept",
     ),
+    "continuation": (
+        "loggen har gått vidare under ett nytt namn utan en giltig uppgift om det",
+        "the log went on under a new origin without a valid statement of it",
+    ),
     "unsigned": (
         "flera taktslag i slutet av loggen saknar signerad kontrollpunkt",
         "several beats at the end of the log have no signed checkpoint",
@@ -82,6 +86,10 @@ CHECKS: Mapping[str, tuple[str, str]] = {
         "det visas inte att sätet självt har sagt att det lämnade ut detta muntligen",
         "it is not shown that the seat itself said that it told this",
     ),
+    "join": (
+        "det visas inte att sätet självt har sagt att två ärenden gäller samma person, eller två",
+        "it is not shown that the seat itself said that two cases are one person's, or two persons'",
+    ),
     "evidence": (
         "det visas inte att enheten skickade det som posten säger",
         "it is not shown that the unit sent what the entry says",
@@ -106,6 +114,14 @@ NOT_SHOWN: Mapping[str, tuple[str, str]] = {
         "för olika läsare, och posternas tid är operatörens egen uppgift.",
         "No other agencies' cosignatures exist yet: an operator with the log's key can show different readers "
         "different logs, and the time of an entry is the operator's own word.",
+    ),
+    "continued": (
+        "Loggen har gått vidare efter en förlust: poster som hörde hit och lades till efter kopian kan saknas.",
+        "The log went on after a loss: entries that belonged here and came after the copy may be missing.",
+    ),
+    "remembered-lost": (
+        "Den sparade kontrollpunkten täcker löv som operatören uppger som förlorade; de kan inte jämföras.",
+        "The remembered checkpoint covers leaves that the operator states as lost; they cannot be compared.",
     ),
     "segments": (
         "Årsdelar, radering och gallring finns inte ännu; varje lucka räknas därför som fel.",

@@ -4,6 +4,7 @@
     3  every published checkpoint, and a remembered one, is a root of this log    consistency, truncated, remembered
     4  every entry's bytes hash to its leaf; leaves and entries answer one to one leaf-hash, leaf-map, unsealed
        fillers and order of every beat follow from its seed                       beat, beat-record
+       a log that went on after a loss says so, and its part before is kept     continuation
     5  tiles and the stored head                                                  tile, root
     6  what an entry of each operation must and must not say                      columns, schema
     8  nothing is missing without an explanation                                  hole, payload
@@ -20,10 +21,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from audit.anchors import Anchors
-from audit.checkpoint import open_checkpoint
 from audit.note import Verifier
 from audit.report import Finding, Report
 from audit.trailfile import TrailFile
+from audit.verify_continuation import check_continuations, check_remembered
 from audit.verify_decisions import check_content
 from audit.verify_entries import EntryPass
 from audit.verify_log import LogWalk, read_checkpoints
@@ -50,13 +51,16 @@ def verify(
     report = Report(origin=origin)
     report.leave_open(["cosignatures", "segments"])
     published = read_checkpoints(trail, origin=origin, log_keys=log_keys, report=report)
+    stated = check_continuations(trail, published, origin=origin, log_keys=log_keys, report=report)
     marks = [(checkpoint.size, checkpoint.root, "consistency") for checkpoint in published]
+    marks += [(one.said.kept_size, one.said.kept_root, "continuation") for one in stated]
     report.signed = max((size for size, _, _ in marks), default=0)
     if remembered is None:
         report.leave_open(["remembered"])
     else:
-        kept = open_checkpoint(remembered, origin=origin, log_keys=log_keys)
-        marks.append((kept.size, kept.root, "remembered"))
+        kept = check_remembered(remembered, stated, origin=origin, log_keys=log_keys, report=report)
+        if kept is not None:
+            marks.append((kept.size, kept.root, "remembered"))
     try:
         LogWalk(trail, report, sorted(marks)).run()
         entries = EntryPass(trail, report)

@@ -17,7 +17,8 @@ from hashlib import sha256
 
 from audit import tlogproof
 from audit.anchors import Anchors
-from audit.checkpoint import Checkpoint, open_checkpoint
+from audit.checkpoint import Checkpoint
+from audit.continuation import number_of, open_part, verifier_of
 from audit.exportfile import Export
 from audit.note import Verifier
 from audit.report import Finding, Report
@@ -45,6 +46,8 @@ def verify_export(
     checkpoint = _checkpoint(export, origin, log, report)
     if checkpoint is not None:
         report.signed = checkpoint.size
+        if checkpoint.origin != origin:
+            report.leave_open(["continued"])
         _remembered(checkpoint, remembered, origin, log, report)
         _check_places(export, checkpoint, origin, log, report)
     rows, keys = [], {}
@@ -61,7 +64,7 @@ def verify_export(
 def _checkpoint(export: Export, origin: str, log: Verifier, report: Report) -> Checkpoint | None:
     report.checkpoints = 1
     try:
-        return open_checkpoint(export.checkpoint, origin=origin, log_keys=(log,))
+        return open_part(export.checkpoint, base=origin, log=log)[1]
     except HandslagError as error:
         report.add(Finding(check="note", part=str(error.context.get("check", "form"))))
         return None
@@ -69,8 +72,8 @@ def _checkpoint(export: Export, origin: str, log: Verifier, report: Report) -> C
 
 def _remembered(checkpoint: Checkpoint, remembered: bytes | None, origin: str, log: Verifier, report: Report) -> None:
     """A note kept from earlier settles it at the same size only: an export holds no tree to compare others with."""
-    kept = None if remembered is None else open_checkpoint(remembered, origin=origin, log_keys=(log,))
-    if kept is None or kept.size < checkpoint.size:
+    kept = None if remembered is None else open_part(remembered, base=origin, log=log)[1]
+    if kept is None or kept.size < checkpoint.size or kept.origin != checkpoint.origin:
         report.leave_open(["remembered-export" if kept else "remembered"])
     elif (kept.size, kept.root) != (checkpoint.size, checkpoint.root):
         report.add(Finding(check="remembered", size=kept.size))
@@ -78,6 +81,8 @@ def _remembered(checkpoint: Checkpoint, remembered: bytes | None, origin: str, l
 
 def _check_places(export: Export, checkpoint: Checkpoint, origin: str, log: Verifier, report: Report) -> None:
     """Every entry has a place of its own under the checkpoint; only the newest may still wait for one."""
+    number = number_of(origin, checkpoint.origin) or 1
+    verifier = log if number == 1 else verifier_of(origin, number, log.public_key)
     # INVARIANT: test_an_entry_without_a_place_in_the_log_is_named
     proven = max(export.proofs, default=0)
     taken: set[int] = set()
@@ -90,7 +95,7 @@ def _check_places(export: Export, checkpoint: Checkpoint, origin: str, log: Veri
                 report.add(_finding(one, "inclusion", "none"))
             continue
         try:
-            shown = tlogproof.verify(data, leaf_hash=one.leaf_hash, verifier=log, origin=origin)
+            shown = tlogproof.verify(data, leaf_hash=one.leaf_hash, verifier=verifier, origin=checkpoint.origin)
         except HandslagError as error:
             report.add(_finding(one, "inclusion", str(error.context.get("check", "form"))))
             continue

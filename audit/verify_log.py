@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from audit.beat import SEED_BYTES, beat_size, filler_leaf, lay_out
-from audit.checkpoint import Checkpoint, open_checkpoint
+from audit.checkpoint import Checkpoint
+from audit.continuation import open_part
 from audit.merkle import HASH_BYTES, Frontier
 from audit.note import Verifier
 from audit.report import Finding, Report
@@ -26,7 +27,10 @@ MAX_UNSIGNED_BEATS = 2
 def read_checkpoints(
     trail: TrailFile, *, origin: str, log_keys: Sequence[Verifier], report: Report
 ) -> list[Checkpoint]:
-    """Return the published checkpoints whose form and signature hold, smallest first; the others become findings."""
+    """Return the published checkpoints whose form and signature hold, smallest first; the others become findings.
+
+    Of every part of the log: which may follow which is for `verify_continuation` to say.
+    """
     # INVARIANT: test_every_mutation_is_caught_by_the_named_check
     genuine = []
     for size, note in trail.checkpoints():
@@ -36,7 +40,7 @@ def read_checkpoints(
             data = note.encode() if isinstance(note, str) else note
             if not isinstance(data, bytes):
                 raise HandslagError("HS-CHECKPOINT-INVALID", check="type")
-            checkpoint = open_checkpoint(data, origin=origin, log_keys=log_keys)
+            checkpoint = opened_part(data, origin=origin, log_keys=log_keys)[1]
         except HandslagError as error:
             report.add(Finding(check="note", size=told, part=str(error.context.get("check", "form"))))
             continue
@@ -44,6 +48,16 @@ def read_checkpoints(
             report.add(Finding(check="note", size=told, part="size"))
         genuine.append(checkpoint)
     return sorted(genuine, key=lambda checkpoint: checkpoint.size)
+
+
+def opened_part(data: bytes, *, origin: str, log_keys: Sequence[Verifier]) -> tuple[int, Checkpoint]:
+    """(part number, checkpoint) of a note under one of several log keys; raises HS-CHECKPOINT-INVALID of the last."""
+    for key in log_keys[:-1]:
+        try:
+            return open_part(data, base=origin, log=key)
+        except HandslagError:
+            continue
+    return open_part(data, base=origin, log=log_keys[-1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,17 @@ class Anchor:
         anchor.read()
         return anchor
 
+    @classmethod
+    def begin(cls, path: Path, head: Checkpoint) -> Self:
+        """The anchor of a log that goes on under a new origin from `head`; raises HS-ANCHOR-INVALID.
+
+        One that lies there is of a try that was not recorded: the kept head is the same or it is nobody's.
+        """
+        anchor = cls(path, head.origin)
+        with anchor._alone():
+            anchor._replace(head)
+        return anchor
+
     def read(self) -> Checkpoint:
         """The head that the file states; raises HS-ANCHOR-MISSING, HS-ANCHOR-INVALID."""
         try:

@@ -1,4 +1,4 @@
-"""Commands of the operator: init, serve, config, agency, doctor, backup, restore, erase.
+"""Commands of the operator: init, serve, config, agency, doctor, erase; copies are in `backup_cli.py`.
 
 Exit codes, the same everywhere: 0 done, 1 failed with a code of the registry on stderr, 2 wrong usage.
 """
@@ -301,16 +301,6 @@ def _not_yet(name: str, text: str, instead: str) -> click.Command:
     return command
 
 
-backup = _not_yet(
-    "backup",
-    "Copy a running broker.",
-    "Instead: stop the broker, copy its whole folder (configuration, keys, data) to an encrypted medium, start it.",
-)
-restore = _not_yet(
-    "restore",
-    "Bring a copy back.",
-    "Instead: stop the broker and put the copied folder in its place; connectors that saw a newer log make it wait.",
-)
 erase = _not_yet(
     "erase",
     "Destroy the key of a seat.",

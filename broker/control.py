@@ -113,12 +113,12 @@ async def _answered(line: bytes, handlers: Mapping[str, Handler]) -> dict[str, A
         return {"ok": False, "code": "HS-INTERNAL", "context": {}}
 
 
-def call(data_dir: Path, command: str, arguments: Arguments) -> dict[str, Any]:
+def call(data_dir: Path, command: str, arguments: Arguments, seconds: float = CLIENT_SECONDS) -> dict[str, Any]:
     """Ask the running broker; raises `HS-NODE-ABSENT`, or the error that the broker answers with."""
     line = json.dumps({"command": command, "arguments": dict(arguments)}).encode() + b"\n"
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(CLIENT_SECONDS)
+            connection.settimeout(seconds)
             connection.connect(os.fspath(data_dir / SOCKET))
             connection.sendall(line)
             with connection.makefile("rb") as answers:

@@ -5,27 +5,30 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from audit.continuation import origin_of
 from broker import (
     acks,
     acts,
     administration,
     annulments,
     cases,
+    entering,
     handover,
     instances,
     invitations,
+    joins,
     queries,
     rekey,
+    replay,
     rotation,
     said,
     submit,
 )
 from broker.admissions import Admission
 from broker.context import Context
+from broker.hold import WITNESS, Keeper, Seen
 from broker.room import ordinary
 from broker.sealer import Sealer
-from broker.store.port import Rows
-from broker.store.units import UnitRow
 from broker.trail import Trail, Witnessed
 from broker.trustdesk import TrustDesk
 from schemas import limits
@@ -57,7 +60,9 @@ from schemas.calls import (
     UnitsAnswer,
 )
 from schemas.errors import HandslagError
+from schemas.hold import ConfirmRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
 from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
+from schemas.joins import JoinAnswer, JoinRequest, SeparateAnswer, SeparateRequest
 from schemas.rekey import LostSeatsAnswer, LostSeatsRequest, RekeyRequest
 from schemas.said import (
     AnnulAnswer,
@@ -67,7 +72,7 @@ from schemas.said import (
     DisclosureAnswer,
     DisclosureRequest,
 )
-from schemas.statements import UnitEntry
+from schemas.statements import MemberStatement
 from schemas.trail import Payload
 from schemas.trust_calls import TrustAnswer, TrustRequest
 
@@ -86,14 +91,15 @@ class BrokerCore:
         self._trail = trail
         self._witnessed = witnessed
         self._shown = instances.Shown(context.store)
+        self.keeper = Keeper(context)
 
     async def submit(self, unit: str, request: SubmitRequest) -> SubmitAnswer:
         """POST /v1/submissions."""
         return await submit.submit(self._context, unit, request)
 
     async def fetch(self, unit: str, request: FetchRequest) -> FetchAnswer:
-        """POST /v1/inbox:fetch; a broker that is behind what a connector has seen hands over nothing."""
-        self._not_behind()
+        """POST /v1/inbox:fetch; in HOLD nothing at first, and then nothing of the seats that are still held."""
+        self._require_going_on()
         return await handover.fetch(self._context, unit, request)
 
     async def ack(self, unit: str, request: AckRequest) -> AckAnswer:
@@ -103,10 +109,10 @@ class BrokerCore:
     async def consents(self, unit: str, request: ConsentsRequest) -> ConsentsAnswer:
         """POST /v1/consents; answers after commit, or `HS-NOT-RECORDED` after 900 ms.
 
-        A broker that is behind what a connector has seen takes what narrows and nothing that widens.
+        In HOLD it takes what narrows and nothing that widens.
         """
         if acts.widens(request):
-            self._not_behind()
+            self._require_going_on()
             ordinary(self._context)
 
         async def repeated() -> ConsentsAnswer:
@@ -150,21 +156,35 @@ class BrokerCore:
 
     async def open_case(self, unit: str, request: OpenRequest) -> SeatAnswer:
         """POST /v1/cases:open."""
+        self._require_going_on()
         ordinary(self._context)
         return await cases.open_case(self._context, unit, request)
 
+    async def join_cases(self, unit: str, request: JoinRequest) -> JoinAnswer:
+        """POST /v1/cases:join."""
+        ordinary(self._context)
+        return await joins.join(self._context, unit, request)
+
+    async def separate_cases(self, unit: str, request: SeparateRequest) -> SeparateAnswer:
+        """POST /v1/cases:separate."""
+        return await joins.separate(self._context, unit, request)
+
     async def invite(self, unit: str, request: InviteRequest) -> InviteAnswer:
         """POST /v1/seats:invite."""
+        self._require_going_on()
         ordinary(self._context)
         return await invitations.invite(self._context, unit, request)
 
     async def accept(self, unit: str, request: AcceptRequest) -> SeatAnswer:
         """POST /v1/seats:accept."""
+        self._require_going_on()
         ordinary(self._context)
         return await cases.accept(self._context, unit, request)
 
     async def state(self, unit: str, request: StateRequest) -> SeatAnswer:
-        """POST /v1/seats:state."""
+        """POST /v1/seats:state; a removal is taken also in HOLD."""
+        if MemberStatement.from_bytes(request.statement.statement).kind != "REMOVE":
+            self._require_going_on()
         return await rekey.state(self._context, unit, request)
 
     async def close(self, unit: str, request: CloseRequest) -> SeatAnswer:
@@ -177,6 +197,7 @@ class BrokerCore:
 
     async def rekey(self, unit: str, request: RekeyRequest) -> SeatAnswer:
         """POST /v1/seats:rekey."""
+        self._require_going_on()
         return await rekey.asked(self._context, unit, request)
 
     async def destroyed(self, unit: str, request: DestroyedRequest) -> SeatAnswer:
@@ -222,22 +243,44 @@ class BrokerCore:
         """GET /v1/tile/*."""
         return await self._trail.tile_bytes(level, n, width)
 
+    async def hold(self) -> HoldAnswer:
+        """GET /v1/hold: whether any seat is held, and every continuation of the log."""
+        return self.keeper.answer()
+
+    async def replay(self, unit: str, request: ReplayRequest) -> HoldSeatAnswer:
+        """POST /v1/hold:replay."""
+        return await replay.replay(self._context, unit, request)
+
+    async def confirm(self, unit: str, request: ConfirmRequest) -> HoldSeatAnswer:
+        """POST /v1/hold:confirm."""
+        origin = origin_of(self._context.origin, self.keeper.number)
+        return await replay.confirm(self._context, self.keeper, origin, unit, request)
+
+    async def begin_hold(self, cause: str, seen: Seen) -> None:
+        """Seal no more, then hold every seat; nothing for what the operator has stated meanwhile."""
+        # INVARIANT: test_what_was_stated_begins_no_second_hold
+        async with self.keeper.turn:
+            if seen.number >= self.keeper.number:
+                await self._sealer.freeze()
+                await self.keeper.begin(cause, seen)
+
+    def _require_going_on(self) -> None:
+        """Raise HS-HOLD while the operator has not stated how the log goes on, HS-BROKER-BEHIND for a store behind."""
+        self.keeper.require_open()
+        if self._sealer.behind:
+            raise HandslagError("HS-BROKER-BEHIND")
+
     async def readiness(self) -> tuple[str, ...]:
-        """Codes of what stands in the way of service; empty when ready."""
+        """Codes of what stands in the way of service; empty when ready. In HOLD it is not, to the last seat."""
         reasons = self._behind()
         if self._context.room is not None and await asyncio.to_thread(self._context.room.look):
             reasons = (*reasons, "HS-DISK-LOW")  # what has reserved room is served all the same
         return reasons
 
     def _behind(self) -> tuple[str, ...]:
-        if self._witnessed.reason is not None:
-            return (self._witnessed.reason,)
+        if self.keeper.active:
+            return ("HS-HOLD",)
         return ("HS-BROKER-BEHIND",) if self._sealer.behind else ()
-
-    def _not_behind(self) -> None:
-        reasons = self._behind()
-        if reasons:
-            raise HandslagError(reasons[0])
 
     async def seen(self, unit: str, instance: int, note: str | None) -> None:
         """Compare the connector's instance number and newest checkpoint with the broker's own."""
@@ -250,9 +293,22 @@ class BrokerCore:
                 raise HandslagError("HS-INSTANCE-NEW", instance=row.instance)
             await self._context.store.write(lambda rows: rows.units.raise_instance(unit, instance))
             await self.reload_units()
-        size = await self._witnessed.check_seen(note) if note is not None else 0
+        size = await self._check_seen(note) if note is not None else 0
         if not await self._shown.check(unit, size):
             raise HandslagError("HS-INSTANCE-OLD", instance=row.instance)
+
+    async def _check_seen(self, note: str) -> int:
+        """Compare memories; what shows that this store is behind begins a hold. Raises HS-HOLD then."""
+        # INVARIANT: test_a_note_larger_than_the_log_begins_a_hold
+        try:
+            return await self._witnessed.check_seen(note)
+        except HandslagError as error:
+            if error.code != "HS-BROKER-BEHIND":
+                raise
+            if self._witnessed.seen is not None and (not self.keeper.silent or "check" in error.context):
+                number, head = self._witnessed.seen
+                await self.begin_hold(WITNESS, Seen(number, head, self._witnessed.evidence))
+            raise HandslagError("HS-HOLD") from None
 
     async def contacted(self, unit: str, version: str | None, clock_us: int | None) -> None:
         """A connector called: in memory at once, in the store within a minute (`contacts.keep`)."""
@@ -263,7 +319,9 @@ class BrokerCore:
         return self._context.directory.unit_of(cert_sha256)
 
     async def admit_together(self, admissions: Sequence[Admission]) -> None:
-        """Take several units in: the directory shows all of them from one moment on."""
+        """Take several units in, or none: the directory shows all of them from one moment on."""
+        for admission in admissions:
+            await entering.require_unstolen(self._context, admission)
         for admission in admissions:
             await self.admit(admission, publish=False)
         await self.reload_units()
@@ -273,46 +331,15 @@ class BrokerCore:
 
         Without `publish` the directory in memory stays as it is until `reload_units`.
         """
-        entry = UnitEntry.from_bytes(admission.entry)
-        before, stolen = await self._context.store.read(lambda rows: _known(rows, admission.unit))
         if admission.revoked_at_us is not None:
+            before, _stolen = await self._context.store.read(lambda rows: entering.known(rows, admission.unit))
             if before and before.revoked_at_us is None:
                 await self.revoke(admission.unit)
             return
-        # INVARIANT: test_a_unit_that_was_shut_out_stays_out_after_a_restart
-        # A unit that closed itself is opened by a new admission only, and that brings a new certificate.
-        if before and before.certificate == admission.certificate_sha256:
-            return
-        if stolen == entry.signing_key:
-            raise HandslagError("HS-UNIT-COMPROMISED")
-        same = before is not None and before.signing_key == entry.signing_key
-        at_us = self._context.now_us()
-        row = UnitRow(
-            unit=entry.unit,
-            agency=entry.agency,
-            controller=entry.controller,
-            certificate=admission.certificate_sha256,
-            entry=admission.entry,
-            agency_signature=admission.signature,
-            signing_key=entry.signing_key,
-            hpke_key=entry.hpke_key,
-            instance=before.instance if before and same else 0,
-            admitted_at_us=at_us,
-            revoked_at_us=None,
-            probe=admission.probe,
-        )
-        payload = Payload(act=admission.entry, act_signature=admission.signature)
-        recorded = self._context.recorder.about_unit(entry.unit, entry.controller, "ADMIN", payload, at_us)
-
-        def work(rows: Rows) -> None:
-            rows.units.put(row)
-            instances.admitted(rows, entry.unit, admission.recovery_key, same=same)
-            rows.entries.insert([recorded])
-
-        await self._context.store.write(work)
-        self._shown.forget(entry.unit)
-        if publish:
-            await self.reload_units()
+        if await entering.take_in(self._context, admission):
+            self._shown.forget(admission.unit)
+            if publish:
+                await self.reload_units()
 
     async def announce(self, unit: str, request: InstanceRequest) -> InstanceAnswer:
         """POST /v1/instances; from its answer on every lower number is refused."""
@@ -355,8 +382,3 @@ class BrokerCore:
             unit, controller, "REFUSAL", Payload(code=code), self._context.now_us()
         )
         await self._context.store.write(lambda rows: rows.entries.insert([entry]))
-
-
-def _known(rows: Rows, unit: str) -> tuple[UnitRow | None, bytes | None]:
-    """The unit as the store has it, shut out or not, and the signing key that it said was stolen."""
-    return rows.units.whatever(unit), rows.instances.memory(unit).compromised_key

@@ -8,6 +8,7 @@ from broker.acts import own_seat
 from broker.calls import answered, recorded, request_hash, signed_by, signed_by_seat
 from broker.context import Context
 from broker.effects import decision_entry, delivery_row, role_outcome, section_rows
+from broker.hold import require_free
 from broker.judge import Judged, own_party
 from broker.narrowing import invited_party
 from broker.resolve import Resolved, Waiting, waiting_of
@@ -47,6 +48,7 @@ async def invite(context: Context, unit: str, request: InviteRequest) -> InviteA
             raise HandslagError("HS-SEAT-UNKNOWN")
         if rows.units.closed([unit, invitation.unit]):  # shut out since the call was authenticated
             raise HandslagError("HS-UNIT-UNKNOWN")
+        require_free(rows, sender.seat_id)
         event_id = waiting.core.event_id
         if rows.cases.invitation(invitation.invitation_id) or rows.deliveries.fingerprints([event_id]):
             raise HandslagError("HS-INVITATION-INVALID")  # one invitation, one event: neither is used twice
@@ -209,7 +211,11 @@ def _lapse_one(context: Context, rows: Rows, seen: InvitationRow) -> None:
 
 
 def still_covered(context: Context, rows: Rows, inviter: SeatRow, invitation: InvitationRow, at_us: int) -> bool:
-    """Whether the person still permits that the invited unit knows: an invitation is worth no more than its consent."""
+    """Whether the person still permits that the invited unit knows: an invitation is worth no more than its consent.
+
+    Raises HS-HOLD while the inviter's consents may be older than what was recorded.
+    """
+    require_free(rows, inviter.seat_id)
     view = context.views.of(rows, [inviter])[inviter.seat_id]
     request = DecisionRequest(
         event_type=TYPE,

@@ -7,30 +7,31 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import asdict
-from typing import Any
 
-from audit.administration import Acts
-from audit.note import Signer
+from audit.checkpoint import Checkpoint
 from broker import admissions, control, keyfiles, logs
 from broker.actfiles import ActFiles
-from broker.administration import require_admitted
 from broker.anchor import Anchor
 from broker.contacts import keep
 from broker.context import Context
+from broker.continuing import Continuing, LogKey
 from broker.core import BrokerCore
 from broker.directory import Directory
 from broker.disk import DiskRoom
 from broker.gateway.server import Serving, serve_gateway
 from broker.gateway.waiting import Waiting
+from broker.handlers import Served, admit, handlers
+from broker.hold import ANCHOR, Seen
 from broker.lookout import Surroundings
 from broker.metrics import Metrics
 from broker.quota import Limits, Quotas
 from broker.recorder import Recorder
 from broker.sealer import Hooks, Sealer
 from broker.settings import BrokerSettings
+from broker.store.cipher import ColumnCipher
+from broker.store.conversion import convert
 from broker.store.keys import KeyVault
 from broker.store.migrate import migrate
 from broker.store.sqlite import SqliteStore
@@ -79,21 +80,45 @@ class Node:
             quotas=Quotas(Limits(**settings.quotas.model_dump()), time.monotonic, metrics.over_quota),
             room=DiskRoom(settings.data_dir, settings.disk.reserve_bytes, settings.disk.ballast_bytes, metrics.room),
         )
-        self._signer = Signer(settings.origin, key)
+        self.log = LogKey(settings.origin, key, settings.data_dir)
         self.files = ActFiles(settings.data_dir, settings.origin)
         self.trail = Trail(store)
-        self.witnessed = Witnessed(store, settings.origin, self._signer.verifier)
+        self.witnessed = Witnessed(store, settings.origin, self.log.signer(1).verifier)
 
     async def open_log(self) -> BrokerCore:
-        """Compare the store with its anchor and publish what was committed and not signed; then the core is whole."""
-        size = (await self.store.read(lambda rows: rows.log.head())).size
-        anchor = Anchor.open(self.settings.data_dir / "anchor", self.settings.origin, store_size=size)
-        self.sealer = Sealer(
+        """Compare the store with its anchor and publish what was committed and not signed; then the core is whole.
+
+        A store behind its anchor, or restored, begins or stays in HOLD, and then nothing is signed.
+        """
+        size, parts, held = await self.store.read(
+            lambda rows: (rows.log.head().size, rows.hold.continuations(), rows.hold.active())
+        )
+        number = max((one.number for one in parts), default=1)
+        frozen = held is not None and all(one.hold_id != held.hold_id for one in parts)
+        path, origin = self.log.anchor_path(number), self.log.origin(number)
+        anchor = Anchor(path, origin) if frozen else Anchor.open(path, origin, store_size=size)
+        self.sealer = self._sealer(anchor, number)
+        core = BrokerCore(self.context, self.sealer, self.trail, self.witnessed, self._desk())
+        await core.keeper.load()
+        self.witnessed.go_on(number)
+        continuing = Continuing(self.context, self.log, self.sealer, self.witnessed, core.keeper)
+        self.served = Served(self.settings, self.context, self.files, continuing)
+        await core.record_acts(self.files.all())
+        await self._take_in(core)
+        self.context.contacts.take(await self.store.read(lambda rows: rows.contacts.all()))
+        if frozen:
+            await self.sealer.freeze()
+        else:
+            await self._start_sealing(core, anchor, number)
+        return core
+
+    def _sealer(self, anchor: Anchor, number: int) -> Sealer:
+        return Sealer(
             store=self.store,
             recorder=self.recorder,
             anchor=anchor,
-            signer=self._signer,
-            origin=self.settings.origin,
+            signer=self.log.signer(number),
+            origin=self.log.origin(number),
             now_us=now_us,
             random=os.urandom,
             hooks=Hooks(
@@ -103,25 +128,37 @@ class Node:
                 failed=self._beat_failed,
             ),
         )
-        desk = TrustDesk(
+
+    def _desk(self) -> TrustDesk:
+        return TrustDesk(
             self.settings.data_dir,
             self.settings.origin,
-            self._signer.verifier.vkey(),
+            self.log.signer(1).verifier.vkey(),
             self.context.supervisor_key,
         )
-        core = BrokerCore(self.context, self.sealer, self.trail, self.witnessed, desk)
-        await core.record_acts(self.files.all())
+
+    async def _take_in(self, core: BrokerCore) -> None:
+        """Every admission and revocation that lies here as a file and is not in the store yet."""
         chain = self.files.chain()
         for admission in admissions.load_all(self.settings.data_dir):
             try:
-                await _admit(core, chain, admission)
+                await admit(core, chain, admission)
             except HandslagError as error:
                 if error.code != "HS-UNIT-COMPROMISED":  # admitted while no node ran: it stays out, the others come in
                     raise
                 logs.event(_log, logging.ERROR, error.code, task="admissions")
         await core.reload_units()
-        self.context.contacts.take(await self.store.read(lambda rows: rows.contacts.all()))
-        return core
+
+    async def _start_sealing(self, core: BrokerCore, anchor: Anchor, number: int) -> None:
+        """Publish what is committed; a store that its anchor contradicts begins a hold instead."""
+        try:
+            await self.sealer.start()
+        except HandslagError as error:
+            if error.code != "HS-TRAIL-ROLLBACK":
+                raise
+            logs.event(_log, logging.ERROR, "HS-HOLD", cause=ANCHOR)
+            seen: Checkpoint = anchor.read()
+            await core.begin_hold(ANCHOR, Seen(number, seen))
 
     @property
     def contradicted(self) -> bool:
@@ -146,14 +183,11 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
     keys, the anchor and the sealer refuse.
     """
     with control.sole_node(settings.data_dir), ExitStack() as engines:
-        migrate(settings.database)
-        store = SqliteStore(settings.database)
-        engines.callback(store.close)
-        vault = KeyVault.open(settings.data_dir / "keys.db", settings.root_key_file)
+        store, vault = opened(settings)
         engines.callback(vault.close)
+        engines.callback(store.close)
         node = Node(settings, Metrics(), store, vault)
         core = await node.open_log()
-        await node.sealer.start()
         waiting = Waiting(settings.wait_seconds, node.metrics.waiting)
         store.on_news = waiting.ring
         async with asyncio.TaskGroup() as group:
@@ -166,55 +200,32 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
             ]
             async with (
                 serve_gateway(core, settings, node.metrics, node.context.quotas, waiting) as serving,
-                control.serve_control(settings.data_dir, _commands(core, node.context, node.files)),
+                control.serve_control(settings.data_dir, handlers(core, node.served)),
             ):
                 yield serving
             for loop in loops:
                 loop.cancel()
 
 
-async def _admit(core: BrokerCore, chain: Acts, admission: admissions.Admission) -> None:
-    if admission.revoked_at_us is None:
-        require_admitted(chain, admission.unit, admissions.subject(admission))
-    await core.admit(admission)
+def opened(settings: BrokerSettings) -> tuple[SqliteStore, KeyVault]:
+    """The store at its newest tables, every row of an earlier version sealed, and the keys; the caller closes both.
+
+    Blocks for as long as there is something to seal, and says so in the log.
+    """
+    migrate(settings.database)
+    vault = KeyVault.open(settings.data_dir / "keys.db", settings.root_key_file)
+    try:
+        cipher = ColumnCipher(vault.columns())
+        convert(settings.database, cipher, _sealing)
+    except HandslagError:
+        vault.close()
+        raise
+    return SqliteStore(settings.database, cipher), vault
 
 
-def _commands(core: BrokerCore, context: Context, files: ActFiles) -> Mapping[str, control.Handler]:
-    """What the operator's commands may ask of the running node."""
-
-    async def look() -> Acts:
-        await core.record_acts(files.all())
-        return files.chain()
-
-    async def acts(_arguments: Mapping[str, Any]) -> dict[str, Any]:
-        return {"acts": (await look()).count}
-
-    async def admit_together(arguments: Mapping[str, Any]) -> dict[str, Any]:
-        several = [admissions.Admission.from_json(each) for each in arguments["admissions"]]
-        chain = await look()
-        for each in several:
-            require_admitted(chain, each.unit, admissions.subject(each))
-        await core.admit_together(several)
-        return {"units": len(several)}
-
-    async def revoke(arguments: Mapping[str, Any]) -> dict[str, Any]:
-        if (await look()).admitted.get(str(arguments["unit"])) is not None:
-            raise HandslagError("HS-ADMIN-UNSIGNED", check="unit")
-        return {"revoked": await core.revoke(str(arguments["unit"]))}
-
-    async def contacts(_arguments: Mapping[str, Any]) -> dict[str, Any]:
-        return {"contacts": [asdict(row) for row in context.contacts.all()]}
-
-    async def instances(_arguments: Mapping[str, Any]) -> dict[str, Any]:
-        return {unit: {"instance": n, "raised_at_us": at_us} for unit, (n, at_us) in (await core.instances()).items()}
-
-    return {
-        "acts": acts,
-        "admit_together": admit_together,
-        "revoke": revoke,
-        "contacts": contacts,
-        "instances": instances,
-    }
+def _sealing(table: str, rows: int) -> None:
+    if rows:
+        logs.event(_log, logging.INFO, "COLUMNS-SEALED", table=table, rows=rows)
 
 
 def run(settings: BrokerSettings, started: Callable[[Serving], None] = lambda _serving: None) -> None:

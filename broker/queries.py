@@ -29,7 +29,7 @@ PURPOSES = frozenset({"LAWFULNESS", "SELF_MONITORING", "INTEGRITY", "CRIMINAL_PR
 
 async def ledger_fetch(context: Context, unit: str, request: LedgerFetchRequest) -> LedgerPage:
     """Answer `POST /v1/ledger:fetch`; with a query, its CONSULTATION entry commits before the answer is read."""
-    seat = await own_seat(context, unit, request.seat_id)
+    seat = await _reader(context, unit, request.seat_id)
     entry = await _recorded(context, seat, request.query, "CONSULTATION") if request.query else None
 
     def look(rows: Rows) -> tuple[SeatRow | None, list[bytes]]:
@@ -45,6 +45,16 @@ async def ledger_fetch(context: Context, unit: str, request: LedgerFetchRequest)
         entry_id=entry.entry_id if entry else None,
         leaf_hash=entry.leaf_hash if entry else None,
     )
+
+
+async def _reader(context: Context, unit: str, seat_id: bytes) -> SeatRow:
+    """The caller's seat whose ledger is read; a closed one only while a hold still waits for its word."""
+    # INVARIANT: test_a_removed_member_stays_removed_after_a_restore
+    if await context.store.read(lambda rows: rows.hold.held([seat_id])):
+        seat = await context.store.read(lambda rows: rows.cases.seat(seat_id))
+        if seat is not None and seat.unit == unit:
+            return seat
+    return await own_seat(context, unit, seat_id)
 
 
 async def audit_fetch(context: Context, unit: str, request: AuditFetchRequest) -> AuditPage:

@@ -102,6 +102,7 @@ def resolve(rows: Rows, batch: Sequence[Waiting], views: Views, rules: Rules, no
     ledgers = views.of(rows, senders.values())
     seats = rows.cases.of_cases({seat.case_id for seat in senders.values()})
     closed = rows.units.closed({seat.unit for seat in seats} | {waiting.record.unit for waiting in batch})
+    on_hold = rows.hold.held(senders)
     holders: dict[tuple[bytes, str], SeatRow] = {}
     for seat in seats:
         # INVARIANT: test_a_unit_that_was_shut_out_gives_and_gets_nothing_more
@@ -112,10 +113,10 @@ def resolve(rows: Rows, batch: Sequence[Waiting], views: Views, rules: Rules, no
         sender = senders.get(waiting.routing.seat_id)
         event_id = waiting.core.event_id
         before = attempts.get((event_id, waiting.attempt.attempt))
-        shut_out = waiting.record.unit in closed
-        refused = (
-            "HS-UNIT-UNKNOWN" if shut_out else _refusal(waiting, sender, known.get(event_id), attempts, rules, now_us)
-        )
+        # INVARIANT: test_a_held_seat_is_not_decided_for
+        barred = "HS-UNIT-UNKNOWN" if waiting.record.unit in closed else None
+        barred = "HS-HOLD" if sender is not None and sender.seat_id in on_hold else barred
+        refused = barred or _refusal(waiting, sender, known.get(event_id), attempts, rules, now_us)
         held = {r: holders.get((sender.case_id, r)) if sender else None for r in waiting.attempt.recipients}
         same = before is not None and before[0] == waiting.attempt_hash and refused is None
         resolved.append(

@@ -152,6 +152,18 @@ class Sealer:
         self._hooks.beat(size)
         return size
 
+    async def freeze(self) -> None:
+        """Seal and sign no more, once the beat under way is over: what is kept may be less than what was signed."""
+        # INVARIANT: test_a_broker_in_hold_signs_nothing_before_its_log_goes_on
+        async with self._turn:
+            self._behind = True
+
+    async def go_on(self, anchor: Anchor, signer: Signer) -> None:
+        """Seal and sign again, under the signer's own origin, on top of what is kept."""
+        async with self._turn:
+            self._anchor, self._signer, self._origin = anchor, signer, signer.verifier.name
+            self._behind, self._started = False, True
+
     async def run(self, beat_seconds: float) -> None:
         """Beat for ever, the first at once; a beat that fails is told to the hooks and does not end the loop."""
         loop = asyncio.get_running_loop()
@@ -233,7 +245,7 @@ class Sealer:
             check = "smaller"
         elif committed.root_at != anchored.root:
             check = "fork"
-        elif committed.latest is not None and committed.latest.size == size:
+        elif committed.latest is not None and committed.latest.size == size and self._own(committed.latest.note):
             signed = open_checkpoint(
                 committed.latest.note.encode(), origin=self._origin, log_keys=(self._signer.verifier,)
             )
@@ -243,6 +255,10 @@ class Sealer:
             raise HandslagError("HS-TRAIL-ROLLBACK", check=check)
         if committed.root != root:
             raise HandslagError("HS-PROOF-INVALID", check="head")
+
+    def _own(self, note: str) -> bool:
+        """Whether a published note is of this part of the log: after a loss the one before has another origin."""
+        return note.startswith(f"{self._origin}\n")
 
     async def _sign(self, head: Checkpoint) -> None:
         note = sign_checkpoint(head, (self._signer,)).decode()

@@ -35,13 +35,16 @@ async def submit(context: Context, unit: str, request: SubmitRequest) -> SubmitA
         del checked[index]
         late.append(ItemRefusal(index=index, code=code))
     seat_ids = {one.routing.seat_id for one in checked.values()}
-    seats = await context.store.read(lambda rows: rows.cases.seats(seat_ids))
+    seats, held = await context.store.read(lambda rows: (rows.cases.seats(seat_ids), rows.hold.held(seat_ids)))
     records: dict[int, list[bytes]] = defaultdict(list)
     now_us = context.now_us()
     async for index, one in paced(checked.items()):
         seat = seats.get(one.routing.seat_id)
         if seat is None or seat.unit != unit or seat.state == SeatState.CLOSED:
             refusals.append(ItemRefusal(index=index, code="HS-SEAT-UNKNOWN"))
+            continue
+        if seat.seat_id in held:
+            refusals.append(ItemRefusal(index=index, code="HS-HOLD"))
             continue
         records[seat.bucket].append(_record(unit, request, index, tuple(paths[index]), one.submission, now_us))
     if refusals:
@@ -85,6 +88,7 @@ async def _record_refusals(context: Context, unit: str, refusals: list[ItemRefus
     entries: list[SealedEntry] = [
         context.recorder.about_unit(unit, controller, "REFUSAL", Payload(code=refusal.code), now_us)
         for refusal in refusals
+        if refusal.code != "HS-HOLD"  # comes again until the hold ends: not an entry each time
     ]
     await context.store.write(lambda rows: rows.entries.insert(entries))
     for refusal in refusals:

@@ -11,7 +11,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
-from audit.checkpoint import Checkpoint, open_checkpoint
+from audit.checkpoint import Checkpoint
+from audit.continuation import open_part
 from audit.note import Verifier
 from audit.tiles import TILE_HEIGHT, TILE_WIDTH, frontier, inclusion_proofs, tile_path, tile_width
 from audit.tlogproof import TlogProof
@@ -112,19 +113,26 @@ class Witnessed:
         self._origin = origin
         self._verifier = verifier
         self._good: OrderedDict[bytes, int] = OrderedDict()
+        self._number = 1
         self.reason: str | None = None
         self.evidence: str | None = None
+        self.seen: tuple[int, Checkpoint] | None = None
+        """Part and head of the note last found to contradict the store."""
+
+    def go_on(self, number: int) -> None:
+        """The log goes on as part `number`: what contradicts the part before it was stated by the operator."""
+        self._number, self.reason, self.evidence = number, None, None
+        self._good.clear()
 
     async def check_seen(self, note_text: str) -> int:
         """Compare the newest checkpoint that a connector has verified with the committed tree; returns its size.
 
         Raises HS-CHECKPOINT-INVALID for a note that is malformed, of another origin or not signed by this log's key,
-        and HS-BROKER-BEHIND (`check` = smaller or fork) when this log was larger once or had another root at that
-        size: from then on for every call.
+        HS-LOG-CONTINUED for one of a part before the present one, and HS-BROKER-BEHIND (`check` = smaller, fork or
+        origin) when this log was larger once, had another root at that size, or went on further: from then on for
+        every call.
         """
         # INVARIANT: test_a_note_larger_than_the_log_stops_the_node
-        if self.reason is not None:
-            raise HandslagError(self.reason)
         try:
             data = note_text.encode()
         except UnicodeEncodeError:
@@ -132,16 +140,28 @@ class Witnessed:
         key = sha256(data).digest()
         if key in self._good:
             self._good.move_to_end(key)
+            self._refuse_stopped()
             return self._good[key]
-        seen = open_checkpoint(data, origin=self._origin, log_keys=(self._verifier,))
-        contradiction = await self._store.read(lambda rows: _contradiction(rows, seen))
+        number, seen = open_part(data, base=self._origin, log=self._verifier)
+        if number < self._number:
+            raise HandslagError("HS-LOG-CONTINUED")
+        contradiction: str | None = "origin"
+        if number == self._number:
+            contradiction = await self._store.read(lambda rows: _contradiction(rows, seen))
+        if number < self._number:  # it went on while we looked
+            raise HandslagError("HS-LOG-CONTINUED")
         if contradiction:
-            self.reason, self.evidence = "HS-BROKER-BEHIND", note_text
+            self.reason, self.evidence, self.seen = "HS-BROKER-BEHIND", note_text, (number, seen)
             raise HandslagError(self.reason, check=contradiction)
         self._good[key] = seen.size
         while len(self._good) > _REMEMBERED:
             self._good.popitem(last=False)
+        self._refuse_stopped()
         return seen.size
+
+    def _refuse_stopped(self) -> None:
+        if self.reason is not None:
+            raise HandslagError(self.reason)
 
 
 def _contradiction(rows: Rows, seen: Checkpoint) -> str | None:

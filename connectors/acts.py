@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from connectors import ledgers, reports
+from connectors import hold, ledgers, reports
 from connectors.cases import drawn, keep
 from connectors.commands import NARROWING
 from connectors.context import Context
@@ -34,7 +34,9 @@ async def record(ctx: Context, command: Waiting) -> dict[str, Any]:
     try:
         return await _recorded(ctx, command)
     except HandslagError as error:
-        if not await _unsigned(ctx, command, error):
+        if error.code == "HS-HEAD-LOST":
+            await hold.replay_all(ctx)  # a withdrawal is taken at its place: what came before it goes first
+        elif not await _unsigned(ctx, command, error):
             raise
     try:
         return await _recorded(ctx, command)

@@ -18,6 +18,7 @@ from typing import Any, Self
 from connectors import (
     commands,
     executor,
+    hold,
     inbox,
     incidents,
     ledgers,
@@ -170,6 +171,7 @@ class Connector:
         await returning.announce(ctx)
         if ctx.directory is None:
             await upkeep.directory(ctx)
+        await hold.step(ctx)
         await upkeep.checkpoint(ctx)
         await executor.run_due(ctx)
         sending.review_waiting(ctx)

@@ -12,6 +12,7 @@ from connectors import (
     cases,
     commands,
     incidents,
+    joining,
     outbound,
     persons,
     rekeying,
@@ -23,6 +24,7 @@ from connectors import (
 )
 from connectors.context import Context
 from connectors.fields import moment, shown_moment
+from connectors.identity import Seat
 from connectors.lost_commands import Identify, Named, Reaffirm, RekeyCompare, RekeySign
 from connectors.spool.commands import Waiting
 from schemas.acts import ConsentAct
@@ -46,6 +48,9 @@ _RUN: dict[str, Callable[[Context, Waiting], Awaitable[dict[str, Any]]]] = {
     "annul": annulling.record,
     "void_case": annulling.record,
     "answer_annulment": annulling.answer,
+    "join_cases": joining.join,
+    "separate_cases": joining.separate,
+    joining.KIND: joining.crossed,
     "rotate": rotation.rotate,
     "confirm": rotation.confirm,
     "destroyed": rotation.destroyed,
@@ -58,7 +63,7 @@ _RUN: dict[str, Callable[[Context, Waiting], Awaitable[dict[str, Any]]]] = {
 
 
 # What a connector does by itself: nobody asked for it, so nobody is told that it was done.
-_BY_ITSELF = frozenset({"join", *rotation.KINDS})
+_BY_ITSELF = frozenset({"join", joining.KIND, *rotation.KINDS})
 
 
 def must_wait(ctx: Context, command: commands.AnyCommand) -> bool:
@@ -95,6 +100,9 @@ def _queue(ctx: Context, command: commands.AnyCommand) -> bytes:
     ctx.spool.commands.accept(command_id, ctx.identities.handle(ref), command.do, value, narrowing=narrowing)
     if command.do in {"withdraw_case", "void_case"}:
         _overtake(ctx, ref)
+    if command.do == "withdraw_case":
+        for other in joining.stop(ctx, command_id, ref):
+            _overtake(ctx, other)
     if narrowing:
         # The first of the two facts, true from this transaction on, with or without a network.
         told = {"kind": "stopped_here", "do": command.do, "ref": ref, "at": shown_moment(value["noted_at_us"])}
@@ -132,8 +140,17 @@ def _check(ctx: Context, command: commands.AnyCommand, ref: str) -> None:
     seat = ctx.identities.get(ref)
     if command.do not in commands.NARROWING:
         persons.require_identified(seat)
+    _check_case(ctx, command, seat)
+
+
+def _check_case(ctx: Context, command: commands.AnyCommand, seat: Seat) -> None:
     if isinstance(command, commands.RecordDisclosure) and command.said_at:
         spoken.check_said_at(moment(command.said_at, "said_at"), ctx.now())
+    if isinstance(command, commands.JoinCases):
+        joining.check_pair(ctx, seat.ref, command.other)
+        persons.require_identified(ctx.identities.get(command.other))
+    if isinstance(command, commands.SeparateCases):
+        joining.found(ctx, seat.ref, command.join)
     if isinstance(command, commands.Withdraw | commands.Unblock | commands.Annul):
         acts_known = (ConsentAct.from_bytes(event.act) for event in ctx.spool.memory.ledger(seat.sid))
         if parsed(command.consent) not in {act.consent_id for act in acts_known}:

@@ -15,6 +15,7 @@ from typing import Any
 from connectors import (
     annulling,
     cases,
+    hold,
     inviting,
     ledgers,
     opening,
@@ -67,6 +68,7 @@ async def poll(ctx: Context, wait_s: float | None = None) -> int:
     """
     wait_s = ctx.settings.wait_s if wait_s is None else wait_s
     ctx.witness.check_running()
+    hold.require_given(ctx)
     await rekeying.look(ctx, None)
     before = {seat.sid: ctx.spool.memory.head(seat.sid) for seat in ctx.identities.all() if seat.seat_id is not None}
     request = FetchRequest(limit=limits.INBOX_ITEMS, wait_ms=int(wait_s * 1000) or None, without=rekeying.without(ctx))

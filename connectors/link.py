@@ -35,6 +35,7 @@ TIMEOUT_S = 30.0
 _PROBLEM_BYTES = 16 * 1024
 RETRY_AFTER_S = 3600  # longest Retry-After that is believed
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
+_RESTORED = frozenset({"HS-HOLD", "HS-HEAD-LOST", "HS-LOG-CONTINUED"})
 
 Answer = TypeVar("Answer", bound=Record)
 Newest = Callable[[], bytes | None]
@@ -68,6 +69,8 @@ class Link:
         self._away = False
         self._leaving = False
         self._waits: set[asyncio.Timeout] = set()
+        self.held = False
+        """Set when an answer said that the broker was restored from a copy; who looks into it clears it."""
         self.back = asyncio.Event()
         """Set for a moment when the broker answers again after it was not reached: who waits on it wakes."""
 
@@ -142,6 +145,7 @@ class Link:
                     return data
                 error = problem(data, response.headers.get("Retry-After"), response.status)
                 self._over = error.code == "HS-INSTANCE-OLD"
+                self.held |= error.code in _RESTORED
                 raise error
         except (aiohttp.ClientError, TimeoutError, OSError):
             self._away = True

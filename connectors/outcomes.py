@@ -22,6 +22,8 @@ def receipt(ctx: Context, item: InboxItem, told: Receipt) -> None:
     """Take a receipt: what was decided about one attempt, per role and section. Raises `HS-RECEIPT-INVALID`."""
     seat = seat_of(ctx, told.seat_id)
     ctx.spool.incoming.want_ack(item.item_id, 0, "ACK")
+    if told.refused_code == "HS-HOLD":
+        return  # no decision: the same attempt goes again and gets its receipt then
     try:
         event = ctx.spool.outgoing.get(told.event_id)
     except HandslagError:

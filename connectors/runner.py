@@ -17,6 +17,7 @@ from pathlib import Path
 from connectors import (
     executor,
     highwater,
+    hold,
     inbox,
     incidents,
     keeping,
@@ -106,6 +107,7 @@ def _steps(ctx: Context, folder: Folder) -> list[tuple[str, float, Step]]:
         ("inbox", LOCAL_BEAT_S if ctx.settings.wait_s else beat, poll),
         ("directory", ctx.settings.directory_s, lambda: upkeep.directory(ctx)),
         ("operator", ctx.settings.directory_s, lambda: upkeep.operator(ctx)),
+        ("hold", beat, lambda: hold.step(ctx)),
         ("checkpoint", beat, lambda: upkeep.checkpoint(ctx)),
         ("proofs", beat, prove),
         ("keys", beat, lambda: rotation.step(ctx)),

@@ -319,6 +319,21 @@ def settle(ctx: Context, event_id: bytes) -> None:
         ctx.spool.outgoing.move(event_id, target)
 
 
+def may_go_anew(ctx: Context, event: OutgoingEvent) -> bool:
+    """Whether an event that left before may leave again: its seat acts, nothing stops it, and it is not too old."""
+    seat = ctx.identities.by_handle(event.ref)
+    stopped = seat is None or not seat.active or ctx.spool.commands.stopped(event.ref)
+    return not stopped and event.shelf_until_us >= ctx.now()
+
+
+def send_anew(ctx: Context, event_id: bytes) -> None:
+    """Seal an event that waits as a new attempt at once, whatever its last attempt rested on."""
+    event = ctx.spool.outgoing.get(event_id)
+    seat = ctx.identities.by_handle(event.ref)
+    if seat is not None:
+        _seal(ctx, seat, event, event.attempt + 1)
+
+
 def review_waiting(ctx: Context) -> int:
     """Let withheld events go again where consent came, and hand the rest to a person in time; returns how many went."""
     went = 0

@@ -6,21 +6,24 @@ person has looked, and both notes are kept as evidence (audit trail, "Checkpoint
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import lru_cache
 
 from audit import tlogproof
-from audit.checkpoint import Checkpoint, open_checkpoint, supersedes
+from audit.checkpoint import Checkpoint, supersedes
+from audit.continuation import number_of, open_part
 from audit.note import Verifier
 from audit.tiles import consistency_proof, tile_path
 from connectors.spool import Spool
 from schemas.errors import HandslagError
+from schemas.hold import Continuation, HoldAnswer
 
 ReadPath = Callable[[str], Awaitable[bytes]]
 """Fetches one path of the broker's log."""
 
 _NOTE = "checkpoint"
 _HALT = "halt"
+_PART = "log.part"
 _OPENED = 16
 
 
@@ -37,7 +40,8 @@ class Witness:
     def __init__(self, spool: Spool, *, origin: str, log_key: str) -> None:
         self._spool = spool
         self._origin = origin
-        self._verifier = Verifier.from_vkey(log_key)
+        self.base_key = Verifier.from_vkey(log_key)
+        """The log's key under the name that the trust list gives it."""
         # The proofs of one answer all carry the same note.
         self._opened = lru_cache(maxsize=_OPENED)(self._open)
 
@@ -57,6 +61,21 @@ class Witness:
         """Whether a contradiction stopped this connector."""
         return bool(self._spool.memory.get(_HALT))
 
+    @property
+    def number(self) -> int:
+        """The part of the log that this connector follows: 1, or what its people last confirmed."""
+        held = self._spool.memory.get(_PART)
+        return int(held) if held else 1
+
+    def must_follow(self, answer: HoldAnswer) -> bool:
+        """Whether the broker says that its log went on further than this connector follows it."""
+        return (number_of(self._origin, answer.origin) or 0) > self.number
+
+    def halt_once(self, code: str, evidence: bytes, now_us: int) -> None:
+        """As `halt`, unless this connector is stopped by that already."""
+        if self._spool.memory.get(_HALT) != code.encode():
+            self.halt(code, evidence, now_us)
+
     def halt(self, code: str, evidence: bytes, now_us: int) -> None:
         """Stop for good, and keep what contradicted the log."""
         with self._spool.transaction():
@@ -73,6 +92,7 @@ class Witness:
         """
         before = self.newest()
         newer = self._opened(note)
+        self._same_part(note, newer, now_us)
         if before is not None:
             older = self._opened(before)
             try:
@@ -96,7 +116,45 @@ class Witness:
         return proof.checkpoint
 
     def _open(self, note: bytes) -> Checkpoint:
-        return open_checkpoint(note, origin=self._origin, log_keys=(self._verifier,))
+        return open_part(note, base=self._origin, log=self.base_key)[1]
+
+    def _same_part(self, note: bytes, seen: Checkpoint, now_us: int) -> None:
+        """Stop for a note of another part of the log: further on it needs our people's word, back it is a rollback."""
+        # INVARIANT: test_only_a_person_makes_a_connector_follow_a_continued_log
+        number = number_of(self._origin, seen.origin) or 0
+        if number > self.number:
+            self.halt_once("HS-LOG-CONTINUED", note, now_us)
+            raise HandslagError("HS-LOG-CONTINUED")
+        if number < self.number:
+            self.halt("HS-TRAIL-ROLLBACK", (self.newest() or b"") + b"\n--\n" + note, now_us)
+            raise HandslagError("HS-TRAIL-ROLLBACK", check="origin")
+
+    def opened_newest(self) -> Checkpoint | None:
+        """The newest checkpoint that was verified."""
+        note = self.newest()
+        return None if note is None else self._opened(note)
+
+    def own_proofs(self, proofs: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+        """(leaf index, note) of every proof file under the part of the log that is followed."""
+        for data in proofs:
+            proof = tlogproof.parse(data)
+            if number_of(self._origin, self._opened(proof.checkpoint).origin) == self.number:
+                yield proof.index, proof.checkpoint
+
+    async def prefix(self, older: Checkpoint, newer: Checkpoint, fetch: ReadPath) -> None:
+        """Check by the broker's tiles that one tree is a beginning of another; raises as `supersedes`."""
+        supersedes(newer=newer, older=older, proof=await self._proof(older, newer, fetch))
+
+    def go_on(self, said: Continuation, now_us: int) -> None:
+        """Follow the log under its new origin from the kept tree on; the statement and the old note stay evidence."""
+        number = number_of(self._origin, said.new_origin)
+        assert number is not None, "the statement was checked"
+        self._spool.memory.add_evidence(
+            "HS-LOG-CONTINUED", said.to_bytes() + b"\n--\n" + (self.newest() or b""), now_us
+        )
+        self._spool.memory.put(_PART, str(number).encode())
+        self._spool.memory.put(_NOTE, said.new_note)
+        self._spool.memory.put(_HALT, b"")
 
     async def agrees(self, note: bytes, fetch: ReadPath, now_us: int) -> None:
         """Check that a note, perhaps older than the remembered one, is of the same tree.
@@ -105,6 +163,7 @@ class Witness:
         """
         known = self.newest()
         seen = self._opened(note)
+        self._same_part(note, seen, now_us)
         if known is None:
             await self.follow(note, fetch, now_us)
             return

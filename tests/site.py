@@ -20,6 +20,7 @@ from broker.context import Context
 from broker.directory import Directory
 from broker.metrics import Metrics
 from broker.recorder import Recorder
+from broker.store.cipher import ColumnCipher
 from broker.store.gate import GateMoved
 from broker.store.keys import KeyVault
 from broker.store.migrate import migrate
@@ -95,12 +96,15 @@ class Unit:
 class Site:
     """The operator's side plus three units of one case."""
 
-    def __init__(self, folder: Path, rows: Callable[[Connection], Rows] = Rows, *, lease_us: int = 60_000_000) -> None:
+    def __init__(
+        self, folder: Path, rows: Callable[[Connection, ColumnCipher], Rows] = Rows, *, lease_us: int = 60_000_000
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         migrate(folder / "broker.db")
         self.clock = Clock()
-        self.store = SqliteStore(folder / "broker.db", rows)
         self.vault = KeyVault.open(folder / "keys.db", folder / "root.key")
+        self.cipher = ColumnCipher(self.vault.columns())
+        self.store = SqliteStore(folder / "broker.db", self.cipher, rows)
         rules_file, self.rules = shipped()
         supervisor = UnitKeyPair.generate()
         self.faults: list[BaseException] = []

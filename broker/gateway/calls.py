@@ -12,7 +12,7 @@ from audit.tiles import parse_tile_path
 from broker.gateway import bounds
 from broker.gateway.port import Core
 from schemas import calls as records
-from schemas import catalogue, instances, limits, rekey, said, trust_calls
+from schemas import catalogue, hold, instances, joins, limits, rekey, said, trust_calls
 from schemas.errors import HandslagError
 from schemas.records import Record
 
@@ -79,6 +79,10 @@ POSTS: Mapping[str, RecordCall] = {
     "/v1/cases:open": RecordCall(
         "open", records.OpenRequest, lambda core, unit, request: core.open_case(unit, request)
     ),
+    "/v1/cases:join": RecordCall("join", joins.JoinRequest, lambda core, unit, request: core.join_cases(unit, request)),
+    "/v1/cases:separate": RecordCall(
+        "separate", joins.SeparateRequest, lambda core, unit, request: core.separate_cases(unit, request)
+    ),
     "/v1/seats:invite": RecordCall(
         "invite",
         records.InviteRequest,
@@ -120,10 +124,35 @@ POSTS: Mapping[str, RecordCall] = {
         check=bounds.check_proofs,
     ),
     "/v1/trust": RecordCall("trust", trust_calls.TrustRequest, lambda core, unit, request: core.trust(unit, request)),
+    "/v1/hold:replay": RecordCall(
+        "replay",
+        hold.ReplayRequest,
+        lambda core, unit, request: core.replay(unit, request),
+        limit=4 * limits.CALL,
+        lane="consents",
+    ),
+    "/v1/hold:confirm": RecordCall(
+        "confirm", hold.ConfirmRequest, lambda core, unit, request: core.confirm(unit, request), lane="consents"
+    ),
 }
 
 # What a broker that is behind still answers: a withdrawal never waits for anything, and the log shows itself.
-_BEHIND = ("/v1/consents", "/v1/checkpoint", "/v1/tile/", "/v1/units", "/v1/rules", "/v1/acts/")
+_BEHIND = (
+    "/v1/consents",
+    "/v1/seats:state",
+    "/v1/seats:close",
+    "/v1/hold",
+    "/v1/ledger:fetch",
+    "/v1/audit:fetch",
+    "/v1/proofs",
+    "/v1/checkpoint",
+    "/v1/tile/",
+    "/v1/units",
+    "/v1/rules",
+    "/v1/acts/",
+)
+BEHIND_CODES = frozenset({"HS-BROKER-BEHIND", "HS-HOLD", "HS-LOG-CONTINUED"})
+"""What a connector is told whose memory is of a log that this broker no longer has."""
 
 _NUMBER = 9  # digits of an act's number
 
@@ -142,6 +171,10 @@ async def _acts(core: Core, rest: str) -> bytes:
 
 async def _rules(core: Core, _rest: str) -> bytes:
     return await core.rules()
+
+
+async def _hold(core: Core, _rest: str) -> bytes:
+    return (await core.hold()).to_bytes()
 
 
 async def _checkpoint(core: Core, _rest: str) -> bytes:
@@ -177,6 +210,7 @@ GETS: Mapping[str, ListCall] = {
     "/v1/units": ListCall("units", bounds.AVRO, _units),
     "/v1/rules": ListCall("rules", "application/toml", _rules),
     "/v1/schemas": ListCall("schemas", "application/json", _schemas),
+    "/v1/hold": ListCall("hold", bounds.AVRO, _hold),
     "/v1/checkpoint": ListCall("checkpoint", "text/plain", _checkpoint),
 }
 FAMILIES: Mapping[str, ListCall] = {
@@ -200,8 +234,8 @@ def answered_all_the_same(code: str, path: str) -> bool:
     """
     if path == "/v1/compromised":
         # INVARIANT: test_a_connector_that_was_taken_over_can_still_close_its_unit
-        return code in {"HS-BROKER-BEHIND", "HS-INSTANCE-OLD", "HS-INSTANCE-NEW"}
-    if code == "HS-BROKER-BEHIND":
+        return code in BEHIND_CODES | {"HS-INSTANCE-OLD", "HS-INSTANCE-NEW"}
+    if code in BEHIND_CODES:
         return answered_behind(path)
     return code == "HS-INSTANCE-NEW" and path == "/v1/instances"
 

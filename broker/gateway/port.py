@@ -30,7 +30,9 @@ from schemas.calls import (
     SubmitRequest,
     UnitsAnswer,
 )
+from schemas.hold import ConfirmRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
 from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
+from schemas.joins import JoinAnswer, JoinRequest, SeparateAnswer, SeparateRequest
 from schemas.rekey import LostSeatsAnswer, LostSeatsRequest, RekeyRequest
 from schemas.said import (
     AnnulAnswer,
@@ -76,6 +78,14 @@ class Core(Protocol):
 
     async def open_case(self, unit: str, request: OpenRequest) -> SeatAnswer:
         """POST /v1/cases:open."""
+        ...
+
+    async def join_cases(self, unit: str, request: JoinRequest) -> JoinAnswer:
+        """POST /v1/cases:join: two cases that the unit sits in are one person's."""
+        ...
+
+    async def separate_cases(self, unit: str, request: SeparateRequest) -> SeparateAnswer:
+        """POST /v1/cases:separate: two cases that the unit joined are two persons'."""
         ...
 
     async def invite(self, unit: str, request: InviteRequest) -> InviteAnswer:
@@ -132,6 +142,18 @@ class Core(Protocol):
 
     async def acts(self, after: int) -> AdminActsAnswer:
         """GET /v1/acts/N: the operator's acts after number N, the same for everybody."""
+        ...
+
+    async def hold(self) -> HoldAnswer:
+        """GET /v1/hold."""
+        ...
+
+    async def replay(self, unit: str, request: ReplayRequest) -> HoldSeatAnswer:
+        """POST /v1/hold:replay."""
+        ...
+
+    async def confirm(self, unit: str, request: ConfirmRequest) -> HoldSeatAnswer:
+        """POST /v1/hold:confirm."""
         ...
 
     async def units(self) -> UnitsAnswer:

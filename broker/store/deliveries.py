@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, insert, or_, select, tuple_, update
 
+from broker.store.cipher import ColumnCipher
 from broker.store.tables import attempt, delivery, delivery_section, event_memory
 from schemas.codes import DeliveryState
 
@@ -47,6 +49,10 @@ class DeliveryRow:
     ack_leaf: bytes | None = None
 
 
+_UNITS = [DeliveryRow.__slots__.index(name) for name in ("sender_unit", "recipient_unit")]
+_BODY = DeliveryRow.__slots__.index("body")
+
+
 @dataclass(frozen=True, slots=True)
 class SectionRow:
     """One section of a delivery with its wrapped key; `grants` are 16-byte consent ids one after the other."""
@@ -68,8 +74,9 @@ class SectionRow:
 class DeliveryRows:
     """Verbs on `delivery`, `delivery_section`, `event_memory` and `attempt`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, cipher: ColumnCipher) -> None:
         self._c = connection
+        self._cipher = cipher
         self.news = False
         """Whether this transaction made a delivery."""
 
@@ -114,7 +121,7 @@ class DeliveryRows:
         """New deliveries with their sections."""
         if rows:
             self.news = True
-            self._c.execute(insert(delivery), [_values(row) for row in rows])
+            self._c.execute(insert(delivery), [self._stored(row) for row in rows])
             self._c.execute(insert(delivery_section), [_values(section) for section in sections])
 
     def sections(self, delivery_ids: Iterable[bytes]) -> dict[bytes, list[SectionRow]]:
@@ -138,11 +145,11 @@ class DeliveryRows:
         left = or_(delivery.c.recipient_seat.is_(None), delivery.c.recipient_seat.not_in(list(without)))
         rows = self._c.execute(
             select(delivery)
-            .where(delivery.c.recipient_unit == unit, _handable(now_us), left)
+            .where(self._to(unit), _handable(now_us), left)
             .order_by(delivery.c.delivery_id)
             .limit(limit)
         )
-        return [DeliveryRow(*row) for row in rows]
+        return [self._row(row) for row in rows]
 
     def hand(self, seen: Sequence[tuple[bytes, int]], now_us: int, lease_until_us: int) -> set[bytes]:
         """The hand-over: one UPDATE that repeats every condition for exactly the row versions that were read.
@@ -172,7 +179,7 @@ class DeliveryRows:
             .order_by(delivery.c.delivery_id)
             .with_for_update()
         )
-        return {row.delivery_id: DeliveryRow(*row) for row in rows}
+        return {row.delivery_id: self._row(row) for row in rows}
 
     def open_of_senders(self, seat_ids: Iterable[bytes]) -> list[DeliveryRow]:
         """PENDING and HANDED deliveries of these disclosers, locked, by delivery id."""
@@ -184,7 +191,7 @@ class DeliveryRows:
 
     def hold(self, unit: str, seat_ids: Iterable[bytes]) -> int:
         """Hold back what is open from these seats of a unit and to the unit; returns how many deliveries."""
-        of_unit = or_(delivery.c.sender_seat.in_(list(seat_ids)), delivery.c.recipient_unit == unit)
+        of_unit = or_(delivery.c.sender_seat.in_(list(seat_ids)), self._to(unit))
         found = [row.delivery_id for row in self._open(of_unit) if not row.held]
         if found:
             self._c.execute(
@@ -194,6 +201,19 @@ class DeliveryRows:
             )
         return len(found)
 
+    def held_back(self, unit: str, seat_ids: Iterable[bytes]) -> list[DeliveryRow]:
+        """Open deliveries from these seats of a unit and to the unit that are held, locked, by delivery id."""
+        of_unit = or_(delivery.c.sender_seat.in_(list(seat_ids)), delivery.c.recipient_unit == unit)
+        return [row for row in self._open(of_unit) if row.held]
+
+    def let_go(self, delivery_ids: Iterable[bytes]) -> None:
+        """Hold these back no more; the caller has decided them anew."""
+        self._c.execute(
+            update(delivery)
+            .where(delivery.c.delivery_id.in_(list(delivery_ids)), delivery.c.held)
+            .values(held=False, row_version=delivery.c.row_version + 1)
+        )
+
     def acked_of_senders(self, seat_ids: Iterable[bytes]) -> list[tuple[DeliveryRow, tuple[SectionRow, ...]]]:
         """Acknowledged deliveries of these disclosers with their sections, for what a withdrawal cannot take back."""
         rows = self._c.execute(
@@ -201,7 +221,7 @@ class DeliveryRows:
                 delivery.c.sender_seat.in_(list(seat_ids)), delivery.c.state == DeliveryState.ACKED.value
             )
         )
-        acked = [DeliveryRow(*row) for row in rows]
+        acked = [self._row(row) for row in rows]
         sections = self.sections([row.delivery_id for row in acked])
         return [(row, tuple(sections[row.delivery_id])) for row in acked]
 
@@ -219,7 +239,7 @@ class DeliveryRows:
             )
             .order_by(delivery.c.delivery_id)
         )
-        handed = [DeliveryRow(*row) for row in rows]
+        handed = [self._row(row) for row in rows]
         of = delivery_section.c.delivery_id.in_([row.delivery_id for row in handed])
         sections = [SectionRow(*row) for row in self._c.execute(select(delivery_section).where(of))]
         return [(row, tuple(s for s in sections if s.delivery_id == row.delivery_id)) for row in handed]
@@ -231,7 +251,7 @@ class DeliveryRows:
             .order_by(delivery.c.delivery_id)
             .with_for_update()
         )
-        return [DeliveryRow(*row) for row in rows]
+        return [self._row(row) for row in rows]
 
     def remove_sections(self, delivery_id: bytes, digests: Iterable[bytes], *, never_handed: bool) -> None:
         """Take sections out of a delivery: their keys and ciphertext are gone from the store.
@@ -344,17 +364,36 @@ class DeliveryRows:
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        return [DeliveryRow(*row) for row in rows]
+        return [self._row(row) for row in rows]
 
     def pending_summary(self, without: Collection[str] = ()) -> tuple[int, int | None]:
         """(number of deliveries waiting, moment the oldest was decided), those to the units `without` left out."""
+        left_out = [self._cipher.handle("delivery", unit) for unit in sorted(without)]
         rows = self._c.execute(
             select(delivery.c.decided_at_us)
-            .where(delivery.c.state == DeliveryState.PENDING.value, delivery.c.recipient_unit.not_in(sorted(without)))
+            .where(delivery.c.state == DeliveryState.PENDING.value, delivery.c.recipient_unit.not_in(left_out))
             .order_by(delivery.c.decided_at_us)
         ).scalars()
         times = list(rows)
         return len(times), (times[0] if times else None)
+
+    def _to(self, unit: str) -> ColumnElement[bool]:
+        return delivery.c.recipient_unit == self._cipher.handle("delivery", unit)
+
+    def _stored(self, row: DeliveryRow) -> dict[str, object]:
+        values = _values(row)
+        values["sender_unit"] = self._cipher.handle("delivery", row.sender_unit)
+        values["recipient_unit"] = self._cipher.handle("delivery", row.recipient_unit)
+        # The delivery of an invitation names the key that it is sealed to, and that is the unit's own.
+        values["body"] = self._cipher.maybe(self._cipher.seal, "delivery.body", row.body)
+        return values
+
+    def _row(self, row: Row[Any]) -> DeliveryRow:
+        values, cipher = list(row), self._cipher
+        for at in _UNITS:
+            values[at] = cipher.code("delivery", values[at])
+        values[_BODY] = cipher.maybe(cipher.open, "delivery.body", values[_BODY])
+        return DeliveryRow(*values)
 
 
 def _handable(now_us: int) -> ColumnElement[bool]:

@@ -1,5 +1,6 @@
 """Every table of the Store, as SQLAlchemy Core metadata; `migrations/` builds the same from zero.
 
+Which columns are handles or sealed says `conversion.py`; nothing but `unit` names a unit.
 Names of the trail's tables and columns are part of the format that `audit verify` reads.
 """
 
@@ -323,6 +324,52 @@ item = Table(
     Column("body", LargeBinary, nullable=False),
     Column("lease_until_us", BigInteger, nullable=False),
     Index("item_inbox", "unit", "number"),
+)
+
+# --- after a restore ---------------------------------------------------------------------------------------------
+
+hold = Table(
+    "hold",
+    metadata,
+    Column("hold_id", LargeBinary, primary_key=True),
+    Column("cause", String, nullable=False),
+    Column("began_at_us", BigInteger, nullable=False),
+    # the largest tree head that anybody showed of what was lost
+    Column("seen_origin", String, nullable=False),
+    Column("seen_size", BigInteger, nullable=False),
+    Column("seen_root", LargeBinary, nullable=False),
+    Column("seen_note", String),
+    Column("ended_at_us", BigInteger),
+)
+
+hold_seat = Table(
+    "hold_seat",
+    metadata,
+    Column("seat_id", LargeBinary, primary_key=True),
+    Column("hold_id", LargeBinary, nullable=False),
+    Column("case_id", LargeBinary, nullable=False, index=True),
+    Column("state", String, nullable=False),
+    Column("confirmation", LargeBinary),
+    Column("signature", LargeBinary),
+)
+
+hold_withdrawal = Table(
+    "hold_withdrawal",
+    metadata,
+    Column("case_id", LargeBinary, primary_key=True),
+    Column("recorded_at_us", BigInteger, primary_key=True, autoincrement=False),
+    Column("hold_id", LargeBinary, nullable=False),
+    Column("effective_at_us", BigInteger),
+)
+
+continuation = Table(
+    "continuation",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("hold_id", LargeBinary, nullable=False),
+    Column("statement", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("entry_id", LargeBinary, nullable=False),
 )
 
 # --- the trail --------------------------------------------------------------------------------------------------

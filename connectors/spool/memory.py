@@ -104,6 +104,12 @@ class Memory:
             "UPDATE call SET answer=? WHERE call_id=?", self._store.key.seal("call.answer", answer), call_id
         )
 
+    def calls(self, path: str) -> list[tuple[bytes, bytes | None]]:
+        """(request, answer or None) of every call of one kind, oldest first."""
+        rows = self._store.all("SELECT request, answer FROM call WHERE path=? ORDER BY at_us", path)
+        key = self._store.key
+        return [(key.open("call.request", r), key.open("call.answer", a) if a else None) for r, a in rows]
+
     def want_proof(self, leaf_hash: bytes | None, kind: str, now_us: int, seat_id: bytes | None = None) -> None:
         """A leaf that the broker named: it must be shown in the log, and in every export about `seat_id`."""
         if leaf_hash is not None:
@@ -123,7 +129,9 @@ class Memory:
     def wanted_proofs(self, limit: int) -> list[WantedProof]:
         """Leaves without a proof, oldest first."""
         rows = self._store.all(
-            "SELECT leaf_hash, kind, since_us, alarmed FROM proof WHERE value IS NULL ORDER BY since_us LIMIT ?", limit
+            "SELECT leaf_hash, kind, since_us, alarmed FROM proof WHERE value IS NULL AND alarmed<2"
+            " ORDER BY since_us LIMIT ?",
+            limit,
         )
         return [WantedProof(leaf_hash=h, kind=k, since_us=s, alarmed=bool(a)) for h, k, s, a in rows]
 
@@ -141,9 +149,18 @@ class Memory:
         """The alarm for a late proof was raised; once is enough."""
         self._store.run("UPDATE proof SET alarmed=1 WHERE leaf_hash=?", leaf_hash)
 
+    def proofs(self) -> list[bytes]:
+        """Every proof file held."""
+        rows = self._store.all("SELECT value FROM proof WHERE value IS NOT NULL")
+        return [self._store.key.open("proof.value", row[0]) for row in rows]
+
+    def lose_proofs(self) -> None:
+        """Proofs that never came are of a log that is lost: they stay known and are asked for no more."""
+        self._store.run("UPDATE proof SET alarmed=2 WHERE value IS NULL")
+
     def proof_counts(self) -> tuple[int, int]:
         """(proofs held, proofs wanted)."""
-        row = self._store.one("SELECT count(value), count(*) FROM proof")
+        row = self._store.one("SELECT count(value), count(*) FROM proof WHERE value IS NOT NULL OR alarmed<2")
         assert row is not None
         return row[0], row[1] - row[0]
 

@@ -90,6 +90,14 @@ class Outgoing:
             raise HandslagError("HS-EVENT-UNKNOWN")
         return OutgoingState(row[0]), row[1]
 
+    def accepted_since(self, refs: Iterable[bytes], at_us: int) -> list[tuple[bytes, bytes, str]]:
+        """(event id, handle of its case, event type) of what was accepted in these cases since a moment, in order."""
+        found = self._store.all(
+            "SELECT event_id, ref, event_type FROM outgoing WHERE accepted_at_us>=? ORDER BY number", at_us
+        )
+        wanted = set(refs)
+        return [(row[0], row[1], row[2]) for row in found if row[1] in wanted]
+
     def in_state(self, *states: OutgoingState, due_us: int | None = None) -> Iterator[OutgoingEvent]:
         """Events in any of the states, oldest first; with `due_us` only those whose next try is not later.
 
@@ -187,6 +195,14 @@ class Outgoing:
             " AND state NOT IN ('ACKED','REJECTED')",
             state, ",".join(reasons), event_id, role, category,
         )  # fmt: skip
+
+    def reopen(self, event_id: bytes) -> bool:
+        """Take back that sections were released and wait to be acknowledged; whether there were any.
+
+        The attempt that released them is forgotten with it: the broker may name it again as the one that carries them.
+        """
+        sql = "UPDATE outgoing_section SET state='OPEN', attempt=0 WHERE event_id=? AND state='LIVE'"
+        return self._store.run(sql, event_id) > 0
 
     def released(self, event_id: bytes, role: str, category: str, attempt: int) -> None:
         """Note that an attempt released a section; a receipt that comes late says nothing against a later one's."""

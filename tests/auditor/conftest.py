@@ -34,7 +34,7 @@ class Auditor:
         return json.loads(done.stdout)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def told(tmp_path_factory):
     """(play, auditor at the police, moment before the withdrawal, moment after it)."""
     demo = Path(handslag.__file__).parent / "deploy" / "demo"

@@ -9,7 +9,7 @@ import pytest
 from tests.doctor.site import Site
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(tmp_path_factory):
     with ExitStack() as running:
         yield Site.build(tmp_path_factory.mktemp("doctor"), running)

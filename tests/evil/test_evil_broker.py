@@ -231,7 +231,7 @@ async def stopped(case, size_before: int) -> None:
 
 
 def note_size(case, note: bytes) -> int:
-    signer = case.node._signer
+    signer = case.node.log.signer(1)
     return open_checkpoint(note, origin=case.node.settings.origin, log_keys=(signer.verifier,)).size
 
 
@@ -260,7 +260,7 @@ async def test_a_forked_log_stops_the_connector(case, more):
     """Another tree of the same size, and a larger one that does not contain what was seen, its own tiles served."""
     size = note_size(case, case.social.ctx.witness.newest())
     leaves = [merkle.leaf_hash(sha256(number.to_bytes(4, "big"))) for number in range(size + 64 + more)]
-    beat, signer = case.social.beat, case.node._signer
+    beat, signer = case.social.beat, case.node.log.signer(1)
 
     async def lied_to() -> None:
         known = note_size(case, case.social.ctx.witness.newest())

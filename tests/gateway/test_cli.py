@@ -114,7 +114,7 @@ def test_a_failure_exits_with_1_and_a_code_in_the_language_asked_for(tmp_path):
     assert json.loads(err)["error"] == registry()["HS-SETTINGS-INVALID"].en
 
 
-@pytest.mark.parametrize("name", ["backup", "restore", "erase"])
+@pytest.mark.parametrize("name", ["erase"])
 def test_what_does_not_exist_yet_says_what_to_do_instead(name):
     code, _out, err = run(name)
     assert code == 1
@@ -253,6 +253,16 @@ def test_an_agency_has_one_key(config, tmp_path):
     assert run("agency", "admit", "--config", config, request(tmp_path, Ed25519PrivateKey.generate()))[0] == 0
     other = request(tmp_path, Ed25519PrivateKey.generate(), of="SOC/EXEMPEL/ANNAN")
     assert "HS-ADMISSION-INVALID" in run("agency", "admit", "--config", config, other)[2]
+
+
+@pytest.mark.parametrize("agency", ["EXEMPEL", "SOC/EXEMPEL/K", "SOC-EXEMPEL"])
+def test_a_unit_that_is_not_under_its_agencys_code_is_refused(config, tmp_path, agency):
+    """Such an agency would speak for whatever no listed code begins, and so would the next one."""
+    key = Ed25519PrivateKey.generate()
+    code, _out, err = run("agency", "admit", "--config", config, request(tmp_path, key, agency=agency))
+    assert (code, "HS-ADMISSION-INVALID" in err) == (1, True)
+    assert admissions.load_all(config.parent / "data") == []
+    assert run("agency", "admit", "--config", config, request(tmp_path, key))[0] == 0  # the control
 
 
 async def test_a_running_node_is_told(config, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from tests.ops import servers
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def quiet(tmp_path_factory, engines):
     """The folder of a broker that has no unit but the probe's, and the address of its operations port."""
     engines["SQLite"] = sqlite3.sqlite_version
@@ -18,12 +18,12 @@ def quiet(tmp_path_factory, engines):
         yield folder, address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def operations(quiet):
     return quiet[1]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def probe(quiet):
     """(configuration, address) of a running probe."""
     fast = {"interval_s": 2.0, "withdrawal_every_s": 3.0}
@@ -31,7 +31,7 @@ def probe(quiet):
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def prometheus(tmp_path_factory, operations, probe, engines):
     with servers.prometheus(tmp_path_factory.mktemp("prometheus"), operations, probe[1]) as server:
         engines["Prometheus"] = server.version()

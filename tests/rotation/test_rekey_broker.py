@@ -150,7 +150,9 @@ async def test_two_seats_of_one_unit_are_one(site):
 def moved(rows: Any, seat_id: bytes, unit: str) -> None:
     from broker.store.tables import seat
 
-    rows.gate._c.execute(seat.update().where(seat.c.seat_id == seat_id).values(unit=unit))
+    rows.gate._c.execute(
+        seat.update().where(seat.c.seat_id == seat_id).values(unit=rows.cases._cipher.handle("seat", unit))
+    )
 
 
 def replaced_code(unit: Unit, code: str) -> Unit:

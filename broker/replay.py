@@ -1,0 +1,302 @@
+"""What connectors give back to a restored broker: consent acts as they were recorded, then their word that it is all.
+
+An act that the broker lost is recorded again at its old number and time, so that the heads are those that the seat and
+its auditors know; the entry says now, and that it was given back. A discloser can so repeat what it signed and nothing
+else. A withdrawal of everything that one seat noted is put on every other seat's ledger when that seat has given back
+what came before it; until then the whole case is held, so nothing waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from broker import annulments
+from broker.acts import opened_case, tell_shrunk
+from broker.affected import Write
+from broker.calls import signed_by
+from broker.context import Context
+from broker.hold import Keeper, everything
+from broker.narrowing import Shrunk, shrink
+from broker.store.cases import SeatRow
+from broker.store.gate import Bump
+from broker.store.hold import CONFIRMED, HELD, RELEASED, REPLAYED, HoldRow
+from broker.store.inbox import Item
+from broker.store.port import Rows
+from broker.visibility import introduce_keys
+from consent.admission import WIDENING, check_act
+from consent.ledger import LedgerView, head_after
+from schemas import limits
+from schemas.acts import CaseWithdrawal, ConsentAct, LedgerEvent
+from schemas.codes import SeatState
+from schemas.errors import HandslagError
+from schemas.hold import ConfirmRequest, HeadConfirmation, HoldSeatAnswer, RecordedWithdrawal, ReplayRequest
+from schemas.inbox import AffectedDelivery, LedgerNotice
+from schemas.trail import Payload
+
+_ALL = "WITHDRAW_ALL"
+_Placed = list[tuple[SeatRow, LedgerEvent]]
+
+
+async def replay(context: Context, unit: str, request: ReplayRequest) -> HoldSeatAnswer:
+    """Answer `POST /v1/hold:replay`; repeating it records nothing twice.
+
+    Raises `HS-SEAT-UNKNOWN`, `HS-HOLD-NONE` (no such hold, or not of this seat), `HS-HEAD-STALE` (the acts do not
+    follow the broker's last one), `HS-SIGNATURE-INVALID`, and what `check_act` raises.
+    """
+    seat = await _own(context, unit, request.seat_id)
+    return await context.store.write(lambda rows: _Replay(context, rows, request, seat).run())
+
+
+async def confirm(context: Context, keeper: Keeper, origin: str, unit: str, request: ConfirmRequest) -> HoldSeatAnswer:
+    """Answer `POST /v1/hold:confirm`: when it was the last seat of its case, the case is free.
+
+    Raises `HS-SEAT-UNKNOWN`, `HS-SIGNATURE-INVALID`, `HS-HOLD` (the log does not go on yet, or the statement is of
+    another hold or origin), `HS-HEAD-LOST` (another head, or a removal the broker lacks), `HS-CASE-INCOMPLETE`.
+    """
+    said = HeadConfirmation.from_bytes(request.statement)
+    seat = await _own(context, unit, said.seat_id)
+    signed_by(seat.signing_key, request.signature, request.statement)
+    row = keeper.row
+    if row is None or keeper.silent or (said.hold_id, said.origin) != (row.hold_id, origin):
+        raise HandslagError("HS-HOLD")
+    answer = await context.store.write(lambda rows: _confirm(context, rows, request, said, seat))
+    await keeper.load()
+    return answer
+
+
+async def _own(context: Context, unit: str, seat_id: bytes) -> SeatRow:
+    """The caller's seat in whatever state: one that was closed meanwhile may still know of a withdrawal."""
+    seat = await context.store.read(lambda rows: rows.cases.seat(seat_id))
+    if seat is None or seat.unit != unit:
+        raise HandslagError("HS-SEAT-UNKNOWN")
+    return seat
+
+
+@dataclass(slots=True)
+class _Positions:
+    """Positions on the knowledge axis, taken all at once and given out one by one."""
+
+    bump: Bump
+    used: int = 0
+
+    def take(self) -> int:
+        self.used += 1
+        return self.bump.first_version + self.used - 1
+
+
+class _Replay:
+    """The body of one replay; runs on the store's writer."""
+
+    def __init__(self, context: Context, rows: Rows, request: ReplayRequest, seat: SeatRow) -> None:
+        self.context = context
+        self.rows = rows
+        self.request = request
+        self.seat = seat
+        self.void: str | None = None
+
+    def run(self) -> HoldSeatAnswer:
+        """Bump, place, spread, narrow, record."""
+        rows, request = self.rows, self.request
+        seats = {one.seat_id: one for one in rows.cases.of_cases([self.seat.case_id])}
+        noted = len(request.withdrawals) + len(request.events) + len(rows.hold.withdrawals(self.seat.case_id))
+        room = len(request.events) + (len(seats) + 1) * (noted + 1)
+        bump = rows.gate.bump(self.seat.bucket, room, self.context.now_us())
+        positions = _Positions(bump)
+        hold, state = rows.hold.active(), rows.hold.state(self.seat.seat_id)
+        if hold is None or hold.hold_id != request.hold_id or state is None:
+            raise HandslagError("HS-HOLD-NONE")
+        now = self._fresh(self.seat.seat_id)
+        if state == RELEASED:
+            return _answer(now, state)
+        placed: _Placed = []
+        for event in request.events:
+            self._place(event, hold, positions, placed)
+        for withdrawal in request.withdrawals:
+            self._note(withdrawal, hold, now)
+        if request.last and state == HELD:
+            rows.hold.move([self.seat.seat_id], REPLAYED)
+            state = REPLAYED
+        seats[self.seat.seat_id] = self.seat
+        for seat_id in seats.keys() - rows.hold.unreplayed(self.seat.case_id):
+            self._spread(self._fresh(seat_id), positions, placed)
+        self._finish(placed, bump)
+        return _answer(self._fresh(self.seat.seat_id), state)
+
+    def _fresh(self, seat_id: bytes) -> SeatRow:
+        seat = self.rows.cases.seat(seat_id)
+        if seat is None:
+            raise HandslagError("HS-SEAT-UNKNOWN")
+        return seat
+
+    def _place(self, event: LedgerEvent, hold: HoldRow, positions: _Positions, placed: _Placed) -> None:
+        """One act at its old number, when the chain of heads and the seat's signature say that it belongs there."""
+        # INVARIANT: test_a_seat_gives_back_only_what_it_signed
+        seat = self._fresh(self.seat.seat_id)
+        if event.ledger_seq <= seat.ledger_seq:
+            held = self.rows.ledger.after(seat.seat_id, event.ledger_seq - 1, 1)
+            if LedgerEvent.from_bytes(held[0], limits.CALL * 2).head != event.head:
+                raise HandslagError("HS-HEAD-STALE")
+            return
+        act = ConsentAct.from_bytes(event.act, limits.ACT)
+        before = self.context.views.of(self.rows, [seat])[seat.seat_id].recorded_at_us
+        linked = head_after(seat.head, event.ledger_seq, event.act, event.holders, event.recorded_at_us)
+        follows = event.ledger_seq == seat.ledger_seq + 1 and linked == event.head
+        if not follows or not before <= event.recorded_at_us <= hold.began_at_us:
+            raise HandslagError("HS-HEAD-STALE")
+        if (act.case_tag, act.member) != (seat.case_tag, seat.member):
+            raise HandslagError("HS-SIGNATURE-INVALID")
+        if act.act != _ALL or event.signature is not None:
+            if event.signature is None:
+                raise HandslagError("HS-SIGNATURE-INVALID")
+            signed_by(seat.signing_key, event.signature, event.act)
+            check_act(act, seat.head, event.recorded_at_us)
+        self._append(seat, event, positions, placed)
+        if act.act == _ALL:  # it was put on every ledger of the case: others may not have been told
+            self.rows.hold.note_withdrawal(hold.hold_id, seat.case_id, event.recorded_at_us, act.effective_at_us)
+        if act.act in WIDENING:
+            introduce_keys(self.context, self.rows, seat, event.holders)
+
+    def _note(self, withdrawal: RecordedWithdrawal, hold: HoldRow, seat: SeatRow) -> None:
+        """A withdrawal of everything that this seat noted: for the whole case, also for those not told of it."""
+        said = CaseWithdrawal.from_bytes(withdrawal.act, limits.ACT)
+        signed_by(seat.signing_key, withdrawal.signature, withdrawal.act)
+        if (said.case_tag, said.recorder) != (seat.case_tag, seat.member):
+            raise HandslagError("HS-SIGNATURE-INVALID")
+        ground = annulments.ground_of(said)
+        if ground is not None and opened_case(self.rows, seat):
+            self.void = ground
+        at_us = min(withdrawal.recorded_at_us, hold.began_at_us)
+        self.rows.hold.note_withdrawal(hold.hold_id, seat.case_id, at_us, said.effective_at_us)
+
+    def _spread(self, seat: SeatRow, positions: _Positions, placed: _Placed) -> None:
+        """Every noted withdrawal that a seat's ledger lacks, as the broker wrote it the first time."""
+        # INVARIANT: test_a_withdrawal_that_only_its_recorder_knows_is_put_on_every_ledger
+        noted = self.rows.hold.withdrawals(seat.case_id)
+        if not noted:
+            return
+        raw = self.rows.ledger.of_seats([seat.seat_id])[seat.seat_id]
+        events = [LedgerEvent.from_bytes(one, limits.CALL * 2) for one in raw]
+        has = {one.recorded_at_us for one in events if ConsentAct.from_bytes(one.act).act == _ALL}
+        last = events[-1].recorded_at_us if events else 0
+        for at_us, effective_us in noted:
+            if at_us in has:
+                continue
+            when = max(at_us, last)
+            act = everything(seat, effective_us, when).to_bytes()
+            head = head_after(seat.head, seat.ledger_seq + 1, act, (), when)
+            event = LedgerEvent(ledger_seq=seat.ledger_seq + 1, act=act, holders=(), recorded_at_us=when, head=head)
+            self._append(seat, event, positions, placed)
+            seat, last = self._fresh(seat.seat_id), when
+
+    def _append(self, seat: SeatRow, event: LedgerEvent, positions: _Positions, placed: _Placed) -> None:
+        self.rows.ledger.append(seat.seat_id, event.ledger_seq, seat.bucket, positions.take(), event.to_bytes())
+        self.rows.cases.set_head(seat.seat_id, event.ledger_seq, event.head)
+        placed.append((seat, event))
+
+    def _finish(self, placed: _Placed, bump: Bump) -> None:
+        """Shrink what is open, then entries; other seats are told what was put on their ledgers."""
+        rows, context = self.rows, self.context
+        now = rows.cases.seats({seat.seat_id for seat, _event in placed})
+        views = context.views.of(rows, now.values())
+        shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, context.rules, bump.clock_us)
+        tell_shrunk(context, rows, shrunk, bump.clock_us, "WITHDRAWN")
+        self._annul(placed, views, shrunk, bump)
+        last = {seat.seat_id: event.ledger_seq for seat, event in placed}
+        for seat, event in placed:
+            affected = _affected(seat, shrunk) if last[seat.seat_id] == event.ledger_seq else ()
+            payload = Payload(
+                seat_id=seat.seat_id,
+                role=seat.role,
+                ledger_seq=event.ledger_seq,
+                decided_at_us=bump.clock_us,
+                act=event.to_bytes(),
+                act_signature=event.signature,
+                affected=affected,
+                rules_hash=context.rules.hash32,
+                code="HS-HEAD-LOST",
+            )
+            controller = context.directory.controller(seat.unit)
+            rows.entries.insert(
+                [context.recorder.about_seat(seat, controller, "CONSENT_EVENT", payload, bump.clock_us)]
+            )
+            if seat.seat_id != self.seat.seat_id:
+                notice = LedgerNotice(seat_id=seat.seat_id, event=event, counts=())
+                rows.inbox.put([Item(context.new_id(), seat.unit, "LEDGER", notice.to_bytes())])
+
+    def _annul(self, placed: _Placed, views: Mapping[bytes, LedgerView], shrunk: Sequence[Shrunk], bump: Bump) -> None:
+        """What an annulment sets off beyond the ledger: its notices, and the case that is void. Once each."""
+        # INVARIANT: test_an_annulment_that_the_copy_lacks_is_told_again
+        for seat, event in placed:
+            write = Write(seat, ConsentAct.from_bytes(event.act, limits.ACT), event, views[seat.seat_id])
+            annulments.tell(self.context, self.rows, write, shrunk, bump.clock_us)
+        if self.void is not None and not self.rows.annulments.is_void(self.seat.case_id):
+            annulments.void_case(self.context, self.rows, self.seat.case_id, self.void, shrunk, bump.clock_us)
+
+
+def _affected(seat: SeatRow, shrunk: Sequence[Shrunk]) -> tuple[AffectedDelivery, ...]:
+    return tuple(
+        AffectedDelivery(
+            delivery_id=one.row.delivery_id,
+            event_id=one.row.event_id,
+            role=one.row.role,
+            hand_number=one.row.hand_number,
+            removed=len(one.removed),
+            state_before=one.row.state,
+        )
+        for one in shrunk
+        if one.row.sender_seat == seat.seat_id
+    )
+
+
+def _confirm(
+    context: Context, rows: Rows, request: ConfirmRequest, said: HeadConfirmation, seat: SeatRow
+) -> HoldSeatAnswer:
+    """The transaction of one confirmation; the last one of a case frees it."""
+    bump = rows.gate.bump(seat.bucket, 1, context.now_us())
+    now = rows.cases.seat(seat.seat_id) or seat
+    state = rows.hold.state(seat.seat_id)
+    if state == RELEASED:
+        return _answer(now, state)
+    # INVARIANT: test_a_seat_is_held_until_its_connector_confirms_the_same_head
+    if state not in {REPLAYED, CONFIRMED} or (said.ledger_seq, said.head) != (now.ledger_seq, now.head):
+        raise HandslagError("HS-HEAD-LOST")
+    known = rows.hold.members(seat.case_id)
+    if not set(said.members) <= known.keys():
+        raise HandslagError("HS-CASE-INCOMPLETE")
+    if any(known.get(member, SeatState.CLOSED) != SeatState.CLOSED for member in said.removed):
+        raise HandslagError("HS-HEAD-LOST")
+    rows.hold.confirm(seat.seat_id, request.statement, request.signature)
+    payload = Payload(
+        seat_id=seat.seat_id,
+        role=seat.role,
+        ledger_seq=now.ledger_seq,
+        act=request.statement,
+        act_signature=request.signature,
+        code="HS-HOLD",
+    )
+    controller = context.directory.controller(seat.unit)
+    rows.entries.insert([context.recorder.about_seat(now, controller, "ADMIN", payload, bump.clock_us)])
+    return _answer(now, RELEASED if _released(context, rows, seat.case_id, bump) else CONFIRMED)
+
+
+def _released(context: Context, rows: Rows, case_id: bytes, bump: Bump) -> bool:
+    """Free a case of which every seat has confirmed, after deciding anew what is open; ends the hold with the last."""
+    # INVARIANT: test_a_case_is_held_until_every_seat_of_it_has_spoken
+    states = rows.hold.of_case(case_id)
+    if any(state != CONFIRMED for state in states.values()):
+        return False
+    seats = rows.cases.seats(states)
+    views = context.views.of(rows, seats.values())
+    shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, context.rules, bump.clock_us)
+    tell_shrunk(context, rows, shrunk, bump.clock_us, "WITHDRAWN")
+    rows.hold.free(states)
+    rows.hold.move(states, RELEASED)
+    hold = rows.hold.active()
+    if hold is not None and not rows.hold.cases():
+        rows.hold.end(hold.hold_id, bump.clock_us)
+    return True
+
+
+def _answer(seat: SeatRow, state: str) -> HoldSeatAnswer:
+    return HoldSeatAnswer(seat_id=seat.seat_id, state=state, ledger_seq=seat.ledger_seq, head=seat.head)

@@ -1,0 +1,1 @@
+"""A package, so that the servers its tests share stop when its last test is over."""
