@@ -14,11 +14,11 @@ from hashlib import sha256
 from broker import rotation
 from broker.acts import own_seat
 from broker.calls import answered, recorded, signed_by, signed_by_seat
-from broker.cases import LEAD, checked_hpke, key_entry, seat_answer
+from broker.cases import DEPUTY, LEAD, checked_hpke, key_entry, seat_answer
 from broker.context import Context
 from broker.instances import seen_by
 from broker.recipient_seal import seal_unit
-from broker.rotation import DEPUTY, newest_statement, reseal
+from broker.rotation import newest_statement, reseal
 from broker.store.cases import SeatRow
 from broker.store.gate import Bump
 from broker.store.inbox import Item
@@ -56,6 +56,7 @@ def _shown(context: Context, rows: Rows, seat: SeatRow) -> LostSeat:
         seat_id=seat.seat_id,
         role=seat.role,
         member=seat.member,
+        chain=seat.chain_id,
         case_tag=seat.case_tag,
         statements=tuple(seen_statements(context, rows, to=seat, about=about)),
         may_sign=tuple(sorted(one.role for one in _signers(context, rows, seat))),
@@ -100,13 +101,13 @@ def _fits(rows: Rows, seat: SeatRow, wanted: Rekey, statement: MemberStatement) 
     """The statement is this seat's next, in its own name, and names the case by its pin."""
     newest = newest_statement(rows, seat)
     said = (statement.kind, statement.case_tag, statement.member, statement.signer, statement.role, statement.seq)
-    right = ("REPLACE", seat.case_tag, seat.member, seat.member, seat.role, seat.key_seq + 1)
+    right = ("REPLACE", seat.case_tag, seat.chain_id, seat.chain_id, seat.role, seat.key_seq + 1)
     follows = statement.previous == sha256(newest.statement).digest() and statement.invitation_hash == ZERO32
     opened = [
         SignedStatement.from_bytes(raw).statement
         for one in rows.cases.ever_of_case(seat.case_id)
         if one.role == LEAD
-        for raw in rows.cases.statements(seat.case_id, one.member)
+        for raw in rows.cases.statements(seat.case_id, one.chain_id)
     ]
     pins = {sha256(raw).digest() for raw in opened if MemberStatement.from_bytes(raw).kind == "OPEN"}
     if said != right or not follows or wanted.pin not in pins:
@@ -183,7 +184,7 @@ async def countersigned(context: Context, unit: str, request: StateRequest) -> S
     seen = await own_seat(context, unit, request.seat_id)
     statement = MemberStatement.from_bytes(request.statement.statement)
     wanted = await context.store.read(
-        lambda rows: next((s for s in rows.cases.of_cases([seen.case_id]) if s.member == statement.member), None)
+        lambda rows: next((s for s in rows.cases.of_cases([seen.case_id]) if s.chain_id == statement.member), None)
     )
     if wanted is None:
         raise HandslagError("HS-REKEY-NONE")
@@ -198,12 +199,12 @@ async def countersigned(context: Context, unit: str, request: StateRequest) -> S
         about, row = _asked_for(context, rows, own, statement, request.statement)
         signed_by_seat(own, request.statement.signature, request.statement.statement)
         before = rows.rekeys.signatures(about.seat_id)
-        others = [s for s in rows.cases.of_cases([own.case_id]) if s.member in before and s.member != own.member]
+        others = [s for s in rows.cases.of_cases([own.case_id]) if s.chain_id in before and s.chain_id != own.chain_id]
         if own.unit in {seat.unit for seat in others}:
             # INVARIANT: test_two_seats_of_one_unit_are_one
             raise HandslagError("HS-REKEY-SAME-UNIT")
-        if own.member not in before:
-            rows.rekeys.sign(about.seat_id, own.member, request.statement.signature)
+        if own.chain_id not in before:
+            rows.rekeys.sign(about.seat_id, own.chain_id, request.statement.signature)
         if _enough(about, [*(seat for seat in others if seat.active), own]):
             _replaced(context, rows, about, row, statement, sealed, bump)
         entry = key_entry(context, own, request.statement, bump)
@@ -219,7 +220,7 @@ def _asked_for(
     """The lost seat and its request, when this is its very statement and the caller may vouch for it."""
     # INVARIANT: test_a_replacement_that_the_seat_did_not_ask_for_is_refused
     others = rows.cases.of_cases([own.case_id])
-    about = next((seat for seat in others if seat.member == statement.member and seat.active), None)
+    about = next((seat for seat in others if seat.chain_id == statement.member and seat.active), None)
     row = rows.rekeys.get(about.seat_id) if about is not None else None
     if about is None or row is None or Rekey.from_bytes(row.rekey).statement != signed.statement:
         raise HandslagError("HS-REKEY-NONE")
@@ -246,7 +247,7 @@ def _replaced(
     data = Rekey.from_bytes(row.rekey).statement
     for member, signature in rows.rekeys.signatures(seat.seat_id).items():
         signed = SignedStatement(statement=data, signature=signature, hpke_key=row.hpke_key)
-        rows.cases.insert_statement(seat.case_id, seat.member, "REPLACE", statement.seq, signed.to_bytes(), member)
+        rows.cases.insert_statement(seat.case_id, seat.chain_id, "REPLACE", statement.seq, signed.to_bytes(), member)
     rows.rekeys.forget(seat.seat_id)
     reseal(context, rows, rows.deliveries.open_to_seats([seat.seat_id]), bump)
     items = [statement_item(context, rows, to=one, about=[seat]) for one in _told(context, rows, seat)]

@@ -50,6 +50,15 @@ def role_taken(context: Context, rows: Rows, seat: SeatRow, at_us: int) -> None:
             rows.inbox.put([_changed(context, other, seat.role, at_us)])
 
 
+def changed(context: Context, discloser: SeatRow, holder: SeatRow, at_us: int) -> Item:
+    """The notice that another holds the lead's role in the same chain of keys, with the id that stands for it."""
+    notice = Notice(
+        seat_id=discloser.seat_id, code="recipient_changed", role=holder.role, categories=(), at_us=at_us,
+        member=holder.member,
+    )  # fmt: skip
+    return Item(context.new_id(), discloser.unit, "NOTICE", notice.to_bytes())
+
+
 def _changed(context: Context, discloser: SeatRow, role: str, at_us: int) -> Item:
     notice = Notice(seat_id=discloser.seat_id, code="recipient_changed", role=role, categories=(), at_us=at_us)
     return Item(context.new_id(), discloser.unit, "NOTICE", notice.to_bytes())
@@ -68,23 +77,23 @@ def seen_statements(context: Context, rows: Rows, *, to: SeatRow, about: Iterabl
     A replacement that somebody signed whom `to` has not met, or who left, stays behind: the word for the next rotation
     must do.
     """
-    everybody = {seat.member: seat for seat in rows.cases.of_cases([to.case_id])}
+    everybody = {seat.chain_id: seat for seat in rows.cases.of_cases([to.case_id])}
     shown: dict[bytes, list[SignedStatement]] = {}
     signers: set[bytes] = set()
     for seat in about:
-        shown[seat.member] = []
+        shown[seat.chain_id] = []
         for one in _needed(context, rows, seat):
             statement = MemberStatement.from_bytes(one.statement)
             by = {statement.signer}
             if statement.kind == "REPLACE":
-                by = set(rows.cases.replacers(seat.case_id, seat.member, statement.seq))
+                by = set(rows.cases.replacers(seat.case_id, seat.chain_id, statement.seq))
                 if not all(who in everybody and _may_know(context, rows, to, everybody[who]) for who in by):
                     continue
-            shown[seat.member].append(one)
+            shown[seat.chain_id].append(one)
             signers |= by
     for seat in everybody.values():
-        if seat.member in signers - shown.keys() and seat.role != _LEAD and seat.seat_id != to.seat_id:
-            shown[seat.member] = _needed(context, rows, seat)
+        if seat.chain_id in signers - shown.keys() and seat.role != _LEAD and seat.seat_id != to.seat_id:
+            shown[seat.chain_id] = _needed(context, rows, seat)
     return in_order(one for statements in shown.values() for one in statements)
 
 
@@ -96,7 +105,7 @@ def _may_know(context: Context, rows: Rows, one: SeatRow, other: SeatRow) -> boo
 
 def _needed(context: Context, rows: Rows, seat: SeatRow) -> list[SignedStatement]:
     """A seat's statements; HPKE keys that can name no sender any more stay behind, and nobody seals to them."""
-    every = [SignedStatement.from_bytes(raw) for raw in rows.cases.statements(seat.case_id, seat.member)]
+    every = [SignedStatement.from_bytes(raw) for raw in rows.cases.statements(seat.case_id, seat.chain_id)]
     oldest = context.now_us() - limits.SENT_BACK_US
     return [replace(one, hpke_key=None) if _past(one, oldest) else one for one in every]
 

@@ -95,8 +95,9 @@ def _check_signed(ctx: Context, seat: Seat, event: LedgerEvent) -> None:
     # keys were lost and replaced, the lost ones did not sign.
     # INVARIANT: test_an_act_signed_with_the_lost_key_after_its_end_is_refused
     floor = seat.key_floor if seat.active and event.ledger_seq > seat.borrowed_seq else 0
-    chain = ctx.members(seat).chains.get(seat.member, ())
-    earlier = {key.signing for key in chain if key.seq >= floor} - {seat.keys.public.signing}
+    chains = ctx.members(seat).chains
+    of_own = (key for own in (seat.member, seat.chain_id) for key in chains.get(own, ()))
+    earlier = {key.signing for key in of_own if key.seq >= floor} - {seat.keys.public.signing}
     if not any(_signed(key, event.signature, event.act) for key in earlier):
         seat.keys.public.verify(event.signature, event.act)
 
@@ -164,7 +165,12 @@ def recipient(ctx: Context, seat: Seat, role: str) -> Party:
     if found is None:
         return Party(role=role, authority=authority, unit=None, member=None, active=False, held=False)
     unit = seat.units.get(found.hex())
-    return Party(role=role, authority=authority, unit=unit, member=found, active=True, held=True)
+    return Party(role=role, authority=authority, unit=unit, member=known_as(seat, role, found), active=True, held=True)
+
+
+def known_as(seat: Seat, role: str, member: bytes) -> bytes:
+    """The id that stands in consents for a role's holder: of one who went on in another's chain of keys, its own."""
+    return bytes.fromhex(seat.holders[role]) if role in seat.holders else member
 
 
 def invited(role: str, unit: str) -> Party:

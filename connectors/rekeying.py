@@ -74,6 +74,7 @@ def _value(told: LostSeat) -> dict[str, Any]:
     return {
         "role": told.role,
         "member": told.member.hex(),
+        "chain": told.chain.hex(),
         "statements": [one.to_bytes().hex() for one in told.statements],
         "may_sign": list(told.may_sign),
         "handed": [event_id.hex() for event_id in told.handed],
@@ -138,9 +139,9 @@ async def ask(ctx: Context, command: Waiting) -> dict[str, Any]:
 
 
 def _drawn(ctx: Context, command: Waiting, seat_id: bytes, value: dict[str, Any]) -> dict[str, Any]:
-    keys, member = SeatKeyPair.generate(), bytes.fromhex(value["member"])
+    keys, member, chain = SeatKeyPair.generate(), bytes.fromhex(value["member"]), bytes.fromhex(value["chain"])
     view, used, opening = _view(ctx, [SignedStatement.from_bytes(bytes.fromhex(one)) for one in value["statements"]])
-    newest = view.members.get(member)
+    newest = view.members.get(chain)
     if newest is None:
         raise HandslagError("HS-KEY-UNTRUSTED", check="member")
     statement = replacing.statement_of(
@@ -154,6 +155,7 @@ def _drawn(ctx: Context, command: Waiting, seat_id: bytes, value: dict[str, Any]
         role=newest.role,
         case_tag=view.case_tag,
         member=member,
+        chain=chain if chain != member else b"",
         private=keys.private_bytes(),
         pin=view.pin,
         lead_statement=opening.to_bytes(),
@@ -254,7 +256,7 @@ async def step(ctx: Context) -> int:
 
 def _vouched(ctx: Context, seat: Seat) -> bool:
     view = ctx.members(seat)
-    keys = (key for key in view.chains.get(seat.member, ()) if key.signing == seat.keys.public.signing)
+    keys = (key for key in view.chains.get(seat.chain_id, ()) if key.signing == seat.keys.public.signing)
     return any(view.standing.vouched(key) is not None for key in keys)
 
 

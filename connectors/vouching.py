@@ -77,7 +77,7 @@ def _signed(ctx: Context, seat: Seat, row: Rekeyed) -> SignedStatement:
     statement, view = MemberStatement.from_bytes(data), ctx.members(seat)
     newest = view.members.get(statement.member)
     known = newest is not None and (newest.statement == data or sha256(newest.statement) == statement.previous)
-    if not known or statement.member == seat.member:
+    if not known or statement.member == seat.chain_id:
         raise HandslagError("HS-KEY-UNTRUSTED", check="previous")
     now, ends = ctx.now(), view.slots.start(view.slots.number(statement.not_before_us) + 2)
     if not now - limits.SENT_BACK_US <= statement.not_before_us <= now + limits.SENT_AHEAD_US:

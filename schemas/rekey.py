@@ -38,6 +38,7 @@ class LostSeat(Record):
     seat_id: bytes
     role: str
     member: bytes
+    chain: bytes
     case_tag: bytes
     statements: tuple[SignedStatement, ...]
     may_sign: tuple[str, ...]

@@ -22,6 +22,7 @@ from schemas.calls import (
     LedgerFetchRequest,
     LedgerPage,
     OpenRequest,
+    PassRequest,
     ProofsAnswer,
     ProofsRequest,
     SeatAnswer,
@@ -30,6 +31,7 @@ from schemas.calls import (
     SubmitRequest,
     UnitsAnswer,
 )
+from schemas.capsule import LookAnswer, LookRequest
 from schemas.hold import ConfirmRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
 from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
 from schemas.joins import JoinAnswer, JoinRequest, SeparateAnswer, SeparateRequest
@@ -39,6 +41,8 @@ from schemas.said import (
     AnnulAnswerRequest,
     AnnulmentsPage,
     AnnulmentsRequest,
+    CorrectAnswer,
+    CorrectRequest,
     DisclosureAnswer,
     DisclosureRequest,
 )
@@ -110,6 +114,18 @@ class Core(Protocol):
 
     async def rekey(self, unit: str, request: RekeyRequest) -> SeatAnswer:
         """POST /v1/seats:rekey: a lost seat asks two others to vouch for new keys."""
+        ...
+
+    async def look(self, unit: str, request: LookRequest) -> LookAnswer:
+        """POST /v1/capsules:look."""
+        ...
+
+    async def correct(self, unit: str, request: CorrectRequest) -> CorrectAnswer:
+        """POST /v1/corrections."""
+        ...
+
+    async def pass_on(self, unit: str, request: PassRequest) -> SeatAnswer:
+        """POST /v1/seats:pass."""
         ...
 
     async def destroyed(self, unit: str, request: DestroyedRequest) -> SeatAnswer:
