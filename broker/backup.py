@@ -136,8 +136,8 @@ def checked(settings: BrokerSettings, folder: Path) -> Report:
         with _trail(settings, folder) as trail:
             report = verify(trail, origin=settings.origin, log_keys=[Verifier(settings.origin, public)])
     except HandslagError as error:
-        if error.code.startswith("HS-KEYS"):  # the copy may be whole: the key in place does not belong to it
-            raise
+        if error.code in {"HS-KEYS-UNREADABLE", "HS-KEYS-EXPOSED"}:
+            raise  # the copy may be whole: the root key in place does not belong to it
         raise HandslagError("HS-COPY-INVALID", part="trail") from None
     first = report.first()
     if first is not None:
