@@ -97,6 +97,7 @@ class BrokerCore:
         self._trail = trail
         self._witnessed = witnessed
         self._shown = instances.Shown(context.store)
+        self.acts_seen = 0  # of the operator's own acts, how many a connector says it was shown
         self.keeper = Keeper(context)
 
     async def submit(self, unit: str, request: SubmitRequest) -> SubmitAnswer:
@@ -142,6 +143,7 @@ class BrokerCore:
 
     async def acts(self, after: int) -> AdminActsAnswer:
         """GET /v1/acts/N."""
+        self.acts_seen = max(self.acts_seen, after)
         return await administration.acts(self._context, after)
 
     async def record_acts(self, signed: Sequence[SignedAdminAct]) -> int:
