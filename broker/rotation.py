@@ -17,6 +17,7 @@ from broker.cases import LEAD, checked_hpke, key_entry, seat_answer
 from broker.cases import state as join_or_remove
 from broker.context import Context
 from broker.effects import reseal_item
+from broker.hold import require_keys
 from broker.recipient_seal import seal_unit
 from broker.store.cases import SeatRow
 from broker.store.deliveries import DeliveryRow
@@ -59,8 +60,9 @@ async def state(context: Context, unit: str, request: StateRequest) -> SeatAnswe
             raise HandslagError("HS-STATE-INVALID", field="signer")
         if statement.case_tag != own.case_tag:
             raise HandslagError("HS-KEY-UNTRUSTED")
+        require_keys(rows, own.case_id, {statement.signer, statement.member})
         if statement.kind == "ROTATE":
-            _rotate(context, rows, own, statement, request.statement, sealed)
+            rotate(context, rows, own, statement, request.statement, sealed)
         else:
             about = _confirm(context, rows, own, statement, request.statement)
             rows.entries.insert([key_entry(context, about, request.statement, bump)])
@@ -70,7 +72,7 @@ async def state(context: Context, unit: str, request: StateRequest) -> SeatAnswe
     return await recorded(context, unit, request, work, SeatAnswer)
 
 
-def _rotate(
+def rotate(
     context: Context,
     rows: Rows,
     own: SeatRow,
@@ -78,8 +80,13 @@ def _rotate(
     signed: SignedStatement,
     sealed: tuple[bytes, bytes],
 ) -> None:
-    """A seat's own next keys, signed with its present ones; told to those who can vouch, the lead's to all."""
+    """Record a seat's own next keys, signed with its present ones; told to those who can vouch, the lead's to all.
+
+    `sealed` is its unit, sealed anew. Raises as `state` does.
+    """
     hpke_key = checked_hpke(statement, signed.hpke_key)
+    if statement.seq == own.key_seq and _newest(rows, own).statement == signed.statement:
+        return  # another seat of the case has given it back
     if statement.member != own.member or statement.role != own.role or statement.seq != own.key_seq + 1:
         raise HandslagError("HS-STATE-INVALID", field="seq")
     if statement.previous != sha256(_newest(rows, own).statement).digest():
@@ -115,15 +122,24 @@ def _confirm(
     if said != wanted or rotated.kind != "ROTATE":
         raise HandslagError("HS-STATE-INVALID", field="seq")
     signed_by_seat(own, signed.signature, signed.statement)
-    if rows.cases.confirmed(own.case_id, about.member, statement.seq, own.member):
-        return about
-    rows.cases.insert_statement(own.case_id, about.member, "CONFIRM", statement.seq, signed.to_bytes(), own.member)
+    if not rows.cases.confirmed(own.case_id, about.member, statement.seq, own.member):
+        vouched(context, rows, own, about, (newest, signed))
+    return about
+
+
+def vouched(
+    context: Context, rows: Rows, own: SeatRow, about: SeatRow, word: tuple[SignedStatement, SignedStatement]
+) -> None:
+    """Record a seat's checked word for another's keys (the ROTATE, the CONFIRM), and tell whom they concern."""
+    newest, signed = word
+    seq = MemberStatement.from_bytes(signed.statement).seq
+    rows.cases.insert_statement(own.case_id, about.member, "CONFIRM", seq, signed.to_bytes(), own.member)
+    others = [seat for seat in rows.cases.of_cases([own.case_id]) if seat.seat_id != own.seat_id]
     told = [seat for seat in others if about.role == LEAD or _concerned(context, rows, about, seat)]
     chain = [newest, signed]
     if own.role != LEAD:  # whoever is to believe a deputy must know it
         chain = [*(SignedStatement.from_bytes(raw) for raw in rows.cases.statements(own.case_id, own.member)), *chain]
     _tell(context, rows, told, chain)
-    return about
 
 
 def _concerned(context: Context, rows: Rows, about: SeatRow, seat: SeatRow) -> bool:
@@ -165,6 +181,8 @@ async def destroyed(context: Context, unit: str, request: DestroyedRequest) -> S
     def work(rows: Rows) -> SeatAnswer:
         bump = rows.gate.bump(seen.bucket, 1, context.now_us())
         own = rows.cases.seat(seen.seat_id)
+        if own is not None:
+            require_keys(rows, own.case_id, {own.member})
         if own is None or own.seat_key_id == request.seat_key_id:
             raise HandslagError("HS-STATE-INVALID", field="seat_key_id")
         if own.previous_key_id == request.seat_key_id:
