@@ -86,6 +86,10 @@ CHECKS: Mapping[str, tuple[str, str]] = {
         "det visas inte att sätet självt har sagt att det lämnade ut detta muntligen",
         "it is not shown that the seat itself said that it told this",
     ),
+    "join": (
+        "det visas inte att sätet självt har sagt att två ärenden gäller samma person, eller två",
+        "it is not shown that the seat itself said that two cases are one person's, or two persons'",
+    ),
     "evidence": (
         "det visas inte att enheten skickade det som posten säger",
         "it is not shown that the unit sent what the entry says",

@@ -18,6 +18,7 @@ from audit.entry import open_beat, open_payload
 from audit.report import Finding, Report
 from audit.trailfile import BeatRow, EntryRow
 from audit.verify_evidence import check_evidence
+from audit.verify_joins import check_joins
 from audit.verify_keys import Leads, Opened, check_acts, lead_keys, speaker_of
 from audit.verify_release import Disclosed, check_release
 from audit.verify_replay import Decided, Ledger, check_decision
@@ -45,6 +46,7 @@ class _Seat:
     refusals: list[Opened] = field(default_factory=list)
     disclosures: list[Opened] = field(default_factory=list)
     said: list[Opened] = field(default_factory=list)
+    joins: list[Opened] = field(default_factory=list)
 
 
 def check_content(
@@ -146,7 +148,7 @@ def _check_signed(
 ) -> None:
     """Who spoke: the seat's key, every act under it, and the unit's evidence of what was decided."""
     speaker = speaker_of(seat_id, seat.statements, anchors, leads, report)
-    spoke = seat.acts or seat.decisions or seat.said
+    spoke = seat.acts or seat.decisions or seat.said or seat.joins
     if speaker is None and spoke:
         if partial:
             report.leave_open(["ledger-part"])
@@ -155,6 +157,7 @@ def _check_signed(
     if speaker is not None:
         check_acts(seat.acts, speaker, report)
         check_said_signed(seat.said, speaker, report)
+        check_joins(seat.joins, speaker, report)
     check_evidence([*seat.decisions, *seat.refusals], speaker, anchors, report)
 
 
@@ -231,6 +234,8 @@ def _sort(seat: _Seat, one: Opened) -> None:
             seat.refusals.append(one)
         case "CONSENT_EVENT":
             seat.acts.append(one)
+        case "COMBINATION":
+            seat.joins.append(one)
         case "DECISION":
             seat.decisions.append(one)
         case "DISCLOSURE":

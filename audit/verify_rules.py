@@ -20,7 +20,9 @@ from schemas.trail import AuditEntry, DecidedSection, Payload
 _OPERATORS_OWN = frozenset({"BEAT", "SEGMENT"})
 _MAY_BE_OPERATORS = _OPERATORS_OWN | {"ADMIN", "AUDIT_QUERY", "DISPOSAL", "KEY_STATEMENT", "REFUSAL"}
 _EXPLAINS = frozenset({"ERASURE", "DISPOSAL", "RESTRICTION"})
-_NO_OUTCOME = frozenset({"BEAT", "SEGMENT", "CONSENT_EVENT", "AUDIT_QUERY", "ADMIN", "KEY_STATEMENT"}) | _EXPLAINS
+_NO_OUTCOME = (
+    frozenset({"BEAT", "SEGMENT", "CONSENT_EVENT", "AUDIT_QUERY", "ADMIN", "KEY_STATEMENT", "COMBINATION"}) | _EXPLAINS
+)
 _CLASS_OF = {Outcome.REFUSED: "RULE", Outcome.NEEDS_HUMAN: "HUMAN", Outcome.WITHHELD: "PERSON"}
 
 
@@ -82,6 +84,7 @@ _PAYLOADS: Mapping[str, _Rule] = {
     "HAND_OVER": _Rule(("event_id", "event_type", "delivery_id", "hand_number"), "released"),
     "CONSENT_EVENT": _Rule(("seat_id", "act", "ledger_seq")),
     "KEY_STATEMENT": _Rule(("seat_id", "act", "act_signature")),
+    "COMBINATION": _Rule(("seat_id", "act", "act_signature", "actor_ref")),
     "ACK": _Rule(("delivery_id",)),
     "AUDIT_QUERY": _Rule(("query_purpose",)),
     "CONSULTATION": _Rule(("seat_id", "query_purpose", "actor_ref")),
@@ -96,8 +99,8 @@ _ONLY_IN = {
     "query_purpose": frozenset({"AUDIT_QUERY", "CONSULTATION"}),
     "affected": frozenset({"CONSENT_EVENT"}),
     "case_withdrawal": frozenset({"CONSENT_EVENT"}),
-    "act": frozenset({"CONSENT_EVENT", "KEY_STATEMENT", "ADMIN", SPOKEN}),
-    "act_signature": frozenset({"CONSENT_EVENT", "KEY_STATEMENT", "ADMIN", SPOKEN}),
+    "act": frozenset({"CONSENT_EVENT", "KEY_STATEMENT", "ADMIN", "COMBINATION", SPOKEN}),
+    "act_signature": frozenset({"CONSENT_EVENT", "KEY_STATEMENT", "ADMIN", "COMBINATION", SPOKEN}),
 }
 
 

@@ -6,6 +6,7 @@ transaction, and the answer after COMMIT.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from hashlib import sha256
 
@@ -16,16 +17,17 @@ from broker.acks import outcome_entries
 from broker.affected import Write
 from broker.calls import answered, recorded, signed_by_known_seat
 from broker.context import Context
-from broker.hold import everything, require_place
+from broker.hold import require_place
 from broker.narrowing import Shrunk, shrink
 from broker.store.cases import SeatRow
 from broker.store.gate import Bump, GateMoved
 from broker.store.inbox import Item
 from broker.store.port import Rows
-from broker.visibility import introduce_keys
+from broker.visibility import changed, introduce_keys
+from broker.writes import append, bumped, crossed, positions, withdrawn
 from consent.admission import ANNULLING, WIDENING, check_act
 from schemas import codec, limits
-from schemas.acts import CaseWithdrawal, ConsentAct, HeadLink, Holder, LedgerEvent
+from schemas.acts import CaseWithdrawal, ConsentAct, Holder
 from schemas.calls import ConsentsAnswer, ConsentsRequest
 from schemas.codes import DeliveryState, SeatState
 from schemas.errors import HandslagError
@@ -53,17 +55,37 @@ async def consents(context: Context, unit: str, request: ConsentsRequest) -> Con
     whole = codec.name_of(request.act) == CaseWithdrawal.SCHEMA
     await signed_by_known_seat(context, seat, request.signature, request.act)
     for _ in range(_RETRIES):
-        count = len(await context.store.read(lambda rows: rows.cases.of_cases([seat.case_id]))) if whole else 1
+        wanted = await context.store.read(lambda rows: _reached(rows, request, seat)) if whole else Counter[int]()
         try:
-            work = _Transaction(context, unit, request, seat, count)
+            work = _Transaction(context, unit, request, seat, wanted)
             write = work.withdraw_case if whole else work.record_act
             answer = await recorded(context, unit, request, write, ConsentsAnswer)
         except GateMoved:
             continue
+        except HandslagError as error:
+            if error.code == "HS-RECIPIENT-CHANGED":
+                await context.store.write(lambda rows: _tell_changed(context, rows, seat, request.act))
+            raise
         if whole or ConsentAct.from_bytes(request.act).act == "WITHDRAW":  # a grant has no hurry and would flatter it
             context.metrics.withdrew((context.now_us() - started_us) / 1e6)
         return answer
     raise HandslagError("HS-NOT-RECORDED")
+
+
+def _reach(rows: Rows, request: ConsentsRequest, seat: SeatRow) -> list[bytes]:
+    """The cases that a withdrawal of everything reaches: its own, and those joined with it as the same person's.
+
+    Whoever declares a case void speaks of that case only.
+    """
+    # INVARIANT: test_a_void_case_voids_no_other
+    if annulments.ground_of(CaseWithdrawal.from_bytes(request.act)) is not None:
+        return [seat.case_id]
+    # INVARIANT: test_what_the_person_takes_back_in_one_case_is_taken_back_in_both
+    return [seat.case_id, *rows.joins.linked(seat.case_id)]
+
+
+def _reached(rows: Rows, request: ConsentsRequest, seat: SeatRow) -> Counter[int]:
+    return positions(rows.cases.of_cases(_reach(rows, request, seat)))
 
 
 def widens(request: ConsentsRequest) -> bool:
@@ -89,12 +111,14 @@ _WHY = {"WITHDRAW": "WITHDRAWN", "WITHDRAW_ALL": "WITHDRAWN", "BLOCK": "BLOCK_IN
 class _Transaction:
     """The body of one ledger write; runs on the store's writer."""
 
-    def __init__(self, context: Context, unit: str, request: ConsentsRequest, seat: SeatRow, count: int) -> None:
+    def __init__(
+        self, context: Context, unit: str, request: ConsentsRequest, seat: SeatRow, wanted: Counter[int]
+    ) -> None:
         self.context = context
         self.unit = unit
         self.request = request
         self.seat = seat
-        self.count = count
+        self.wanted = wanted
 
     def record_act(self, rows: Rows) -> ConsentsAnswer:
         """One act of the discloser's own seat."""
@@ -110,15 +134,16 @@ class _Transaction:
         require_place(rows, seat.seat_id, seat.head, act.prev, widening=act.act in WIDENING)
         check_act(act, seat.head, bump.clock_us)
         holders = _holders(rows, seat, act)
-        write = self._append(rows, seat, act, self.request.act, self.request.signature, holders, bump, 0)
+        write = append(self.context, rows, seat, act, self.request.act, self.request.signature, holders, bump, 0)
         shrunk, counts = self._narrow(rows, [write], bump)
         if act.act == "GRANT":
             introduce_keys(self.context, rows, seat, holders)
         return self._finish(rows, [write], write, shrunk, counts, bump)
 
     def withdraw_case(self, rows: Rows) -> ConsentsAnswer:
-        """The person's withdrawal of everything, noted by any seat: on every ledger of the case at once."""
-        bump = rows.gate.bump(self.seat.bucket, self.count, self.context.now_us())
+        """The person's withdrawal of everything, noted by any seat: on every ledger of all its cases at once."""
+        bumps = bumped(rows, self.wanted | Counter([self.seat.bucket]), self.context.now_us())
+        bump = bumps[self.seat.bucket]
         own = _still_open(rows, self.seat.seat_id)
         withdrawal = CaseWithdrawal.from_bytes(self.request.act)
         if withdrawal.case_tag != own.case_tag or withdrawal.recorder != own.member:
@@ -131,53 +156,24 @@ class _Transaction:
         if withdrawal.effective_at_us is not None and withdrawal.effective_at_us > bump.clock_us:
             raise HandslagError("HS-GRANT-INCOMPLETE", field="effective_at")
         require_place(rows, own.seat_id, own.head, None, widening=False)
-        seats = rows.cases.of_cases([own.case_id])
-        if len(seats) != self.count:
+        cases = _reach(rows, self.request, own)
+        seats = rows.cases.of_cases(cases)
+        if positions(seats) != self.wanted:
             raise GateMoved
-        later = rows.hold.unreplayed(own.case_id)  # what came before it on their ledgers is not here yet: they wait
-        if later and (hold := rows.hold.active()):
-            rows.hold.note_withdrawal(hold.hold_id, own.case_id, bump.clock_us, withdrawal.effective_at_us)
-        writes = []
-        for place, seat in enumerate(s for s in seats if s.seat_id not in later):
-            act = everything(seat, withdrawal.effective_at_us, bump.clock_us)
-            writes.append(self._append(rows, seat, act, act.to_bytes(), None, (), bump, place))
+        later = set()  # what came before it on their ledgers is not here yet: they wait
+        for case_id in cases:
+            missing, hold = rows.hold.unreplayed(case_id), rows.hold.active()
+            if missing and hold:
+                rows.hold.note_withdrawal(hold.hold_id, case_id, bump.clock_us, withdrawal.effective_at_us)
+            later |= missing
+        reached = [seat for seat in seats if seat.seat_id not in later]
+        writes = withdrawn(self.context, rows, reached, withdrawal.effective_at_us, bumps)
+        crossed(rows, writes, own.case_id)
         shrunk, counts = self._narrow(rows, writes, bump)
         mine = next(write for write in writes if write.seat.seat_id == own.seat_id)
         if ground is not None:
             annulments.void_case(self.context, rows, own.case_id, ground, shrunk, bump.clock_us)
         return self._finish(rows, writes, mine, shrunk, counts, bump)
-
-    def _append(
-        self,
-        rows: Rows,
-        seat: SeatRow,
-        act: ConsentAct,
-        raw: bytes,
-        signature: bytes | None,
-        holders: tuple[Holder, ...],
-        bump: Bump,
-        place: int,
-    ) -> Write:
-        """Add an act to a seat's ledger at its own position on the knowledge axis."""
-        link = HeadLink(
-            prev=seat.head,
-            ledger_seq=seat.ledger_seq + 1,
-            act_hash=sha256(raw).digest(),
-            holders=holders,
-            recorded_at_us=bump.clock_us,
-        )
-        event = LedgerEvent(
-            ledger_seq=link.ledger_seq,
-            act=raw,
-            signature=signature,
-            holders=holders,
-            recorded_at_us=bump.clock_us,
-            head=sha256(link.to_bytes()).digest(),
-        )
-        before = self.context.views.of(rows, [seat])[seat.seat_id]
-        rows.ledger.append(seat.seat_id, event.ledger_seq, seat.bucket, bump.first_version + place, event.to_bytes())
-        rows.cases.set_head(seat.seat_id, event.ledger_seq, event.head)
-        return Write(seat, act, event, before.applied(event))
 
     def _narrow(
         self, rows: Rows, writes: Sequence[Write], bump: Bump
@@ -203,7 +199,7 @@ class _Transaction:
             + consequences.incidents(self.context, rows, write, shrunk, bump)
             for write in writes
         }
-        entries = {write.seat.seat_id: self._entry(write, affected[write.seat.seat_id], bump, mine) for write in writes}
+        entries = {write.seat.seat_id: self._entry(write, affected[write.seat.seat_id], mine) for write in writes}
         rows.entries.insert(list(entries.values()))
         annulments.tell(self.context, rows, mine, shrunk, bump.clock_us)
         tell_shrunk(self.context, rows, shrunk, bump.clock_us, _WHY.get(mine.act.act, "EXPIRED"))
@@ -224,12 +220,12 @@ class _Transaction:
         rows.units.answer(self.unit, self.request.call_id, request_hash, answer.to_bytes(), bump.clock_us)
         return answer
 
-    def _entry(self, write: Write, affected: tuple[AffectedDelivery, ...], bump: Bump, mine: Write) -> SealedEntry:
+    def _entry(self, write: Write, affected: tuple[AffectedDelivery, ...], mine: Write) -> SealedEntry:
         payload = Payload(
             seat_id=write.seat.seat_id,
             role=write.seat.role,
             ledger_seq=write.event.ledger_seq,
-            decided_at_us=bump.clock_us,
+            decided_at_us=write.event.recorded_at_us,
             act=write.event.to_bytes(),
             act_signature=self.request.signature if write is mine else None,
             # What the recorder signed is kept with it alone: the others are not told who noted a withdrawal.
@@ -240,7 +236,8 @@ class _Transaction:
             rules_hash=self.context.rules.hash32,
         )
         controller = self.context.directory.controller(write.seat.unit)
-        return self.context.recorder.about_seat(write.seat, controller, "CONSENT_EVENT", payload, bump.clock_us)
+        at_us = write.event.recorded_at_us
+        return self.context.recorder.about_seat(write.seat, controller, "CONSENT_EVENT", payload, at_us)
 
     def _ledger_item(self, write: Write, counts: tuple[RoleCount, ...]) -> Item:
         notice = LedgerNotice(seat_id=write.seat.seat_id, event=write.event, counts=counts)
@@ -306,7 +303,18 @@ def _holders(rows: Rows, seat: SeatRow, act: ConsentAct) -> tuple[Holder, ...]:
     return tuple(holders)
 
 
+def _tell_changed(context: Context, rows: Rows, seat: SeatRow, raw: bytes) -> None:
+    """Who names the former holder of a role whose keys go on in one chain is told the id of the present one."""
+    terms = ConsentAct.from_bytes(raw).terms
+    named = {(ref.id, ref.member) for ref in terms.recipients} if terms else set()
+    others = [other for other in rows.cases.of_cases([seat.case_id]) if other.active and other.chain is not None]
+    rows.inbox.put([
+        changed(context, seat, other, context.now_us()) for other in others
+        if any(role == other.role and member != other.member for role, member in named)
+    ])  # fmt: skip
+
+
 def opened_case(rows: Rows, seat: SeatRow) -> bool:
     """Whether the seat is the lead's, whose OPEN statement begins the case."""
-    signed = [SignedStatement.from_bytes(raw) for raw in rows.cases.statements(seat.case_id, seat.member)]
+    signed = [SignedStatement.from_bytes(raw) for raw in rows.cases.statements(seat.case_id, seat.chain_id)]
     return any(MemberStatement.from_bytes(one.statement).kind == "OPEN" for one in signed)

@@ -12,22 +12,24 @@ from broker import (
     administration,
     annulments,
     cases,
+    corrections,
+    entering,
     handover,
     instances,
     invitations,
+    joins,
     queries,
     replay,
     rotation,
     said,
     submit,
+    succession,
 )
 from broker.admissions import Admission
 from broker.context import Context
 from broker.hold import WITNESS, Keeper, Seen
 from broker.room import ordinary
 from broker.sealer import Sealer
-from broker.store.port import Rows
-from broker.store.units import UnitRow
 from broker.trail import Trail, Witnessed
 from broker.trustdesk import TrustDesk
 from schemas import limits
@@ -50,6 +52,7 @@ from schemas.calls import (
     LedgerFetchRequest,
     LedgerPage,
     OpenRequest,
+    PassRequest,
     ProofsAnswer,
     ProofsRequest,
     SeatAnswer,
@@ -58,18 +61,22 @@ from schemas.calls import (
     SubmitRequest,
     UnitsAnswer,
 )
+from schemas.capsule import LookAnswer, LookRequest
 from schemas.errors import HandslagError
 from schemas.hold import ConfirmRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
 from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
+from schemas.joins import JoinAnswer, JoinRequest, SeparateAnswer, SeparateRequest
 from schemas.said import (
     AnnulAnswer,
     AnnulAnswerRequest,
     AnnulmentsPage,
     AnnulmentsRequest,
+    CorrectAnswer,
+    CorrectRequest,
     DisclosureAnswer,
     DisclosureRequest,
 )
-from schemas.statements import MemberStatement, UnitEntry
+from schemas.statements import MemberStatement
 from schemas.trail import Payload
 from schemas.trust_calls import TrustAnswer, TrustRequest
 
@@ -157,6 +164,15 @@ class BrokerCore:
         ordinary(self._context)
         return await cases.open_case(self._context, unit, request)
 
+    async def join_cases(self, unit: str, request: JoinRequest) -> JoinAnswer:
+        """POST /v1/cases:join."""
+        ordinary(self._context)
+        return await joins.join(self._context, unit, request)
+
+    async def separate_cases(self, unit: str, request: SeparateRequest) -> SeparateAnswer:
+        """POST /v1/cases:separate."""
+        return await joins.separate(self._context, unit, request)
+
     async def invite(self, unit: str, request: InviteRequest) -> InviteAnswer:
         """POST /v1/seats:invite."""
         self._require_going_on()
@@ -182,6 +198,19 @@ class BrokerCore:
     async def destroyed(self, unit: str, request: DestroyedRequest) -> SeatAnswer:
         """POST /v1/seats:destroyed."""
         return await rotation.destroyed(self._context, unit, request)
+
+    async def correct(self, unit: str, request: CorrectRequest) -> CorrectAnswer:
+        """POST /v1/corrections."""
+        return await corrections.correct(self._context, unit, request)
+
+    async def pass_on(self, unit: str, request: PassRequest) -> SeatAnswer:
+        """POST /v1/seats:pass."""
+        ordinary(self._context)
+        return await succession.pass_on(self._context, unit, request)
+
+    async def look(self, unit: str, request: LookRequest) -> LookAnswer:
+        """POST /v1/capsules:look."""
+        return await queries.look(self._context, unit, request)
 
     async def ledger_fetch(self, unit: str, request: LedgerFetchRequest) -> LedgerPage:
         """POST /v1/ledger:fetch."""
@@ -298,7 +327,9 @@ class BrokerCore:
         return self._context.directory.unit_of(cert_sha256)
 
     async def admit_together(self, admissions: Sequence[Admission]) -> None:
-        """Take several units in: the directory shows all of them from one moment on."""
+        """Take several units in, or none: the directory shows all of them from one moment on."""
+        for admission in admissions:
+            await entering.require_unstolen(self._context, admission)
         for admission in admissions:
             await self.admit(admission, publish=False)
         await self.reload_units()
@@ -308,46 +339,15 @@ class BrokerCore:
 
         Without `publish` the directory in memory stays as it is until `reload_units`.
         """
-        entry = UnitEntry.from_bytes(admission.entry)
-        before, stolen = await self._context.store.read(lambda rows: _known(rows, admission.unit))
         if admission.revoked_at_us is not None:
+            before, _stolen = await self._context.store.read(lambda rows: entering.known(rows, admission.unit))
             if before and before.revoked_at_us is None:
                 await self.revoke(admission.unit)
             return
-        # INVARIANT: test_a_unit_that_was_shut_out_stays_out_after_a_restart
-        # A unit that closed itself is opened by a new admission only, and that brings a new certificate.
-        if before and before.certificate == admission.certificate_sha256:
-            return
-        if stolen == entry.signing_key:
-            raise HandslagError("HS-UNIT-COMPROMISED")
-        same = before is not None and before.signing_key == entry.signing_key
-        at_us = self._context.now_us()
-        row = UnitRow(
-            unit=entry.unit,
-            agency=entry.agency,
-            controller=entry.controller,
-            certificate=admission.certificate_sha256,
-            entry=admission.entry,
-            agency_signature=admission.signature,
-            signing_key=entry.signing_key,
-            hpke_key=entry.hpke_key,
-            instance=before.instance if before and same else 0,
-            admitted_at_us=at_us,
-            revoked_at_us=None,
-            probe=admission.probe,
-        )
-        payload = Payload(act=admission.entry, act_signature=admission.signature)
-        recorded = self._context.recorder.about_unit(entry.unit, entry.controller, "ADMIN", payload, at_us)
-
-        def work(rows: Rows) -> None:
-            rows.units.put(row)
-            instances.admitted(rows, entry.unit, admission.recovery_key, same=same)
-            rows.entries.insert([recorded])
-
-        await self._context.store.write(work)
-        self._shown.forget(entry.unit)
-        if publish:
-            await self.reload_units()
+        if await entering.take_in(self._context, admission):
+            self._shown.forget(admission.unit)
+            if publish:
+                await self.reload_units()
 
     async def announce(self, unit: str, request: InstanceRequest) -> InstanceAnswer:
         """POST /v1/instances; from its answer on every lower number is refused."""
@@ -390,8 +390,3 @@ class BrokerCore:
             unit, controller, "REFUSAL", Payload(code=code), self._context.now_us()
         )
         await self._context.store.write(lambda rows: rows.entries.insert([entry]))
-
-
-def _known(rows: Rows, unit: str) -> tuple[UnitRow | None, bytes | None]:
-    """The unit as the store has it, shut out or not, and the signing key that it said was stolen."""
-    return rows.units.whatever(unit), rows.instances.memory(unit).compromised_key

@@ -178,8 +178,8 @@ def require_keys(rows: Rows, case_id: bytes, members: Collection[bytes]) -> None
     """
     # INVARIANT: test_a_rotation_on_a_lost_one_waits_until_it_is_given_back
     unreplayed = rows.hold.unreplayed(case_id)
-    concerned = {one.seat_id for one in rows.cases.ever_of_case(case_id) if one.member in members} if unreplayed else ()
-    if unreplayed.intersection(concerned):
+    ever = rows.cases.ever_of_case(case_id) if unreplayed else []
+    if any(one.seat_id in unreplayed for one in ever if one.chain_id in members):
         raise HandslagError("HS-HEAD-LOST")
 
 

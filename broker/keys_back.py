@@ -12,13 +12,14 @@ from hashlib import sha256
 
 from broker import rotation
 from broker.calls import signed_by
-from broker.cases import LEAD, key_entry
+from broker.cases import DEPUTY, LEAD, key_entry
 from broker.context import Context
 from broker.instances import seen_by
 from broker.recipient_seal import seal_unit
 from broker.store.cases import SeatRow
 from broker.store.gate import Bump
 from broker.store.port import Rows
+from schemas.codes import SeatState
 from schemas.errors import HandslagError
 from schemas.hold import KeyNumber
 from schemas.statements import MemberStatement, SignedStatement
@@ -48,7 +49,10 @@ def signed_by_member(rows: Rows, seat: SeatRow, signature: bytes, message: bytes
 
 def numbers(context: Context, rows: Rows, seat: SeatRow) -> tuple[KeyNumber, ...]:
     """The newest number of every member whose statements this seat was ever given."""
-    return tuple(KeyNumber(member=one.member, seq=one.key_seq) for one in seen_by(context, rows, seat))
+    newest: dict[bytes, int] = {}
+    for one in seen_by(context, rows, seat):
+        newest[one.chain_id] = max(one.key_seq, newest.get(one.chain_id, 0))
+    return tuple(KeyNumber(member=chain, seq=seq) for chain, seq in sorted(newest.items()))
 
 
 async def sealed_units(context: Context, seat: SeatRow, statements: Iterable[SignedStatement]) -> Sealed:
@@ -58,9 +62,9 @@ async def sealed_units(context: Context, seat: SeatRow, statements: Iterable[Sig
     units = {row.unit: row for row in context.directory.all()}
     found = {}
     for one in seats:
-        if one.member in members and one.unit in units:
+        if one.chain_id in members and one.active and one.unit in units:
             for_supervisor = await asyncio.to_thread(seal_unit, one.unit, context.supervisor_key)
-            found[one.member] = (
+            found[one.chain_id] = (
                 for_supervisor,
                 await asyncio.to_thread(seal_unit, one.unit, units[one.unit].hpke_key),
             )
@@ -79,9 +83,9 @@ def take(
     for signed in statements:
         statement = _read(signed)
         try:
-            about = _taken(context, rows, seat, statement, signed, sealed)
+            about = _taken(context, rows, seat, signed, sealed, bump)
         except HandslagError:
-            if statement.member == seat.member:
+            if statement.member == seat.chain_id:
                 raise
             continue
         if about is not None:
@@ -89,39 +93,44 @@ def take(
 
 
 def _taken(
-    context: Context, rows: Rows, seat: SeatRow, statement: MemberStatement, signed: SignedStatement, sealed: Sealed
+    context: Context, rows: Rows, seat: SeatRow, signed: SignedStatement, sealed: Sealed, bump: Bump
 ) -> SeatRow | None:
     """The seat that a statement is about when it was recorded now; None when it was here."""
-    every = {one.member: one for one in rows.cases.ever_of_case(seat.case_id)}
+    statement = _read(signed)
+    # Of those who held the role of one chain after each other, the one that holds it now.
+    ever = sorted(rows.cases.ever_of_case(seat.case_id), key=lambda one: one.state != SeatState.CLOSED)
+    every = {one.chain_id: one for one in ever}
     about, signer = every.get(statement.member), every.get(statement.signer)
     if statement.case_tag != seat.case_tag or about is None or signer is None:
         raise HandslagError("HS-KEY-UNTRUSTED")
     if statement.kind == "ROTATE":
-        return about if _rotation(context, rows, about, signed, sealed) else None
+        return about if _rotation(context, rows, about, signed, sealed, bump) else None
     if statement.kind == "CONFIRM":
         return about if _word(context, rows, about, signer, signed) else None
     raise HandslagError("HS-KEY-UNTRUSTED")
 
 
-def _rotation(context: Context, rows: Rows, about: SeatRow, signed: SignedStatement, sealed: Sealed) -> bool:
+def _rotation(
+    context: Context, rows: Rows, about: SeatRow, signed: SignedStatement, sealed: Sealed, bump: Bump
+) -> bool:
     # INVARIANT: test_only_the_keys_that_followed_are_given_back
     statement = _read(signed)
-    if statement.signer != about.member:
+    if statement.signer != about.chain_id:
         raise HandslagError("HS-STATE-INVALID", field="signer")
     if statement.seq <= about.key_seq:
         if all(one.statement != signed.statement for one in _statements(rows, about)):
             raise HandslagError("HS-KEY-UNTRUSTED", check="fork")
         return False
     kept = (about.recipient_sealed, about.recipient_own)
-    rotation.rotate(context, rows, about, statement, signed, sealed.get(about.member, kept))
+    rotation.rotate(context, rows, about, statement, signed, sealed.get(about.chain_id, kept), bump)
     return True
 
 
 def _word(context: Context, rows: Rows, about: SeatRow, signer: SeatRow, signed: SignedStatement) -> bool:
     statement = _read(signed)
-    if signer.role not in {LEAD, rotation.DEPUTY} or signer.member == about.member:
+    if signer.role not in {LEAD, DEPUTY} or signer.seat_id == about.seat_id:
         raise HandslagError("HS-STATE-INVALID", field="signer")
-    if rows.cases.confirmed(about.case_id, about.member, statement.seq, signer.member):
+    if rows.cases.confirmed(about.case_id, about.chain_id, statement.seq, signer.chain_id):
         return False
     rotated = next((o for o in _statements(rows, about) if sha256(o.statement).digest() == statement.previous), None)
     if rotated is None:
@@ -136,7 +145,7 @@ def _word(context: Context, rows: Rows, about: SeatRow, signer: SeatRow, signed:
 
 
 def _statements(rows: Rows, seat: SeatRow) -> list[SignedStatement]:
-    return [SignedStatement.from_bytes(raw) for raw in rows.cases.statements(seat.case_id, seat.member)]
+    return [SignedStatement.from_bytes(raw) for raw in rows.cases.statements(seat.case_id, seat.chain_id)]
 
 
 def _read(signed: SignedStatement) -> MemberStatement:

@@ -62,6 +62,7 @@ class Surroundings:
         metrics, now_us = self._context.metrics, self._context.now_us()
         # First: a store that fails must not keep this from being seen.
         metrics.contradicted(self._contradicted())
+        metrics.held(await self._context.store.read(lambda rows: rows.hold.held_seats()))
         metrics.disk(*await asyncio.to_thread(self._disk))
         count, oldest_us = await self._context.store.read(self._unsealed)
         metrics.unsealed(count, _age_s(self._context, oldest_us))

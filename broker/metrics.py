@@ -28,6 +28,8 @@ CALLS = (
     "annulments",
     "annul_answer",
     "open",
+    "join",
+    "separate",
     "invite",
     "accept",
     "state",
@@ -35,6 +37,9 @@ CALLS = (
     "instance",
     "compromised",
     "destroyed",
+    "pass",
+    "correct",
+    "look",
     "ledger",
     "audit",
     "proofs",
@@ -154,6 +159,7 @@ class Metrics:
         self._rollback = self._gauge(
             "log_contradicted", "1 after a connector or the anchor has seen another or a longer log than this, else 0."
         )
+        self._held = self._gauge("held_seats", "Seats that nothing is released for after a restore.")
         self._certificate_end = self._gauge(
             "certificate_end_timestamp_seconds",
             "When a certificate ends, since unix epoch; of the units' the one that ends first. 0 when there is none.",
@@ -264,6 +270,10 @@ class Metrics:
     def contradicted(self, contradicted: bool) -> None:
         """Whether somebody has seen another or a longer log than this one."""
         self._rollback.set(1 if contradicted else 0)
+
+    def held(self, seats: int) -> None:
+        """How many seats are held after a restore."""
+        self._held.set(seats)
 
     def certificate_ends(self, certificate: str, at_s: float) -> None:
         """When a certificate of the closed list ends, in seconds since 1970."""

@@ -167,6 +167,13 @@ class Close(CaseCommand):
     do: Literal["close"]
 
 
+class HandOver(CaseCommand):
+    """The lead's case passes to the social services that was invited to take it over, in the next weekly slot."""
+
+    do: Literal["hand_over"]
+    undo: bool = False
+
+
 class Discard(Command):
     """A named person decides that a waiting event is not sent."""
 
@@ -223,10 +230,17 @@ class VoidCase(CaseCommand):
 
 
 class JoinCases(CaseCommand):
-    """Two cases of one person become one. Does not exist yet."""
+    """Two cases in which this unit has a seat are about one person: what is taken back in one is taken back in both."""
 
     do: Literal["join_cases"]
     other: Ref
+
+
+class SeparateCases(CaseCommand):
+    """They are about two persons: the join was wrong."""
+
+    do: Literal["separate_cases"]
+    join: Spelled
 
 
 class AnswerAnnulment(Command):
@@ -253,7 +267,7 @@ class RecordDisclosure(CaseCommand):
     note: Annotated[str, Field(max_length=4000)] | None = None
 
 
-NARROWING = ("block", "withdraw", "withdraw_case", "annul", "void_case")
+NARROWING = ("block", "withdraw", "withdraw_case", "annul", "void_case", "crossing")
 AnyCommand = (
     OpenCase
     | Grant
@@ -265,6 +279,7 @@ AnyCommand = (
     | Accept
     | Remove
     | Close
+    | HandOver
     | Discard
     | Introduce
     | Send
@@ -272,6 +287,7 @@ AnyCommand = (
     | Annul
     | VoidCase
     | JoinCases
+    | SeparateCases
     | AnswerAnnulment
 )
 _ADAPTER: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="do")])
@@ -301,10 +317,12 @@ def read(data: bytes) -> AnyCommand:
         command = _ADAPTER.validate_json(data)
     except ValidationError as error:
         raise HandslagError("HS-INPUT-INVALID", field=_field(error)) from None
-    if isinstance(command, JoinCases):
-        raise HandslagError("HS-NOT-YET", field="do")
     _check_codes(command)
+    if isinstance(command, Annul | VoidCase) and not codes.table()["annul_ground"][command.ground]["act"]:
+        raise HandslagError("HS-CODE-UNKNOWN", field="ground")  # a correction has an event of its own (`replaces`)
     _check_rest(command)
+    if isinstance(command, JoinCases | SeparateCases):
+        _check_joined(command)
     return command
 
 
@@ -340,7 +358,7 @@ def _check_rest(command: AnyCommand) -> None:
         given = getattr(command, name, None)
         if given is not None:
             fields.moment(given, name)
-    for name in ("consent", "invitation", "event", "in_reply_to", "replaces", "notice", "consents"):
+    for name in ("consent", "invitation", "event", "in_reply_to", "replaces", "notice", "join", "consents"):
         given = getattr(command, name, None)
         for one in [given] if isinstance(given, str) else given or []:
             parsed(one)
@@ -356,3 +374,10 @@ def _check_rest(command: AnyCommand) -> None:
             # They have commands of their own, which fill in what must be right.
             raise HandslagError("HS-INPUT-INVALID", field="event_type")
         fields.from_json(command.event_type, command.data)
+
+
+def _check_joined(command: JoinCases | SeparateCases) -> None:
+    if not command.actor_ref:
+        raise HandslagError("HS-INPUT-INVALID", field="actor_ref")  # a named person decides, never a default
+    if isinstance(command, JoinCases) and command.other == command.ref:
+        raise HandslagError("HS-INPUT-INVALID", field="other")

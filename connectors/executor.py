@@ -6,7 +6,21 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from connectors import acts, annulling, cases, commands, incidents, outbound, reports, retry, rotation, spoken
+from connectors import (
+    acts,
+    annulling,
+    cases,
+    commands,
+    incidents,
+    joining,
+    outbound,
+    reports,
+    retry,
+    rotation,
+    spoken,
+    succession,
+    transfers,
+)
 from connectors.context import Context
 from connectors.fields import moment, shown_moment
 from connectors.spool.commands import Waiting
@@ -31,14 +45,23 @@ _RUN: dict[str, Callable[[Context, Waiting], Awaitable[dict[str, Any]]]] = {
     "annul": annulling.record,
     "void_case": annulling.record,
     "answer_annulment": annulling.answer,
+    "join_cases": joining.join,
+    "separate_cases": joining.separate,
+    joining.KIND: joining.crossed,
     "rotate": rotation.rotate,
     "confirm": rotation.confirm,
     "destroyed": rotation.destroyed,
+    "vouch": succession.vouch,
+    "offer": succession.offer,
+    "unseat": succession.unseat,
+    "hand_over": succession.hand_over,
+    "look": transfers.look,
+    "correct": outbound.correct,
 }
 
 
 # What a connector does by itself: nobody asked for it, so nobody is told that it was done.
-_BY_ITSELF = frozenset({"join", *rotation.KINDS})
+_BY_ITSELF = frozenset({"join", joining.KIND, *rotation.KINDS, *succession.KINDS, *transfers.KINDS, "correct"})
 
 
 def must_wait(ctx: Context, command: commands.AnyCommand) -> bool:
@@ -75,6 +98,9 @@ def _queue(ctx: Context, command: commands.AnyCommand) -> bytes:
     ctx.spool.commands.accept(command_id, ctx.identities.handle(ref), command.do, value, narrowing=narrowing)
     if command.do in {"withdraw_case", "void_case"}:
         _overtake(ctx, ref)
+    if command.do == "withdraw_case":
+        for other in joining.stop(ctx, command_id, ref):
+            _overtake(ctx, other)
     if narrowing:
         # The first of the two facts, true from this transaction on, with or without a network.
         told = {"kind": "stopped_here", "do": command.do, "ref": ref, "at": shown_moment(value["noted_at_us"])}
@@ -109,6 +135,10 @@ def _check(ctx: Context, command: commands.AnyCommand, ref: str) -> None:
     seat = ctx.identities.get(ref)
     if isinstance(command, commands.RecordDisclosure) and command.said_at:
         spoken.check_said_at(moment(command.said_at, "said_at"), ctx.now())
+    if isinstance(command, commands.JoinCases):
+        joining.check_pair(ctx, ref, command.other)
+    if isinstance(command, commands.SeparateCases):
+        joining.found(ctx, ref, command.join)
     if isinstance(command, commands.Withdraw | commands.Unblock | commands.Annul):
         acts_known = (ConsentAct.from_bytes(event.act) for event in ctx.spool.memory.ledger(seat.sid))
         if parsed(command.consent) not in {act.consent_id for act in acts_known}:
@@ -183,7 +213,7 @@ def give_up(ctx: Context, command: Waiting, error: HandslagError) -> None:
         command.value["error"] = error.code
         ctx.spool.commands.prepare(command.command_id, command.value)
         ctx.spool.commands.finish(command.command_id, failed=True)
-        if command.kind in rotation.KINDS:
+        if command.kind in {*rotation.KINDS, *succession.KINDS}:
             rotation.pause(ctx, command)  # looked at anew then: a word that another has given meanwhile is no fault
             return
         _report(ctx, command.value, command.command_id, told)

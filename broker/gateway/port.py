@@ -22,6 +22,7 @@ from schemas.calls import (
     LedgerFetchRequest,
     LedgerPage,
     OpenRequest,
+    PassRequest,
     ProofsAnswer,
     ProofsRequest,
     SeatAnswer,
@@ -30,13 +31,17 @@ from schemas.calls import (
     SubmitRequest,
     UnitsAnswer,
 )
+from schemas.capsule import LookAnswer, LookRequest
 from schemas.hold import ConfirmRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
 from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
+from schemas.joins import JoinAnswer, JoinRequest, SeparateAnswer, SeparateRequest
 from schemas.said import (
     AnnulAnswer,
     AnnulAnswerRequest,
     AnnulmentsPage,
     AnnulmentsRequest,
+    CorrectAnswer,
+    CorrectRequest,
     DisclosureAnswer,
     DisclosureRequest,
 )
@@ -78,6 +83,14 @@ class Core(Protocol):
         """POST /v1/cases:open."""
         ...
 
+    async def join_cases(self, unit: str, request: JoinRequest) -> JoinAnswer:
+        """POST /v1/cases:join: two cases that the unit sits in are one person's."""
+        ...
+
+    async def separate_cases(self, unit: str, request: SeparateRequest) -> SeparateAnswer:
+        """POST /v1/cases:separate: two cases that the unit joined are two persons'."""
+        ...
+
     async def invite(self, unit: str, request: InviteRequest) -> InviteAnswer:
         """POST /v1/seats:invite."""
         ...
@@ -92,6 +105,18 @@ class Core(Protocol):
 
     async def close(self, unit: str, request: CloseRequest) -> SeatAnswer:
         """POST /v1/seats:close."""
+        ...
+
+    async def look(self, unit: str, request: LookRequest) -> LookAnswer:
+        """POST /v1/capsules:look."""
+        ...
+
+    async def correct(self, unit: str, request: CorrectRequest) -> CorrectAnswer:
+        """POST /v1/corrections."""
+        ...
+
+    async def pass_on(self, unit: str, request: PassRequest) -> SeatAnswer:
+        """POST /v1/seats:pass."""
         ...
 
     async def destroyed(self, unit: str, request: DestroyedRequest) -> SeatAnswer:

@@ -125,6 +125,11 @@ class HoldRows:
         rows = self._c.execute(select(hold_seat.c.state, func.count()).group_by(hold_seat.c.state))
         return {str(row[0]): int(row[1]) for row in rows}
 
+    def held_seats(self) -> int:
+        """Number of seats that nothing is released for."""
+        query = select(func.count()).select_from(hold_seat).where(hold_seat.c.state != RELEASED)
+        return int(self._c.execute(query).scalar_one())
+
     def move(self, seat_ids: Iterable[bytes], state: str) -> None:
         """Move seats on."""
         self._c.execute(update(hold_seat).where(hold_seat.c.seat_id.in_(list(seat_ids))).values(state=state))

@@ -92,6 +92,15 @@ class Commands:
         )
         return [self._store.open_json("command.value", row[0])["result"] for row in rows]
 
+    def finished(self, kinds: tuple[str, ...]) -> list[tuple[str, dict[str, Any]]]:
+        """(kind, what it came to) of every finished command of these kinds, whatever its case, oldest first."""
+        marks = ",".join("?" * len(kinds))
+        rows = self._store.all(
+            f"SELECT kind, value FROM command WHERE state='DONE' AND kind IN ({marks}) ORDER BY number",  # noqa: S608
+            *kinds,
+        )
+        return [(row[0], self._store.open_json("command.value", row[1])["result"]) for row in rows]
+
     def waiting(self) -> list[Waiting]:
         """Every command without an answer, oldest first."""
         rows = self._store.all(
@@ -111,7 +120,7 @@ class Commands:
 
     def overtaken(self, command: Waiting) -> bool:
         """Whether the person's withdrawal of everything was noted after this command of the case."""
-        sql = "SELECT 1 FROM command WHERE ref IS ? AND kind IN ('withdraw_case', 'void_case') AND number>?"
+        sql = "SELECT 1 FROM command WHERE ref IS ? AND kind IN ('withdraw_case', 'void_case', 'crossing') AND number>?"
         return self._store.one(sql, command.ref, command.number) is not None
 
     def busy(self, ref: bytes) -> bool:

@@ -90,6 +90,14 @@ class Outgoing:
             raise HandslagError("HS-EVENT-UNKNOWN")
         return OutgoingState(row[0]), row[1]
 
+    def accepted_since(self, refs: Iterable[bytes], at_us: int) -> list[tuple[bytes, bytes, str]]:
+        """(event id, handle of its case, event type) of what was accepted in these cases since a moment, in order."""
+        found = self._store.all(
+            "SELECT event_id, ref, event_type FROM outgoing WHERE accepted_at_us>=? ORDER BY number", at_us
+        )
+        wanted = set(refs)
+        return [(row[0], row[1], row[2]) for row in found if row[1] in wanted]
+
     def in_state(self, *states: OutgoingState, due_us: int | None = None) -> Iterator[OutgoingEvent]:
         """Events in any of the states, oldest first; with `due_us` only those whose next try is not later.
 
@@ -109,6 +117,14 @@ class Outgoing:
             for row in page:
                 last = row[0]
                 yield self._event(row[1:])
+
+    def on_its_way(self, ref: bytes, role: str) -> bool:
+        """Whether something of a case to a role has left or is about to, and no end of it is known yet."""
+        sql = (
+            "SELECT 1 FROM outgoing AS o JOIN outgoing_section AS s ON s.event_id=o.event_id WHERE o.ref=? AND s.role=?"
+            " AND o.state IN ('ACCEPTED','SEALED','SENT','DECIDED') AND s.state IN ('OPEN','KEYLESS','LIVE') LIMIT 1"
+        )
+        return self._store.one(sql, ref, role) is not None
 
     def _event(self, row: tuple[Any, ...]) -> OutgoingEvent:
         key = self._store.key

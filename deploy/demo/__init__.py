@@ -34,8 +34,8 @@ def demo(folder: Path, as_json: bool) -> None:
         play.set_up()
         play.run_steps()
         outcomes = read_back(play)
-    verified = play.handslag("audit", "verify", play.trail, "--trust", play.config("social").parent / "trust.toml",
-                             "--lang", "en")  # fmt: skip
+    trust = play.config("social").parent / "trust.toml"
+    verified = play.handslag("audit", "verify", play.copy_trail(), "--trust", trust, "--lang", "en")
     wrong = differences(scenario.outcomes, outcomes)
     report = {"outcomes": [row.as_json() for row in outcomes], "differences": wrong, "verify": verified.splitlines()}
     (folder / "report.json").write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -248,14 +248,12 @@ async def test_the_command_line_annuls_while_the_connector_runs(home):
 
 
 async def test_the_form_is_checked_at_once(home):
-    """And two cases of one person cannot be joined yet."""
     for command, code in (
         ({"do": "annul", "ref": "EX-1", "consent": "0" * 32, "ground": "WRONG_PERSON"}, "HS-EVENT-UNKNOWN"),
         ({"do": "annul", "ref": "EX-1", "consent": "0" * 32, "ground": "BAD_DAY"}, "HS-CODE-UNKNOWN"),
         ({"do": "void_case", "ref": "EX-2", "ground": "WRONG_PERSON"}, "HS-REF-UNKNOWN"),
         ({"do": "answer_annulment", "notice": "0" * 32, "verdict": "LOCKED"}, "HS-ITEM-GONE"),
         ({"do": "answer_annulment", "notice": "0" * 32, "verdict": "KEPT"}, "HS-INPUT-INVALID"),
-        ({"do": "join_cases", "ref": "EX-1", "other": "EX-2"}, "HS-NOT-YET"),
     ):
         with pytest.raises(HandslagError) as refused:
             home.social.command(**command)

@@ -13,6 +13,7 @@ from broker import backup, restoring
 from broker.metrics import Metrics
 from broker.node import Node
 from broker.restoring import Known
+from broker.store.cipher import ColumnCipher
 from broker.store.keys import KeyVault
 from broker.store.sqlite import SqliteStore
 from broker.worker import drain
@@ -80,7 +81,7 @@ class World:
         """The broker opened on what lies in its data folder."""
         loaded = self.node.settings
         vault = KeyVault.open(loaded.data_dir / "keys.db", loaded.root_key_file)
-        node = Node(loaded, Metrics(), SqliteStore(loaded.database), vault)
+        node = Node(loaded, Metrics(), SqliteStore(loaded.database, ColumnCipher(vault.columns())), vault)
         self.home.node, self.home.liar._core = node, await node.open_log()
         self.tell_time()
 

@@ -23,7 +23,6 @@ LONG_FUNCTIONS = {
         269,
         "one statement for each table, written once by the tool and never edited",
     ),
-    ("broker/core.py", "admit"): (45, "one record written out with a field on each line"),
     ("connectors/runner.py", "_steps"): (60, "the list of a connector's steps"),
     ("broker/store/migrations/versions/0004_hold.py", "upgrade"): (41, "one statement for each table"),
     ("connectors/cases.py", "_invitation"): (43, "two records written out with a field on each line"),

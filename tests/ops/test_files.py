@@ -49,12 +49,10 @@ def documented():
 
 
 def alerts():
-    """Alert name -> {expr, severity, acts, runbook_url, ...} as they stand in the file."""
-    blocks = re.split(r"^ {6}- alert: ", (PROMETHEUS / "alerts.yml").read_text(encoding="utf-8"), flags=re.MULTILINE)[
-        1:
-    ]
+    """Alert name -> {expr, severity, acts, runbook_url, ...} as they stand in the files."""
+    texts = [(PROMETHEUS / name).read_text(encoding="utf-8") for name in ("alerts.yml", "alerts-room.yml")]
     found = {}
-    for block in blocks:
+    for block in [each for text in texts for each in re.split(r"^ {6}- alert: ", text, flags=re.MULTILINE)[1:]]:
         name, _, body = block.partition("\n")
         expr = re.search(r"expr: (.*?)\n {8}(?:for|labels):", body, re.DOTALL)[1]
         fields = dict(re.findall(r"(severity|acts): (\w+)", body))
@@ -251,7 +249,7 @@ def test_what_the_one_on_call_needs_first_is_on_top():
 
 def test_every_alert_says_what_it_means_in_two_languages_and_who_acts():
     rules = alerts()
-    assert len(rules) == 10
+    assert len(rules) == 14
     wanted = {"summary_sv", "summary_en", "description_sv", "description_en", "runbook_url"}
     for name, rule in rules.items():
         assert rule["keys"] == wanted, name
@@ -261,7 +259,8 @@ def test_every_alert_says_what_it_means_in_two_languages_and_who_acts():
 
 
 def test_every_alert_has_a_firing_and_a_silent_test():
-    cases = (PROMETHEUS / "alerts_test.yml").read_text(encoding="utf-8").split("  - name: ")[1:]
+    texts = [(PROMETHEUS / name).read_text(encoding="utf-8") for name in ("alerts_test.yml", "alerts-room_test.yml")]
+    cases = [case for text in texts for case in text.split("  - name: ")[1:]]
     for name in alerts():
         own = [case for case in cases if f"alertname: {name}" in case]
         assert any(case.startswith('"firing') and "exp_alerts" in case for case in own), name

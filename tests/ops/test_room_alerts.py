@@ -1,13 +1,10 @@
-"""The alerts about room: each fires and is silent in promtool, names metrics that exist and a runbook that is there."""
+"""The alerts about room: each fires and is silent in promtool, and a broken one is noticed."""
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
-from tests.ops.servers import PROMETHEUS, ROOT, metric_names, promtool
-from tests.ops.test_files import families, family_of
+from tests.ops.servers import PROMETHEUS, promtool
 
 RULES = (PROMETHEUS / "alerts-room.yml").read_text(encoding="utf-8")
 CASES = (PROMETHEUS / "alerts-room_test.yml").read_text(encoding="utf-8")
@@ -28,14 +25,3 @@ def test_the_alert_tests_notice_a_broken_alert(tmp_path, shipped, broken):
     (tmp_path / "alerts-room.yml").write_text(RULES.replace(shipped, broken), encoding="utf-8")
     (tmp_path / "alerts-room_test.yml").write_text(CASES, encoding="utf-8")
     assert promtool("test", "rules", str(tmp_path / "alerts-room_test.yml"))[0] != 0
-
-
-def test_every_alert_names_metrics_and_a_runbook_that_exist():
-    names = re.findall(r"alert: (\w+)", RULES)
-    assert names
-    assert {family_of(name) for name in metric_names(RULES)} <= families().keys()
-    for name, page in zip(names, re.findall(r"runbook_url: (\S+)", RULES), strict=True):
-        text = (ROOT / page).read_text(encoding="utf-8")
-        assert name in text.splitlines()[0]
-        assert "112" in text
-        assert f"eval_time: 400m, alertname: {name}" in CASES or f"alertname: {name}" in CASES

@@ -20,7 +20,7 @@ RESERVED = {
     "reason": set(),
     "outcome": set(),
     # The operations of logging rules for law enforcement (LED art. 25) that a broker without storage never makes.
-    "operation": {"COLLECTION", "ALTERATION", "TRANSFER_THIRD_COUNTRY", "COMBINATION"},
+    "operation": {"COLLECTION", "TRANSFER_THIRD_COUNTRY"},
 }
 
 
