@@ -133,9 +133,14 @@ async def test_an_act_that_the_node_refused_is_recorded_as_refused(home):
     keys = node.context.recorder.vault.operator()
     query = select(entry_table, payload_table.c.blob).where(entry_table.c.operation == "ADMIN")
     query = query.join(payload_table, payload_table.c.entry_id == entry_table.c.entry_id).order_by(entry_table.c.number)
-    rows = await node.context.store.read(lambda rows: list(rows.gate._c.execute(query)))
-    last = AuditEntry.from_bytes(rows[-1].bytes)
-    told = open_payload(last, rows[-1].blob, keys.dek(last.entry_id))
+
+    def newest(rows):
+        row = list(rows.gate._c.execute(query))[-1]
+        return rows.cipher.open("entry.bytes", row.bytes), rows.cipher.open("payload.blob", row.blob)
+
+    raw, blob = await node.context.store.read(newest)
+    last = AuditEntry.from_bytes(raw)
+    told = open_payload(last, blob, keys.dek(last.entry_id))
     assert (last.owner, told.code) == (OPERATOR, "HS-UNIT-COMPROMISED")
     act = AdminAct.from_bytes(SignedAdminAct.from_bytes(told.act).act)
     assert {each.unit for each in act.targets} & {police.unit, social.unit}
