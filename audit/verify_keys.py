@@ -19,7 +19,7 @@ from schemas import codec
 from schemas.acts import CaseWithdrawal, ConsentAct, LedgerEvent
 from schemas.errors import HandslagError
 from schemas.identifiers import ZERO16
-from schemas.statements import Acceptance, MemberStatement
+from schemas.statements import Acceptance, MemberStatement, Succession, Vouch
 from schemas.trail import AuditEntry, Payload
 
 
@@ -121,9 +121,18 @@ def _rotated(statements: Sequence[Opened], speaker: Speaker, report: Report) -> 
     """The speaker with the keys of its rotations: each signed by the key before and naming the statement before."""
     # INVARIANT: test_a_rotation_that_the_seat_did_not_sign_is_named
     before: bytes | None = None
+    chain, offered = speaker.member, set[bytes]()
     for one in statements:
         statement = _member_statement(one.payload)
-        if statement is None or statement.member != speaker.member:
+        if statement is None:
+            offered |= _offered(one, speaker, report)
+            continue
+        if statement.kind == "ROTATE" and statement.signing_key in offered:
+            # The lead signed its chain over to the keys that this seat offered: it goes on in that chain.
+            chain, before = statement.member, one.payload.act
+            speaker = speaker._replace(rotated=(*speaker.rotated, (one.number, statement.signing_key)))
+            continue
+        if statement.member != chain:
             continue
         if statement.kind == "ROTATE":
             data = one.payload.act or b""
@@ -137,6 +146,17 @@ def _rotated(statements: Sequence[Opened], speaker: Speaker, report: Report) -> 
     return speaker
 
 
+def _offered(one: Opened, speaker: Speaker, report: Report) -> set[bytes]:
+    """The key with which the seat offered to hold the lead's role, when it signed that itself."""
+    data = one.payload.act or b""
+    if codec.name_of(data) != Succession.SCHEMA:
+        return set()
+    if not speaker.signed(one.payload.act_signature or b"", data, one.number):
+        report.add(one.finding("seat-key", "succession"))
+        return set()
+    return {Succession.from_bytes(data).signing_key}
+
+
 def _own(one: Opened, anchors: Anchors, report: Report) -> Speaker | None:
     """The seat's own statement: an acceptance that the unit signed, or a lead's OPEN."""
     payload = one.payload
@@ -148,6 +168,8 @@ def _own(one: Opened, anchors: Anchors, report: Report) -> Speaker | None:
         elif not signed:
             report.add(one.finding("seat-key", "unit-signature"))
         return Speaker(accepted.member, None, accepted.signing_key, accepted.hpke_key_hash, signed is True)
+    if codec.name_of(payload.act or b"") in {Vouch.SCHEMA, Succession.SCHEMA}:
+        return None
     statement = MemberStatement.from_bytes(payload.act or b"")
     if statement.kind != "OPEN":
         return None

@@ -23,7 +23,7 @@ from broker.store.cases import SeatRow
 from broker.store.gate import Bump, GateMoved
 from broker.store.inbox import Item
 from broker.store.port import Rows
-from broker.visibility import introduce_keys
+from broker.visibility import changed, introduce_keys
 from broker.writes import append, bumped, crossed, positions, withdrawn
 from consent.admission import ANNULLING, WIDENING, check_act
 from schemas import codec, limits
@@ -62,6 +62,10 @@ async def consents(context: Context, unit: str, request: ConsentsRequest) -> Con
             answer = await recorded(context, unit, request, write, ConsentsAnswer)
         except GateMoved:
             continue
+        except HandslagError as error:
+            if error.code == "HS-RECIPIENT-CHANGED":
+                await context.store.write(lambda rows: _tell_changed(context, rows, seat, request.act))
+            raise
         if whole or ConsentAct.from_bytes(request.act).act == "WITHDRAW":  # a grant has no hurry and would flatter it
             context.metrics.withdrew((context.now_us() - started_us) / 1e6)
         return answer
@@ -299,7 +303,18 @@ def _holders(rows: Rows, seat: SeatRow, act: ConsentAct) -> tuple[Holder, ...]:
     return tuple(holders)
 
 
+def _tell_changed(context: Context, rows: Rows, seat: SeatRow, raw: bytes) -> None:
+    """Who names the former holder of a role whose keys go on in one chain is told the id of the present one."""
+    terms = ConsentAct.from_bytes(raw).terms
+    named = {(ref.id, ref.member) for ref in terms.recipients} if terms else set()
+    others = [other for other in rows.cases.of_cases([seat.case_id]) if other.active and other.chain is not None]
+    rows.inbox.put([
+        changed(context, seat, other, context.now_us()) for other in others
+        if any(role == other.role and member != other.member for role, member in named)
+    ])  # fmt: skip
+
+
 def opened_case(rows: Rows, seat: SeatRow) -> bool:
     """Whether the seat is the lead's, whose OPEN statement begins the case."""
-    signed = [SignedStatement.from_bytes(raw) for raw in rows.cases.statements(seat.case_id, seat.member)]
+    signed = [SignedStatement.from_bytes(raw) for raw in rows.cases.statements(seat.case_id, seat.chain_id)]
     return any(MemberStatement.from_bytes(one.statement).kind == "OPEN" for one in signed)

@@ -22,6 +22,7 @@ from broker.store.port import Rows
 from consent.admission import ANNULLING
 from schemas import codes
 from schemas.acts import CaseWithdrawal
+from schemas.codes import SeatState
 from schemas.errors import HandslagError
 from schemas.identifiers import ZERO16
 from schemas.inbox import Notice
@@ -64,7 +65,19 @@ def void_case(context: Context, rows: Rows, case_id: bytes, ground: str, shrunk:
     for seat in rows.cases.ever_of_case(case_id):
         _tell(context, rows, seat, ZERO16, ground, shrunk, at_us)
         notice = Notice(seat_id=seat.seat_id, code="case_void", categories=(), detail=ground, at_us=at_us)
-        rows.inbox.put([Item(context.new_id(), seat.unit, "NOTICE", notice.to_bytes())])
+        when = mailbox(context, seat, at_us)
+        rows.inbox.put([Item(context.new_id(), seat.unit, "NOTICE", notice.to_bytes(), when)])
+
+
+def mailbox(context: Context, seat: SeatRow | None, at_us: int) -> int:
+    """From when an item may be fetched: of who handed the lead's role over from the weekly slot on.
+
+    The day on which somebody corrects something would tell of the case it has left.
+
+    INVARIANT: test_a_correction_comes_to_who_left_in_the_weekly_slot_and_nothing_else_does.
+    """
+    left = seat is not None and seat.state == SeatState.CLOSED and seat.role == _LEAD
+    return context.next_slot(at_us) if left else 0
 
 
 def _tell(
@@ -79,14 +92,14 @@ def _tell(
     told = rows.annulments.told(seat.seat_id, consent_id)
     known = {row.delivery_id for row in told if row.ground == ground}
     before = {one.row.delivery_id: one.row.state for one in shrunk}
-    for row, handed in _releases(rows, seat.seat_id, consent_id):
+    for row, handed in releases(rows, seat.seat_id, consent_id):
         if row.delivery_id in known:
             continue
-        seats = rows.cases.seats({row.sender_seat, _recipient_seat(rows, row)})
+        seats = rows.cases.seats({row.sender_seat, recipient_seat(rows, row)})
         ours, theirs = outcome_entries(context, row, handed, seats, at_us, _CODES[ground])
         rows.entries.insert([ours, theirs])
         notice = AnnulNotice(
-            seat_id=_recipient_seat(rows, row),
+            seat_id=recipient_seat(rows, row),
             notice_id=context.new_id(),
             delivery_id=row.delivery_id,
             event_id=row.event_id,
@@ -98,14 +111,16 @@ def _tell(
             entry_id=theirs.entry_id,
             leaf_hash=theirs.leaf_hash,
         )
-        rows.inbox.put([Item(context.new_id(), row.recipient_unit, "ANNULMENT", notice.to_bytes())])
+        when = mailbox(context, seats.get(notice.seat_id), at_us)
+        rows.inbox.put([Item(context.new_id(), row.recipient_unit, "ANNULMENT", notice.to_bytes(), when)])
         state_before = before.get(row.delivery_id, row.state)
-        rows.annulments.put([_kept(notice, row, handed, consent_id, state_before)])
+        rows.annulments.put([kept(notice, row, handed, consent_id, state_before)])
 
 
-def _kept(
+def kept(
     notice: AnnulNotice, row: DeliveryRow, handed: Sequence[SectionRow], consent_id: bytes, state_before: str
 ) -> AnnulNoticeRow:
+    """What is remembered of a notice, so that its answer finds it."""
     return AnnulNoticeRow(
         notice_id=notice.notice_id,
         seat_id=row.sender_seat,
@@ -119,10 +134,11 @@ def _kept(
     )
 
 
+_LEAD = "social_services_lead"
 _CODES = {"CONSENT_INVALID": "HS-DO-NOT-RELY", "WRONG_PERSON": "HS-WRONG-PERSON"}
 
 
-def _releases(rows: Rows, seat_id: bytes, consent_id: bytes) -> list[tuple[DeliveryRow, tuple[SectionRow, ...]]]:
+def releases(rows: Rows, seat_id: bytes, consent_id: bytes) -> list[tuple[DeliveryRow, tuple[SectionRow, ...]]]:
     """Deliveries ever handed over, with the sections that rested on the consent when they were; zeros: on any."""
     found = []
     for row, sections in rows.deliveries.handed_since(seat_id, 0):
@@ -139,7 +155,7 @@ def _rested(rows: Rows, section: SectionRow, consent_id: bytes) -> bool:
     return consent_id in now or rows.annulments.rested_before(section.delivery_id, section.digest, consent_id)
 
 
-def _recipient_seat(rows: Rows, row: DeliveryRow) -> bytes:
+def recipient_seat(rows: Rows, row: DeliveryRow) -> bytes:
     """The recipient's seat; of an invitation the seat that it led to, zeros where it led to none."""
     if row.recipient_seat is not None:
         return row.recipient_seat
@@ -208,9 +224,9 @@ def _recorded(context: Context, unit: str, request: AnnulAnswerRequest, rows: Ro
         raise HandslagError("HS-ITEM-GONE")
     at_us = context.now_us()
     row = rows.deliveries.get([told.delivery_id])[told.delivery_id]
-    handed = next(sections for one, sections in _releases(rows, told.seat_id, told.consent_id)
+    handed = next(sections for one, sections in releases(rows, told.seat_id, told.consent_id)
                   if one.delivery_id == told.delivery_id)  # fmt: skip
-    seats: dict[bytes, SeatRow] = rows.cases.seats({row.sender_seat, _recipient_seat(rows, row)})
+    seats: dict[bytes, SeatRow] = rows.cases.seats({row.sender_seat, recipient_seat(rows, row)})
     ours, theirs = outcome_entries(context, row, handed, seats, at_us, request.reason or request.verdict)
     rows.entries.insert([ours, theirs])
     rows.annulments.answer(request.notice_id, request.verdict, request.reason, at_us)

@@ -37,6 +37,7 @@ from schemas.errors import HandslagError
 
 FORMAT = "handslag broker backup 1"
 MANIFEST = "manifest.json"
+_KEYS = frozenset({"HS-KEYS-EXPOSED", "HS-KEYS-INCOMPLETE", "HS-KEYS-UNREADABLE"})
 _STORES = ("broker.db", "keys.db")
 _FOLDERS = (admissions.FOLDER, actfiles.FOLDER)  # after the store: acts that it has are in these files
 _KEPT = frozenset({".json", ".toml", ".act"})
@@ -136,8 +137,8 @@ def checked(settings: BrokerSettings, folder: Path) -> Report:
         with _trail(settings, folder) as trail:
             report = verify(trail, origin=settings.origin, log_keys=[Verifier(settings.origin, public)])
     except HandslagError as error:
-        if error.code in {"HS-KEYS-UNREADABLE", "HS-KEYS-EXPOSED"}:
-            raise  # the copy may be whole: the root key in place does not belong to it
+        if error.code in _KEYS:  # the copy may be whole: the key in place does not belong to it
+            raise
         raise HandslagError("HS-COPY-INVALID", part="trail") from None
     first = report.first()
     if first is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import sha256
 
 from audit.entry import SealedEntry
@@ -17,7 +18,15 @@ from broker.store.inbox import Item
 from broker.store.port import Rows
 from broker.store.tables import BUCKETS
 from broker.visibility import met, role_taken, statement_item
-from schemas.calls import AcceptRequest, CloseRequest, DestroyedRequest, OpenRequest, SeatAnswer, StateRequest
+from schemas.calls import (
+    AcceptRequest,
+    CloseRequest,
+    DestroyedRequest,
+    OpenRequest,
+    PassRequest,
+    SeatAnswer,
+    StateRequest,
+)
 from schemas.codes import SEAT_TRANSITIONS, DeliveryState, SeatState, known
 from schemas.envelope import SeatKey
 from schemas.errors import HandslagError
@@ -27,6 +36,7 @@ from schemas.statements import Acceptance, MemberStatement, SignedStatement
 from schemas.trail import Payload
 
 LEAD = "social_services_lead"
+DEPUTY = "police_coordination"  # whose CONFIRM counts like the lead's
 
 
 async def open_case(context: Context, unit: str, request: OpenRequest) -> SeatAnswer:
@@ -87,7 +97,7 @@ async def accept(context: Context, unit: str, request: AcceptRequest) -> SeatAns
         seat = new_seat(
             context, unit, found.case_id, seat_id, statement, request.hpke_key, found.bucket, SeatState.ACCEPTED
         )
-        rows.cases.insert_seat(seat)
+        rows.cases.insert_seat(replace(seat, protected=inviter.role != LEAD))
         rows.cases.accept(found.invitation_id, request.acceptance, seat_id)
         notice = StatementNotice(
             seat_id=inviter.seat_id,
@@ -118,7 +128,7 @@ async def state(context: Context, unit: str, request: StateRequest) -> SeatAnswe
     statement = MemberStatement.from_bytes(request.statement.statement)
     if statement.kind == "REPLACE":
         raise HandslagError("HS-NOT-YET", field="kind")
-    if lead.role != LEAD or not lead.active or statement.signer != lead.member:
+    if lead.role != LEAD or not lead.active or statement.signer != lead.chain_id:
         raise HandslagError("HS-STATE-INVALID", field="signer")
     if statement.case_tag != lead.case_tag or statement.kind not in {"JOIN", "REMOVE"}:
         raise HandslagError("HS-KEY-UNTRUSTED")
@@ -135,6 +145,7 @@ async def state(context: Context, unit: str, request: StateRequest) -> SeatAnswe
         )
         if statement.kind == "JOIN":
             rows.inbox.put([statement_item(context, rows, to=seat, about=[lead, seat])])
+            _tell_inviter(context, rows, lead, seat, statement)
             role_taken(context, rows, seat, bump.clock_us)
         entry = key_entry(context, lead, request.statement, bump)
         rows.entries.insert([key_entry(context, seat, request.statement, bump)])
@@ -212,12 +223,29 @@ def _join(
     return seat
 
 
+def _tell_inviter(context: Context, rows: Rows, lead: SeatRow, seat: SeatRow, statement: MemberStatement) -> None:
+    """Who invited in the lead's place learns that the lead has vouched."""
+    invitation = rows.cases.invitation_by_hash(statement.invitation_hash)
+    inviter = None if invitation is None else rows.cases.seat(invitation.inviter_seat)
+    if inviter is not None and inviter.active and inviter.seat_id != lead.seat_id:
+        rows.inbox.put([statement_item(context, rows, to=inviter, about=[seat])])
+
+
 def _remove(
     context: Context, rows: Rows, lead: SeatRow, statement: MemberStatement, signed: SignedStatement, bump: Bump
 ) -> SeatRow:
     """The lead takes a member out; final."""
     others = rows.cases.of_cases([lead.case_id])
-    seat = next((s for s in others if s.member == statement.member), None)
+    if lead.chain is not None and statement.member == lead.member:
+        # The lead as it was before it took the role over: that member leaves, the seat does not.
+        notices = [
+            (other.unit, StatementNotice(seat_id=other.seat_id, statements=(signed,)))
+            for other in others
+            if other.role == DEPUTY
+        ]
+        rows.inbox.put([Item(context.new_id(), to, "STATEMENT", notice.to_bytes()) for to, notice in notices])
+        return lead
+    seat = next((s for s in others if s.chain_id == statement.member), None)
     if seat is None or seat.seat_id == lead.seat_id:
         raise HandslagError("HS-STATE-INVALID", field="member")
     _close_seat(context, rows, seat, bump)
@@ -267,7 +295,7 @@ def _promised(acceptance: Acceptance, inviter: SeatRow) -> MemberStatement:
         not_after_us=0,
         previous=ZERO32,
         invitation_hash=acceptance.invitation_hash,
-        signer=inviter.member,
+        signer=inviter.chain_id,
     )
 
 
@@ -314,7 +342,7 @@ def key_entry(context: Context, seat: SeatRow, signed: SignedStatement, bump: Bu
     return context.recorder.about_seat(seat, controller, "KEY_STATEMENT", payload, bump.clock_us)
 
 
-_Request = OpenRequest | AcceptRequest | StateRequest | CloseRequest | DestroyedRequest
+_Request = OpenRequest | AcceptRequest | StateRequest | CloseRequest | DestroyedRequest | PassRequest
 
 
 def seat_answer(

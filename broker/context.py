@@ -17,6 +17,7 @@ from broker.stream.port import Stream
 from broker.views import Views
 from consent.rules import Rules
 from schemas.identifiers import uuid7
+from schemas.weeks import OFFSET_US, WEEK_US, next_start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,12 @@ class Context:
     contacts: Contacts = field(default_factory=Contacts)
     quotas: Quotas = field(default_factory=lambda: Quotas(Limits(), time.monotonic))
     room: DiskRoom | None = None
+    slot_us: int = WEEK_US
+    slot_offset_us: int = OFFSET_US
+
+    def next_slot(self, at_us: int) -> int:
+        """When the weekly slot after a moment begins."""
+        return next_start(at_us, self.slot_us, self.slot_offset_us)
 
     def new_id(self) -> bytes:
         """A fresh UUIDv7."""

@@ -12,6 +12,7 @@ from broker import (
     administration,
     annulments,
     cases,
+    corrections,
     entering,
     handover,
     instances,
@@ -22,6 +23,7 @@ from broker import (
     rotation,
     said,
     submit,
+    succession,
 )
 from broker.admissions import Admission
 from broker.context import Context
@@ -50,6 +52,7 @@ from schemas.calls import (
     LedgerFetchRequest,
     LedgerPage,
     OpenRequest,
+    PassRequest,
     ProofsAnswer,
     ProofsRequest,
     SeatAnswer,
@@ -58,6 +61,7 @@ from schemas.calls import (
     SubmitRequest,
     UnitsAnswer,
 )
+from schemas.capsule import LookAnswer, LookRequest
 from schemas.errors import HandslagError
 from schemas.hold import ConfirmRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
 from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
@@ -67,6 +71,8 @@ from schemas.said import (
     AnnulAnswerRequest,
     AnnulmentsPage,
     AnnulmentsRequest,
+    CorrectAnswer,
+    CorrectRequest,
     DisclosureAnswer,
     DisclosureRequest,
 )
@@ -195,6 +201,19 @@ class BrokerCore:
         """POST /v1/seats:destroyed."""
         return await rotation.destroyed(self._context, unit, request)
 
+    async def correct(self, unit: str, request: CorrectRequest) -> CorrectAnswer:
+        """POST /v1/corrections."""
+        return await corrections.correct(self._context, unit, request)
+
+    async def pass_on(self, unit: str, request: PassRequest) -> SeatAnswer:
+        """POST /v1/seats:pass."""
+        ordinary(self._context)
+        return await succession.pass_on(self._context, unit, request)
+
+    async def look(self, unit: str, request: LookRequest) -> LookAnswer:
+        """POST /v1/capsules:look."""
+        return await queries.look(self._context, unit, request)
+
     async def ledger_fetch(self, unit: str, request: LedgerFetchRequest) -> LedgerPage:
         """POST /v1/ledger:fetch."""
         return await queries.ledger_fetch(self._context, unit, request)
@@ -310,7 +329,9 @@ class BrokerCore:
         return self._context.directory.unit_of(cert_sha256)
 
     async def admit_together(self, admissions: Sequence[Admission]) -> None:
-        """Take several units in: the directory shows all of them from one moment on."""
+        """Take several units in, or none: the directory shows all of them from one moment on."""
+        for admission in admissions:
+            await entering.require_unstolen(self._context, admission)
         for admission in admissions:
             await self.admit(admission, publish=False)
         await self.reload_units()

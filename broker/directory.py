@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from broker.store.units import UnitRow
+from schemas.codes import base_role
 from schemas.errors import HandslagError
 from schemas.statements import UnitEntry
 
@@ -34,7 +35,7 @@ class Directory:
 
     def require_role(self, unit: str, role: str) -> None:
         """Raise `HS-STATE-INVALID` unless the unit's agency listed it for this role."""
-        if role not in UnitEntry.from_bytes(self.get(unit).entry).roles:
+        if base_role(role) not in UnitEntry.from_bytes(self.get(unit).entry).roles:
             raise HandslagError("HS-STATE-INVALID", field="role")
 
     def is_probe(self, unit: str) -> bool:

@@ -157,7 +157,7 @@ def disclosure_entries(
         seat_id=recipient.seat_id if recipient else None,
         role=row.role,
         counter_role=sender.role,
-        counter_member=sender.member,
+        counter_member=sender.chain_id,
         counter_unit=None,
         sections=tuple(_recorded(section, with_grants=False) for section in sections),
         ledger_seq=None,

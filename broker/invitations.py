@@ -50,7 +50,7 @@ async def invite(context: Context, unit: str, request: InviteRequest) -> InviteA
             raise HandslagError("HS-UNIT-UNKNOWN")
         require_free(rows, sender.seat_id)
         event_id = waiting.core.event_id
-        if rows.cases.invitation(invitation.invitation_id) or rows.deliveries.fingerprints([event_id]):
+        if rows.cases.invitation(invitation.invitation_id) or rows.events.fingerprints([event_id]):
             raise HandslagError("HS-INVITATION-INVALID")  # one invitation, one event: neither is used twice
         view = context.views.of(rows, [sender])[sender.seat_id]
         resolved = Resolved(waiting, sender, {}, view, {}, first_time=True)
@@ -67,7 +67,7 @@ async def invite(context: Context, unit: str, request: InviteRequest) -> InviteA
             entry_id=entry.entry_id,
             leaf_hash=entry.leaf_hash,
         )
-        rows.deliveries.remember([(waiting.core.event_id, sender.seat_id, waiting.fingerprint)])
+        rows.events.remember([(waiting.core.event_id, sender.seat_id, waiting.fingerprint)])
         rows.entries.insert([entry])
         _release(context, rows, resolved, sender, judged, invitation, request, at_us)
         answer = InviteAnswer(call_id=request.call_id, receipt=receipt)
@@ -107,7 +107,7 @@ def _belongs(invitation: Invitation, seat: SeatRow, waiting: Waiting, unit: str,
     if (
         hashes != sealed
         or invitation.case_tag != seat.case_tag
-        or invitation.inviter != seat.member
+        or invitation.inviter != seat.chain_id
         or invitation.inviter_unit != unit
         or waiting.core.event_type != TYPE
         or waiting.routing.seat_id != seat.seat_id
@@ -201,7 +201,8 @@ def _lapse_one(context: Context, rows: Rows, seen: InvitationRow) -> None:
         return  # accepted or joined meanwhile: the next look decides anew
     inviter = rows.cases.seat(one.inviter_seat)
     rows.cases.close_invitation(one.invitation_id, "LAPSED")
-    told = [(inviter.unit, inviter.seat_id)] if inviter else []
+    # A seat that is closed is told nothing more of the case.
+    told = [(inviter.unit, inviter.seat_id)] if inviter and inviter.state != SeatState.CLOSED else []
     if one.seat_id:
         rows.cases.set_state(one.seat_id, SeatState.CLOSED)
         told.append((one.unit, one.seat_id))

@@ -78,6 +78,8 @@ class Node:
             random=os.urandom,
             faults=self._fault,
             lease_us=int(settings.lease_seconds * 1_000_000),
+            slot_us=round(settings.slot_seconds * 1_000_000),
+            slot_offset_us=round(settings.slot_offset_seconds * 1_000_000),
             quotas=Quotas(Limits(**settings.quotas.model_dump()), time.monotonic, metrics.over_quota),
             room=DiskRoom(settings.data_dir, settings.disk.reserve_bytes, settings.disk.ballast_bytes, metrics.room),
         )

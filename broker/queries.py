@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from audit.entry import SealedEntry
 from broker.acts import own_seat
-from broker.calls import answered, request_hash
+from broker.calls import answered, recorded, request_hash
 from broker.context import Context
 from broker.quota import QUERIES
 from broker.store.cases import SeatRow
@@ -20,6 +22,7 @@ from schemas.calls import (
     LedgerPage,
     UnitsAnswer,
 )
+from schemas.capsule import LookAnswer, LookRequest
 from schemas.errors import HandslagError
 from schemas.statements import SignedUnit
 from schemas.trail import Payload
@@ -114,6 +117,35 @@ async def _recorded(
 
     await context.store.write(work)
     return entry
+
+
+async def look(context: Context, unit: str, request: LookRequest) -> LookAnswer:
+    """Answer `POST /v1/capsules:look`: a named officer looks where the person is, or somebody else tried to.
+
+    An entry in the seat's own trail, committed before the connector shows anything. Raises `HS-SEAT-UNKNOWN`,
+    `HS-GRANT-INCOMPLETE` (no officer named).
+    """
+    # INVARIANT: test_a_third_officer_is_refused_and_it_is_in_the_trail
+    if (before := await answered(context, unit, request)) is not None:
+        return LookAnswer.from_bytes(before)
+    seat = await own_seat(context, unit, request.seat_id)
+    if not request.actor_ref:
+        raise HandslagError("HS-GRANT-INCOMPLETE", field="actor")
+    at_us = context.now_us()
+    about = Payload(seat_id=seat.seat_id, role=seat.role, actor_ref=request.actor_ref, assurance=request.assurance)
+    if request.allowed:
+        operation, payload = "CONSULTATION", replace(about, query_purpose="CASE_TRANSFER")
+    else:
+        operation, payload = "REFUSAL", replace(about, code="HS-OFFICER-NOT-NAMED")
+    entry = context.recorder.about_seat(seat, context.directory.controller(unit), operation, payload, at_us)
+    answer = LookAnswer(call_id=request.call_id, entry_id=entry.entry_id, leaf_hash=entry.leaf_hash)
+
+    def work(rows: Rows) -> LookAnswer:
+        rows.entries.insert([entry])
+        rows.units.answer(unit, request.call_id, request_hash(request), answer.to_bytes(), at_us)
+        return answer
+
+    return await recorded(context, unit, request, work, LookAnswer)
 
 
 def units(context: Context) -> UnitsAnswer:

@@ -18,6 +18,7 @@ from schemas.errors import HandslagError
 from schemas.event_types import content_type
 from schemas.identifiers import authority_of
 from schemas.stream_record import StreamRecord
+from schemas.views import has_views
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +97,8 @@ def resolve(rows: Rows, batch: Sequence[Waiting], views: Views, rules: Rules, no
     """Everything a batch is decided on, read in the snapshot of `rows`."""
     senders = rows.cases.seats({waiting.routing.seat_id for waiting in batch})
     event_ids = [waiting.core.event_id for waiting in batch]
-    known = rows.deliveries.fingerprints(event_ids)
-    attempts = rows.deliveries.attempts(event_ids)
+    known = rows.events.fingerprints(event_ids)
+    attempts = rows.events.attempts(event_ids)
     live = rows.deliveries.live_sections(event_ids)
     ledgers = views.of(rows, senders.values())
     seats = rows.cases.of_cases({seat.case_id for seat in senders.values()})
@@ -141,7 +142,7 @@ def _retired(rows: Rows, waiting: Waiting, holders: Mapping[str, SeatRow | None]
     for wrap in waiting.attempt.wraps:
         holder = holders.get(wrap.role)
         if holder is not None and wrap.seat_key_id not in holder.key_ids:
-            had = rows.cases.key_ids(holder.case_id, holder.member)
+            had = rows.cases.key_ids(holder.case_id, holder.chain_id)
             found |= {wrap.seat_key_id} & had
     return frozenset(found)
 
@@ -169,6 +170,9 @@ def _refusal(
         return "HS-RULES-OTHER"
     if not now_us - limits.SENT_BACK_US <= waiting.core.sent_at_us <= now_us + limits.SENT_AHEAD_US:
         return "HS-SUBMISSION-INVALID"
+    # INVARIANT: test_one_plan_sealed_to_two_parties_is_refused_by_the_broker
+    if has_views(waiting.core.event_type) and len(waiting.record.submission.recipient_items) != 1:
+        return "HS-VIEW-OTHER"
     try:
         return "HS-EVENT-EXPIRED" if waiting.valid_until_us <= now_us else None
     except HandslagError as error:
@@ -176,8 +180,12 @@ def _refusal(
 
 
 def party_of(seat: SeatRow, view: LedgerView) -> Party:
-    """A seat as `decide` sees it; its unit only where the discloser's own ledger names that unit."""
-    unit = seat.unit if seat.unit in view.named_units else None
+    """A seat as `decide` sees it; its unit only where the discloser's own ledger names that unit.
+
+    Never that of a seat that came by a protected relocation: a block that names a guess would else tell a hit.
+    """
+    # INVARIANT: test_no_act_that_names_a_unit_tells_whether_it_is_the_one
+    unit = seat.unit if seat.unit in view.named_units and not seat.protected else None
     return Party(
         role=seat.role,
         authority=authority_of(seat.unit),

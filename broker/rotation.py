@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import sha256
 
+from broker import succession
 from broker.acks import outcome_entries
 from broker.acts import own_seat
 from broker.calls import answered, recorded, signed_by, signed_by_seat
-from broker.cases import LEAD, checked_hpke, key_entry, seat_answer
+from broker.cases import DEPUTY, LEAD, checked_hpke, key_entry, seat_answer
 from broker.cases import state as join_or_remove
 from broker.context import Context
 from broker.effects import reseal_item
@@ -33,7 +34,6 @@ from schemas.inbox import StatementNotice
 from schemas.statements import MemberStatement, SignedStatement
 from schemas.trail import Payload
 
-DEPUTY = "police_coordination"  # whose CONFIRM counts like the lead's
 DESTROYED = "HS-KEY-DESTROYED"
 
 
@@ -55,12 +55,16 @@ async def state(context: Context, unit: str, request: StateRequest) -> SeatAnswe
     def work(rows: Rows) -> SeatAnswer:
         bump = rows.gate.bump(seen.bucket, 1, context.now_us())
         own = rows.cases.seat(seen.seat_id)
-        if own is None or not own.active or statement.signer != own.member:
+        if own is None or not own.active or statement.signer != own.chain_id:
             raise HandslagError("HS-STATE-INVALID", field="signer")
         if statement.case_tag != own.case_tag:
             raise HandslagError("HS-KEY-UNTRUSTED")
         if statement.kind == "ROTATE":
-            _rotate(context, rows, own, statement, request.statement, sealed)
+            heir = _rotate(context, rows, own, statement, request.statement, sealed, bump)
+            if heir is not None:
+                rows.entries.insert([key_entry(context, heir, request.statement, bump)])
+                entry = key_entry(context, own, request.statement, bump)
+                return seat_answer(rows, unit, request, own, SeatState.CLOSED, entry, bump)
         else:
             about = _confirm(context, rows, own, statement, request.statement)
             rows.entries.insert([key_entry(context, about, request.statement, bump)])
@@ -77,18 +81,27 @@ def _rotate(
     statement: MemberStatement,
     signed: SignedStatement,
     sealed: tuple[bytes, bytes],
-) -> None:
-    """A seat's own next keys, signed with its present ones; told to those who can vouch, the lead's to all."""
+    bump: Bump,
+) -> SeatRow | None:
+    """A seat's own next keys, signed with its present ones; told to those who can vouch, the lead's to all.
+
+    Keys that another seat offered take the lead's role to it: that seat is returned.
+    """
     hpke_key = checked_hpke(statement, signed.hpke_key)
-    if statement.member != own.member or statement.role != own.role or statement.seq != own.key_seq + 1:
+    if statement.member != own.chain_id or statement.role != own.role or statement.seq != own.key_seq + 1:
         raise HandslagError("HS-STATE-INVALID", field="seq")
     if statement.previous != sha256(_newest(rows, own).statement).digest():
         raise HandslagError("HS-KEY-UNTRUSTED")
     # The key before the present one signs acts that were on their way, and no key any more.
     signed_by(own.signing_key, signed.signature, signed.statement)
     key_id = sha256(SeatKey(signing_key=statement.signing_key, hpke_key=hpke_key).to_bytes()).digest()
-    rows.cases.rotate(own, statement.signing_key, key_id, sealed)
-    rows.cases.insert_statement(own.case_id, own.member, "ROTATE", statement.seq, signed.to_bytes())
+    heir = succession.heir_of(rows, own, key_id)
+    rows.cases.insert_statement(own.case_id, own.chain_id, "ROTATE", statement.seq, signed.to_bytes())
+    if heir is None:
+        rows.cases.rotate(own, statement.signing_key, key_id, sealed)
+    else:
+        keys = (statement.signing_key, key_id)
+        heir = succession.take_over(context, rows, own, heir, statement.seq, keys, bump)
     others = [seat for seat in rows.cases.of_cases([own.case_id]) if seat.seat_id != own.seat_id]
     if own.role != LEAD:
         # A deputy goes on by itself while the lead is silent; another member's keys wait for a word, told with it.
@@ -98,6 +111,7 @@ def _rotate(
             if seat.active and (seat.role in {LEAD, DEPUTY} or (own.role == DEPUTY and met(context, rows, own, seat)))
         ]
     _tell(context, rows, others, [signed])
+    return heir
 
 
 def _confirm(
@@ -105,7 +119,7 @@ def _confirm(
 ) -> SeatRow:
     """The word of the lead or the deputy for another member's newest keys; told to whom that member's keys concern."""
     others = [seat for seat in rows.cases.of_cases([own.case_id]) if seat.seat_id != own.seat_id]
-    about = next((seat for seat in others if seat.member == statement.member), None)
+    about = next((seat for seat in others if seat.chain_id == statement.member), None)
     if own.role not in {LEAD, DEPUTY} or about is None:
         raise HandslagError("HS-STATE-INVALID", field="signer")
     newest = _newest(rows, about)
@@ -115,13 +129,13 @@ def _confirm(
     if said != wanted or rotated.kind != "ROTATE":
         raise HandslagError("HS-STATE-INVALID", field="seq")
     signed_by_seat(own, signed.signature, signed.statement)
-    if rows.cases.confirmed(own.case_id, about.member, statement.seq, own.member):
+    if rows.cases.confirmed(own.case_id, about.chain_id, statement.seq, own.chain_id):
         return about
-    rows.cases.insert_statement(own.case_id, about.member, "CONFIRM", statement.seq, signed.to_bytes(), own.member)
+    rows.cases.insert_statement(own.case_id, about.chain_id, "CONFIRM", statement.seq, signed.to_bytes(), own.chain_id)
     told = [seat for seat in others if about.role == LEAD or _concerned(context, rows, about, seat)]
     chain = [newest, signed]
     if own.role != LEAD:  # whoever is to believe a deputy must know it
-        chain = [*(SignedStatement.from_bytes(raw) for raw in rows.cases.statements(own.case_id, own.member)), *chain]
+        chain = [*(SignedStatement.from_bytes(raw) for raw in rows.cases.statements(own.case_id, own.chain_id)), *chain]
     _tell(context, rows, told, chain)
     return about
 
@@ -145,7 +159,7 @@ def _tell(context: Context, rows: Rows, seats: Iterable[SeatRow], statements: li
 
 def _newest(rows: Rows, seat: SeatRow) -> SignedStatement:
     """The statement that brought the seat's present keys."""
-    for raw in reversed(rows.cases.statements(seat.case_id, seat.member)):
+    for raw in reversed(rows.cases.statements(seat.case_id, seat.chain_id)):
         signed = SignedStatement.from_bytes(raw)
         if MemberStatement.from_bytes(signed.statement).kind in {"OPEN", "JOIN", "ROTATE"}:
             return signed

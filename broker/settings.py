@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from broker.disk import BALLAST, RESERVE
 from schemas.errors import HandslagError
+from schemas.weeks import OFFSET_US, WEEK_US
 
 # A key that asks for a secret itself, or a value that looks like one, whatever key it stands under.
 _SECRET_KEY = re.compile(r"(key|secret|password|token|credential|passphrase)s?$", re.IGNORECASE)
@@ -133,6 +134,9 @@ class BrokerSettings(BaseSettings):
     beat_seconds: float = Field(default=10.0, ge=0.05, le=3600)
     lease_seconds: float = Field(default=60.0, ge=1, le=3600)
     wait_seconds: float = Field(default=20.0, ge=0, le=20)
+    # Shorter than a week in tests and shows only, and then as every connector is told (`slot_s`).
+    slot_seconds: float = Field(default=WEEK_US / 1e6, ge=1, le=WEEK_US / 1e6)
+    slot_offset_seconds: float = Field(default=OFFSET_US / 1e6, ge=0, le=WEEK_US / 1e6)
     store: str = "sqlite"
     stream: str = "embedded"
     tls: TlsSettings

@@ -49,6 +49,15 @@ def role_taken(context: Context, rows: Rows, seat: SeatRow, at_us: int) -> None:
             rows.inbox.put([_changed(context, other, seat.role, at_us)])
 
 
+def changed(context: Context, discloser: SeatRow, holder: SeatRow, at_us: int) -> Item:
+    """The notice that another holds the lead's role in the same chain of keys, with the id that stands for it."""
+    notice = Notice(
+        seat_id=discloser.seat_id, code="recipient_changed", role=holder.role, categories=(), at_us=at_us,
+        member=holder.member,
+    )  # fmt: skip
+    return Item(context.new_id(), discloser.unit, "NOTICE", notice.to_bytes())
+
+
 def _changed(context: Context, discloser: SeatRow, role: str, at_us: int) -> Item:
     notice = Notice(seat_id=discloser.seat_id, code="recipient_changed", role=role, categories=(), at_us=at_us)
     return Item(context.new_id(), discloser.unit, "NOTICE", notice.to_bytes())
@@ -56,11 +65,11 @@ def _changed(context: Context, discloser: SeatRow, role: str, at_us: int) -> Ite
 
 def statement_item(context: Context, rows: Rows, *, to: SeatRow, about: Iterable[SeatRow]) -> Item:
     """A STATEMENT item for `to` with the statements of the seats it may see, and of who vouched for them."""
-    shown = {seat.member: _needed(context, rows, seat) for seat in about}
+    shown = {seat.chain_id: _needed(context, rows, seat) for seat in about}
     signers = {MemberStatement.from_bytes(s.statement).signer for statements in shown.values() for s in statements}
     for seat in rows.cases.of_cases([to.case_id]):
-        if seat.member in signers - shown.keys() and seat.role != _LEAD:
-            shown[seat.member] = _needed(context, rows, seat)
+        if seat.chain_id in signers - shown.keys() and seat.role != _LEAD:
+            shown[seat.chain_id] = _needed(context, rows, seat)
     signed = in_order(one for statements in shown.values() for one in statements)
     notice = StatementNotice(seat_id=to.seat_id, statements=tuple(signed))
     return Item(context.new_id(), to.unit, "STATEMENT", notice.to_bytes())
@@ -68,7 +77,7 @@ def statement_item(context: Context, rows: Rows, *, to: SeatRow, about: Iterable
 
 def _needed(context: Context, rows: Rows, seat: SeatRow) -> list[SignedStatement]:
     """A seat's statements; HPKE keys that can name no sender any more stay behind, and nobody seals to them."""
-    every = [SignedStatement.from_bytes(raw) for raw in rows.cases.statements(seat.case_id, seat.member)]
+    every = [SignedStatement.from_bytes(raw) for raw in rows.cases.statements(seat.case_id, seat.chain_id)]
     oldest = context.now_us() - limits.SENT_BACK_US
     return [replace(one, hpke_key=None) if _past(one, oldest) else one for one in every]
 

@@ -202,5 +202,6 @@ def _recipients(ctx: Context, seat: Seat, rows: list[dict[str, Any]], *, widenin
             member = ctx.members(seat).seated(row["role"]) if error.code == "HS-KEY-EXPIRED" else None
             if widening and member is None and error.code != "HS-NO-HOLDER":
                 raise  # disputed: not the moment to widen anything for this role
-        refs.append(RecipientRef(kind="ROLE", id=row["role"], member=member, follows_role=row["follows_role"]))
+        known = None if member is None else ledgers.known_as(seat, row["role"], member)
+        refs.append(RecipientRef(kind="ROLE", id=row["role"], member=known, follows_role=row["follows_role"]))
     return tuple(refs)

@@ -27,15 +27,19 @@ async def carried_out(config: Path, values: dict[str, Any], wait_s: float = WAIT
     command = commands.read(json.dumps(values).encode())
     ctx = Context.load(configuration.load(config))
     try:
-        command_id = executor.submit(ctx, command)
-        tries = 0 if await _tried(ctx, command_id) else int(wait_s / _LOOK_S)
-        for _ in range(tries):
-            if ctx.spool.commands.get(command_id).state != "ACCEPTED":
-                break
-            await asyncio.sleep(_LOOK_S)
-        waiting = ctx.spool.commands.get(command_id)
+        return await awaited(ctx, executor.submit(ctx, command), wait_s)
     finally:
         ctx.spool.close()
+
+
+async def awaited(ctx: Context, command_id: bytes, wait_s: float = WAIT_S) -> Waiting:
+    """Wait for the answer of a command that was accepted; returns and raises as `carried_out`."""
+    tries = 0 if await _tried(ctx, command_id) else int(wait_s / _LOOK_S)
+    for _ in range(tries):
+        if ctx.spool.commands.get(command_id).state != "ACCEPTED":
+            break
+        await asyncio.sleep(_LOOK_S)
+    waiting = ctx.spool.commands.get(command_id)
     if "error" in waiting.value:
         raise HandslagError(waiting.value["error"])
     return waiting

@@ -15,6 +15,7 @@ from connectors.identity import Seat
 from connectors.keys import SeatKeyPair
 from connectors.sealing import Given, SealedEvent, SealPlan
 from connectors.spool.commands import Waiting
+from connectors.standing import DEPUTY
 from schemas import limits, projection
 from schemas.calls import (
     AcceptRequest,
@@ -26,12 +27,12 @@ from schemas.calls import (
     StateRequest,
 )
 from schemas.checks import sha256
-from schemas.codes import SeatState
+from schemas.codes import SeatState, base_role
 from schemas.envelope import Submission
 from schemas.errors import HandslagError
 from schemas.identifiers import shown, uuid7
 from schemas.inbox import InvitationDelivery
-from schemas.statements import Acceptance, Invitation, SignedStatement
+from schemas.statements import Acceptance, Invitation, MemberStatement, SignedStatement
 
 KEY_LIFE_US = 366 * 24 * 3600 * 1_000_000  # until seats rotate their keys; a case that lasts longer is opened anew
 INVITATION_LIFE_US = 14 * 24 * 3600 * 1_000_000
@@ -125,16 +126,13 @@ async def invite(ctx: Context, command: Waiting) -> dict[str, Any]:
 
 
 def _invitation(ctx: Context, seat: Seat, value: dict[str, Any]) -> dict[str, Any]:
-    members = ctx.members(seat)
-    if members.lead != seat.member:
-        # Only the lead can state the JOIN that must follow.
-        raise HandslagError("HS-NOT-YET", field="invite")
     unit, role, now = value["unit"], value["role"], ctx.now()
+    _check_inviter(ctx, seat, role, value)
     keys = ctx.units().keys(unit, now)
-    if role not in ctx.units().unit(unit, now).roles:
+    if base_role(role) not in ctx.units().unit(unit, now).roles:
         raise HandslagError("HS-INVITATION-INVALID", field="role")
     person = {f"person_{n}" if n == "name" else n: v for n, v in value["person"].items() if v is not None}
-    data = {**person, "inviter_contact": value["contact"], "lead_statements": _lead_chain(ctx, seat)}
+    data = {**person, "inviter_contact": value["contact"], "lead_statements": _chain(ctx, seat)}
     # A section exists when one of its fields is given; IC01 is mandatory even when the person is not named yet.
     sections = projection.split(inviting.EVENT_TYPE, {"person_name": None, **data})
     plan = SealPlan(
@@ -169,6 +167,30 @@ def _invitation(ctx: Context, seat: Seat, value: dict[str, Any]) -> dict[str, An
     return _signed(ctx, seat, sealed, submission, unit)
 
 
+def _check_inviter(ctx: Context, seat: Seat, role: str, value: dict[str, Any]) -> None:
+    """Only the lead can state the JOIN that must follow; for the police's word about who takes over it does."""
+    leads, over = ctx.members(seat).lead == seat.chain_id, role == "social_services_lead_next"
+    if not leads and not (over and seat.role == DEPUTY):
+        raise HandslagError("HS-NOT-YET", field="invite")
+    if leads and over and not value.get("officer"):
+        raise HandslagError("HS-OFFICER-NOT-NAMED")  # `handslag connector relocation invite`, by a named officer
+
+
+def _chain(ctx: Context, seat: Seat) -> list[bytes]:
+    """The statements by which an invitee knows its inviter: the lead's, and the inviter's own where that is another."""
+    own = ctx.members(seat).chains.get(seat.chain_id, ())
+    if ctx.members(seat).lead == seat.chain_id:
+        return _lead_chain(ctx, seat)
+    kept = map(SignedStatement.from_bytes, ctx.spool.memory.statements(ctx.identities.case_handle(seat.case_tag)))
+    lead, sent = ctx.members(seat).lead, [seat.lead_statement]
+    for one in kept:
+        statement = MemberStatement.from_bytes(one.statement)
+        if statement.member == seat.chain_id or (statement.member == lead and statement.kind == "ROTATE"):
+            old = statement.kind == "ROTATE" and statement.seq != own[-1].seq
+            sent.append((replace(one, hpke_key=None) if old else one).to_bytes())
+    return sent
+
+
 def _lead_chain(ctx: Context, seat: Seat) -> list[bytes]:
     """The lead's statements from its OPEN to today; of the HPKE keys between only the newest: it signed this."""
     newer = lead_rotations(ctx, seat)
@@ -189,7 +211,7 @@ def _signed(ctx: Context, seat: Seat, sealed: SealedEvent, submission: Submissio
         sealed=sealed,
         invitation_id=ctx.random(16),
         members=ctx.members(seat),
-        inviter=seat.member,
+        inviter=seat.chain_id,
         inviter_unit=ctx.settings.unit,
         unit=unit,
         created_at_us=ctx.now(),
@@ -232,7 +254,6 @@ async def accept(ctx: Context, command: Waiting) -> dict[str, Any]:
         opened = opened_invitation(ctx, InvitationDelivery.from_bytes(bytes.fromhex(found[1]["item"]), _CALL_LIMIT))
         keys, member = SeatKeyPair.generate(), ctx.random(16)
         acceptance, signature = inviting.accept(opened, member=member, seat=keys.public, keys=ctx.unit_keys)
-        lead = opened.members.members[opened.members.lead]
         seat = Seat(
             ref=ref,
             seat_id=None,
@@ -244,7 +265,7 @@ async def accept(ctx: Context, command: Waiting) -> dict[str, Any]:
             pin=opened.members.pin,
             lead_statement=opened.event.merged["lead_statements"][0],
             acceptance=acceptance,
-            units={lead.member.hex(): opened.invitation.inviter_unit, member.hex(): ctx.settings.unit},
+            units={opened.invitation.inviter.hex(): opened.invitation.inviter_unit, member.hex(): ctx.settings.unit},
         )
         with ctx.spool.transaction():
             ctx.identities.add(seat)
@@ -274,7 +295,7 @@ async def state(ctx: Context, command: Waiting) -> dict[str, Any]:
     made = drawn(command)
     if not made:
         members = ctx.members(seat)
-        if members.lead != seat.member:
+        if members.lead != seat.chain_id:
             raise HandslagError("HS-NOT-YET", field="remove")
         member = members.holder(command.value["role"], ctx.now()).member
         statement = membership.remove_statement(members=members, lead=seat.keys, member=member, at_us=ctx.now())
@@ -325,10 +346,12 @@ async def close(ctx: Context, command: Waiting) -> dict[str, Any]:
     return {"state": SeatState.CLOSED.value}
 
 
-def queue_join(ctx: Context, seat: Seat, acceptance: bytes, unit_signature: bytes, hpke_key: bytes) -> None:
-    """The lead's side of an acceptance: check it against the unit that was invited, sign the JOIN, queue its posting.
+def accepted_invitation(
+    ctx: Context, seat: Seat, acceptance: bytes, unit_signature: bytes, hpke_key: bytes
+) -> tuple[bytes, Acceptance] | None:
+    """The id of this seat's invitation that an acceptance answers, and the acceptance, checked against the unit.
 
-    A second copy of an acceptance changes nothing. Raises what `inviting.checked_acceptance` raises.
+    None for a second copy. Raises what `inviting.checked_acceptance` raises.
     """
     wanted = Acceptance.from_bytes(acceptance).invitation_hash
     for invitation_id, value in ctx.spool.memory.invitations("SENT"):
@@ -338,24 +361,29 @@ def queue_join(ctx: Context, seat: Seat, acceptance: bytes, unit_signature: byte
         checked = inviting.checked_acceptance(
             acceptance, unit_signature, hpke_key, invitation=invitation, directory=ctx.units(), now_us=ctx.now()
         )
-        members = ctx.members(seat)
-        statement = membership.join_statement(
-            members=members,
-            lead=seat.keys,
-            acceptance=checked,
-            hpke_key=hpke_key,
-            not_before_us=max(ctx.now() - limits.SENT_AHEAD_US, members.members[members.lead].not_before_us),
-            not_after_us=ctx.now() + KEY_LIFE_US,
-        )
-        made = {
-            "call_id": ctx.random(16).hex(),
-            "statement": statement.to_bytes().hex(),
-            "member": checked.member.hex(),
-            "unit": checked.unit,
-        }
-        join = {"do": "join", "ref": seat.ref, "role": checked.role, "drawn": made}
-        with ctx.spool.transaction():
-            ctx.spool.memory.set_invitation(invitation_id, "ACCEPTED")
-            handle = ctx.identities.handle(seat.ref)
-            ctx.spool.commands.accept(ctx.random(16), handle, "join", join, narrowing=False)
-        return
+        return invitation_id, checked
+    return None
+
+
+def queue_join(ctx: Context, seat: Seat, invitation_id: bytes, checked: Acceptance, hpke_key: bytes) -> None:
+    """The lead's side of an acceptance that was checked: sign the JOIN, queue its posting."""
+    members = ctx.members(seat)
+    statement = membership.join_statement(
+        members=members,
+        lead=seat.keys,
+        acceptance=checked,
+        hpke_key=hpke_key,
+        not_before_us=max(ctx.now() - limits.SENT_AHEAD_US, members.members[members.lead].not_before_us),
+        not_after_us=ctx.now() + KEY_LIFE_US,
+    )
+    made = {
+        "call_id": ctx.random(16).hex(),
+        "statement": statement.to_bytes().hex(),
+        "member": checked.member.hex(),
+        "unit": checked.unit,
+    }
+    join = {"do": "join", "ref": seat.ref, "role": checked.role, "drawn": made}
+    with ctx.spool.transaction():
+        ctx.spool.memory.set_invitation(invitation_id, "ACCEPTED")
+        handle = ctx.identities.handle(seat.ref)
+        ctx.spool.commands.accept(ctx.random(16), handle, "join", join, narrowing=False)

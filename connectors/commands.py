@@ -167,6 +167,13 @@ class Close(CaseCommand):
     do: Literal["close"]
 
 
+class HandOver(CaseCommand):
+    """The lead's case passes to the social services that was invited to take it over, in the next weekly slot."""
+
+    do: Literal["hand_over"]
+    undo: bool = False
+
+
 class Discard(Command):
     """A named person decides that a waiting event is not sent."""
 
@@ -272,6 +279,7 @@ AnyCommand = (
     | Accept
     | Remove
     | Close
+    | HandOver
     | Discard
     | Introduce
     | Send
@@ -310,6 +318,8 @@ def read(data: bytes) -> AnyCommand:
     except ValidationError as error:
         raise HandslagError("HS-INPUT-INVALID", field=_field(error)) from None
     _check_codes(command)
+    if isinstance(command, Annul | VoidCase) and not codes.table()["annul_ground"][command.ground]["act"]:
+        raise HandslagError("HS-CODE-UNKNOWN", field="ground")  # a correction has an event of its own (`replaces`)
     _check_rest(command)
     if isinstance(command, JoinCases | SeparateCases):
         _check_joined(command)

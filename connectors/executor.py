@@ -6,7 +6,21 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from connectors import acts, annulling, cases, commands, incidents, joining, outbound, reports, retry, rotation, spoken
+from connectors import (
+    acts,
+    annulling,
+    cases,
+    commands,
+    incidents,
+    joining,
+    outbound,
+    reports,
+    retry,
+    rotation,
+    spoken,
+    succession,
+    transfers,
+)
 from connectors.context import Context
 from connectors.fields import moment, shown_moment
 from connectors.spool.commands import Waiting
@@ -37,11 +51,17 @@ _RUN: dict[str, Callable[[Context, Waiting], Awaitable[dict[str, Any]]]] = {
     "rotate": rotation.rotate,
     "confirm": rotation.confirm,
     "destroyed": rotation.destroyed,
+    "vouch": succession.vouch,
+    "offer": succession.offer,
+    "unseat": succession.unseat,
+    "hand_over": succession.hand_over,
+    "look": transfers.look,
+    "correct": outbound.correct,
 }
 
 
 # What a connector does by itself: nobody asked for it, so nobody is told that it was done.
-_BY_ITSELF = frozenset({"join", joining.KIND, *rotation.KINDS})
+_BY_ITSELF = frozenset({"join", joining.KIND, *rotation.KINDS, *succession.KINDS, *transfers.KINDS, "correct"})
 
 
 def must_wait(ctx: Context, command: commands.AnyCommand) -> bool:
@@ -193,7 +213,7 @@ def give_up(ctx: Context, command: Waiting, error: HandslagError) -> None:
         command.value["error"] = error.code
         ctx.spool.commands.prepare(command.command_id, command.value)
         ctx.spool.commands.finish(command.command_id, failed=True)
-        if command.kind in rotation.KINDS:
+        if command.kind in {*rotation.KINDS, *succession.KINDS}:
             rotation.pause(ctx, command)  # looked at anew then: a word that another has given meanwhile is no fault
             return
         _report(ctx, command.value, command.command_id, told)

@@ -99,7 +99,7 @@ def _received(ctx: Context, seat: Seat, since_us: int) -> tuple[Counter[str], se
 
 
 def _keys_since(members: CaseMembers, seat: Seat) -> str | None:
-    own = members.members.get(seat.member)
+    own = members.members.get(seat.chain_id)
     return shown_moment(own.not_before_us) if own else None
 
 

@@ -67,6 +67,8 @@ def _down(kind: Any, value: Any, depth: int) -> Any:
         return _down(next(branch for branch in kind if branch != "null"), value, depth - 1)
     if isinstance(kind, Mapping):
         return _down_complex(kind, value, depth)
+    if kind == "bytes":
+        return bytes.fromhex(value)
     # A JSON number is no text and `true` is no number: Avro's writer would take both.
     wanted = {"string": str, "boolean": bool, "int": int, "long": int}.get(str(kind))
     if wanted is not None and type(value) is not wanted:

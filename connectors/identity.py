@@ -48,7 +48,9 @@ class Seat:
     an encoded SignedStatement, `acceptance` what this unit signed (empty for an opener). `units` names the unit of a
     member (hexadecimal id) where this seat knows it; `introduced` are roles whose contact card came. `coming` are the
     private keys of a rotation that nobody has confirmed yet, `retired` those before, as far as something may still come
-    that is sealed to them.
+    that is sealed to them. `succeeding` are private keys with which the seat will hold the lead's role, `chain` the
+    member id in its statements once it does (else empty: its own). `holders` gives by role the id (hexadecimal) that
+    stands for its holder in consents, where it is another than the member id in its statements.
     """
 
     ref: str
@@ -65,6 +67,14 @@ class Seat:
     introduced: tuple[str, ...] = ()
     coming: bytes = field(default=b"", repr=False)
     retired: tuple[Retired, ...] = ()
+    succeeding: bytes = field(default=b"", repr=False)
+    chain: bytes = b""
+    holders: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def chain_id(self) -> bytes:
+        """The member id in the seat's statements: its own, or that of the lead whose chain of keys it goes on in."""
+        return self.chain or self.member
 
     @cached_property
     def keyring(self) -> Mapping[bytes, SeatKeyPair | RetiredKey]:
@@ -93,7 +103,9 @@ class Seat:
         return self.state == SeatState.ACTIVE
 
 
-_HEX = ("case_tag", "member", "private", "coming", "pin", "lead_statement", "acceptance")
+_HEX = ("case_tag", "member", "private", "coming", "pin", "lead_statement", "acceptance", "succeeding", "chain")
+# What a seat kept by an earlier version lacks.
+_SINCE: dict[str, Any] = {"coming": "", "retired": (), "succeeding": "", "chain": "", "holders": {}}
 
 
 class Identities:
@@ -150,6 +162,14 @@ class Identities:
         if role in seat.introduced:
             self.update(replace(seat, introduced=tuple(each for each in seat.introduced if each != role)))
 
+    def changed(self, ref: str, role: str, member: bytes, lead: bytes) -> None:
+        """Note that another holds a role in the same chain of keys; who it is now, and which unit, is not known."""
+        # INVARIANT: test_a_consent_that_does_not_follow_waits_for_the_person
+        seat = self.get(ref)
+        units = {each: unit for each, unit in seat.units.items() if each != lead.hex()}
+        met = tuple(each for each in seat.introduced if each != role)
+        self.update(replace(seat, holders={**seat.holders, role: member.hex()}, units=units, introduced=met))
+
     def find(self, ref: str) -> Seat | None:
         """The seat of a local reference."""
         return self.by_handle(self.handle(ref))
@@ -181,8 +201,7 @@ class Identities:
         return self._store.seal_json("seat.value", value)
 
     def _open(self, seat_id: bytes | None, state: str, sealed: bytes) -> Seat:
-        # A seat kept before seats rotated has neither key but its own.
-        value = {"coming": "", "retired": (), **self._store.open_json("seat.value", sealed)}
+        value = {**_SINCE, **self._store.open_json("seat.value", sealed)}
         value.update({name: bytes.fromhex(value[name]) for name in _HEX}, introduced=tuple(value["introduced"]))
         value["retired"] = tuple(Retired(**one) for one in value["retired"])
         return Seat(seat_id=seat_id, state=state, **value)

@@ -24,6 +24,8 @@ from connectors import (
     recalls,
     reports,
     returning,
+    succession,
+    transfers,
 )
 from connectors.context import Context
 from connectors.fields import to_json
@@ -42,15 +44,17 @@ from schemas.inbox import (
     InvitationDelivery,
     LedgerNotice,
     Notice,
+    PassNotice,
     Recall,
     Receipt,
     StatementNotice,
 )
+from schemas.placement import check_placement
 from schemas.said import AnnulNotice
 from schemas.statements import Acceptance, MemberStatement, SignedStatement
 from schemas.views import check_view
 
-_KINDS = ("STATEMENT", "RECALL", "LEDGER", "RECEIPT", "NOTICE", "INVITATION", "DELIVERY", "ANNULMENT")
+_KINDS = ("STATEMENT", "SUCCESSION", "RECALL", "LEDGER", "RECEIPT", "NOTICE", "INVITATION", "DELIVERY", "ANNULMENT")
 _ORDER = {kind: place for place, kind in enumerate(_KINDS)}
 _AT_ONCE_US, _PAUSE_S = 200_000, 1.0  # an empty answer so soon is followed by a pause, or asking would be a flood
 _BODY = limits.SUBMISSION + 64 * 1024
@@ -141,6 +145,10 @@ def _take(ctx: Context, item: InboxItem) -> None:
             outcomes.notice(ctx, item, Notice.from_bytes(item.body, _BODY))
         case "ANNULMENT":
             annulling.take(ctx, item, ctx.identities.by_seat_id(AnnulNotice.from_bytes(item.body, _BODY).seat_id))
+        case "SUCCESSION":
+            passed = PassNotice.from_bytes(item.body, _BODY)
+            succession.take(ctx, outcomes.seat_of(ctx, passed.seat_id), passed)
+            ctx.spool.incoming.want_ack(item.item_id, 0, "ACK")
         case _:
             raise HandslagError("HS-NOT-YET", field="kind")
 
@@ -207,6 +215,7 @@ def _delivery(ctx: Context, delivery: Delivery) -> None:
             ctx.spool.incoming.written(item)
     ctx.spool.incoming.want_ack(delivery.delivery_id, delivery.hand_number, "ACK")
     ctx.spool.memory.want_proof(delivery.leaf_hash, "delivery", ctx.now(), seat.sid)
+    transfers.received(ctx, seat, opened)
     if opened.core.event_type == "seat_introduced":
         ctx.identities.introduced(seat, opened.sender.role)
 
@@ -224,6 +233,7 @@ def _opened(ctx: Context, seat: Seat, delivery: Delivery) -> OpenedEvent:
         remembered=ctx.spool.incoming.remembered(core.event_id),
     )
     check_view(opened.core.event_type, opened.merged, [seat.role])
+    check_placement(opened.core.event_type, opened.merged)
     return opened
 
 
@@ -271,7 +281,7 @@ def _statement(ctx: Context, item: InboxItem, told: StatementNotice) -> None:
     for signed in told.statements:
         seat = _member(ctx, seat, signed)
     if told.acceptance is not None:
-        cases.queue_join(ctx, seat, told.acceptance, told.unit_signature or b"", told.hpke_key or b"")
+        succession.accepted(ctx, seat, told.acceptance, told.unit_signature or b"", told.hpke_key or b"")
     ctx.spool.incoming.want_ack(item.item_id, 0, "ACK")
 
 
@@ -285,9 +295,9 @@ def _member(ctx: Context, seat: Seat, signed: SignedStatement) -> Seat:
         ctx.spool.incoming.put(sha256(signed.statement)[:16].hex(), "receipts", value)
         return ctx.identities.update(replace(seat, state=SeatState.ACTIVE))
     cases.add_statement(ctx, seat, signed)
-    if statement.kind == "REMOVE" and statement.member == seat.member and seat.active:
+    if statement.kind == "REMOVE" and statement.member == seat.chain_id and seat.active:
         return ctx.identities.update(replace(seat, state=SeatState.CLOSED))
-    return ctx.identities.get(seat.ref)
+    return succession.took_over(ctx, ctx.identities.get(seat.ref))
 
 
 def _recall(ctx: Context, item: InboxItem, told: Recall) -> None:

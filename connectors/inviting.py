@@ -19,6 +19,7 @@ from connectors.slots import WEEKLY, Slots
 from connectors.trust import Directory
 from schemas import limits
 from schemas.checks import sha256
+from schemas.codes import base_role
 from schemas.envelope import Core
 from schemas.errors import HandslagError
 from schemas.identifiers import ZERO16
@@ -117,7 +118,7 @@ def open_invitation(
     sections = opening.open_sections(delivery, core, invitation.case_tag, w, None)
     members = _pinned_case(invitation, {k: v for section in sections for k, v in section.fields.items()}, slots)
     sender = members.sender(core.seat_key_id, core.sent_at_us)
-    _require(sender.member == invitation.inviter and sender.role in inviting.roles, "inviter")
+    _require(sender.member == invitation.inviter and base_role(sender.role) in inviting.roles, "inviter")
     if not may_send(sender.role, core.event_type):
         raise HandslagError("HS-SENDER-NOT-ALLOWED")
     opening.check_signature(delivery, sender)
@@ -156,7 +157,7 @@ def checked_acceptance(
     _require((accepted.unit, accepted.role) == (invited.unit, invited.role), "invitation")
     _require(now_us <= invited.expires_at_us, "expired")
     entry = directory.unit(invited.unit, now_us)
-    _require(invited.role in entry.roles, "role")
+    _require(base_role(invited.role) in entry.roles, "role")
     verify(entry.signing_key, unit_signature, data)
     if PublicKeys(accepted.signing_key, hpke_key).hpke_hash != accepted.hpke_key_hash:
         raise HandslagError("HS-KEY-UNTRUSTED", check="hpke-key")
@@ -183,7 +184,7 @@ def _check_terms(invitation: Invitation, unit: str, directory: Directory, now_us
     _require(invitation.created_at_us <= now_us + limits.SENT_AHEAD_US, "expired")
     _require(invitation.created_at_us >= now_us - limits.SENT_BACK_US, "expired")
     _require(now_us <= invitation.expires_at_us, "expired")
-    _require(invitation.role in directory.unit(unit, now_us).roles, "role")
+    _require(base_role(invitation.role) in directory.unit(unit, now_us).roles, "role")
 
 
 def _pinned_case(invitation: Invitation, fields: Mapping[str, Any], slots: Slots) -> CaseMembers:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from connectors import files, instance, recovery
+from connectors import files, instance, officers, recovery
 from connectors.context import Context
 from connectors.fields import shown_moment
 from connectors.identity import Identities, Seat, load_unit_keys
@@ -72,6 +72,13 @@ async def due(ctx: Context) -> None:
         known = last(ctx.spool)
         if known is None or ctx.now() - known.at_us >= ctx.settings.backup_hours * _HOUR_US:
             await _automatic(ctx)
+
+
+async def renewed(ctx: Context) -> None:
+    """A backup now, and no older automatic one beside it: they hold what was erased here. Raises as `kept`."""
+    async with ctx.backing_up:
+        await _automatic(ctx)
+        prune(ctx.settings, 1)
 
 
 async def _automatic(ctx: Context) -> None:
@@ -184,6 +191,8 @@ def _contents(settings: Settings, plan: Plan, copy: Path) -> Iterator[tuple[str,
         yield f"keys/{name}", own.get(name, settings.keys_dir / name)
     if (settings.keys_dir / AGENCY_KEY).exists():
         yield f"keys/{AGENCY_KEY}", settings.keys_dir / AGENCY_KEY
+    if (settings.keys_dir / officers.FILE).exists():
+        yield f"keys/{officers.FILE}", settings.keys_dir / officers.FILE
     yield "trust.toml", settings.trust_file
     yield SPOOL, copy
 
@@ -211,10 +220,13 @@ def _add(tar: tarfile.TarFile, name: str, source: bytes | Path) -> None:
         tar.addfile(entry, file)
 
 
-def prune(settings: Settings) -> int:
-    """Remove automatic backups beyond the newest `backups_kept`; returns how many. One that stays is no failure."""
+def prune(settings: Settings, keep: int | None = None) -> int:
+    """Remove automatic backups beyond the newest `keep` (the setting `backups_kept`); returns how many.
+
+    One that stays is no failure.
+    """
     own = sorted(settings.backup_dir.glob(f"{prefix(settings)}*{SUFFIX}"), key=lambda path: path.name)
-    gone = own[: -settings.backups_kept]
+    gone = own[: -(keep or settings.backups_kept)]
     for path in gone:
         try:
             path.unlink()

@@ -92,7 +92,9 @@ def _check_signed(ctx: Context, seat: Seat, event: LedgerEvent) -> None:
     if event.signature is None:
         raise HandslagError("HS-SIGNATURE-INVALID", check="ledger")
     # An act is signed with the keys of its day; all of them stand in this seat's own statements.
-    earlier = {key.signing for key in ctx.members(seat).chains.get(seat.member, ())} - {seat.keys.public.signing}
+    chains = ctx.members(seat).chains
+    earlier = {key.signing for own in (seat.member, seat.chain_id) for key in chains.get(own, ())}
+    earlier -= {seat.keys.public.signing}
     if not any(_signed(key, event.signature, event.act) for key in earlier):
         seat.keys.public.verify(event.signature, event.act)
 
@@ -160,7 +162,12 @@ def recipient(ctx: Context, seat: Seat, role: str) -> Party:
     if found is None:
         return Party(role=role, authority=authority, unit=None, member=None, active=False, held=False)
     unit = seat.units.get(found.hex())
-    return Party(role=role, authority=authority, unit=unit, member=found, active=True, held=True)
+    return Party(role=role, authority=authority, unit=unit, member=known_as(seat, role, found), active=True, held=True)
+
+
+def known_as(seat: Seat, role: str, member: bytes) -> bytes:
+    """The id that stands in consents for a role's holder: of one who went on in another's chain of keys, its own."""
+    return bytes.fromhex(seat.holders[role]) if role in seat.holders else member
 
 
 def invited(role: str, unit: str) -> Party:

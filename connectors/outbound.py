@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from connectors import commands, fields, waiting
+from connectors import commands, fields, transfers, waiting
+from connectors.cases import drawn, keep
 from connectors.context import Context
 from connectors.identity import Seat
+from connectors.spool.commands import Waiting
 from connectors.waiting import OutgoingState
 from schemas import projection
 from schemas.errors import HandslagError
 from schemas.identifiers import parsed, uuid7
+from schemas.placement import check_placement
+from schemas.said import CorrectAnswer, CorrectRequest
 from schemas.views import check_view
 
 _HELD = {OutgoingState.ACCEPTED, OutgoingState.SEALED, OutgoingState.WAITING, OutgoingState.EXPIRED}
@@ -20,14 +24,15 @@ def accept(ctx: Context, seat: Seat, command: commands.Send | commands.Introduce
     """Check an event and make it durable; returns its event id (UUIDv7).
 
     Raises `HS-STATE-INVALID` (no active seat), `HS-NOT-CONFIRMED`, PayloadRejected, `HS-INPUT-INVALID`,
-    `HS-EVENT-UNKNOWN` (`replaces`), `HS-VIEW-OTHER`.
+    `HS-EVENT-UNKNOWN` (`replaces`), `HS-VIEW-OTHER`, `HS-CHILD-ALONE`.
     """
     if not seat.active:
         raise HandslagError("HS-STATE-INVALID", field="ref")
-    event = _event_of(seat, command)
+    event = transfers.with_capsule(ctx, seat, _event_of(seat, command))
     data = fields.from_json(event["event_type"], event["data"])
     sections = projection.split(event["event_type"], data)
     check_view(event["event_type"], data, event["to"])
+    check_placement(event["event_type"], {"child_placed": None, "with_guardian": None, **data})
     if not set(event["public_interest_released"]) <= set(sections):
         raise HandslagError("HS-INPUT-INVALID", field="public_interest_released")
     now = ctx.now()
@@ -36,6 +41,7 @@ def accept(ctx: Context, seat: Seat, command: commands.Send | commands.Introduce
     with ctx.spool.transaction():
         if event["replaces"]:
             _replace(ctx, parsed(event["replaces"]))
+            _correct(ctx, seat, parsed(event["replaces"]))
         ctx.spool.outgoing.accept(
             event_id,
             ctx.identities.handle(seat.ref),
@@ -76,6 +82,22 @@ def _replace(ctx: Context, event_id: bytes) -> None:
     """The named person's new event takes the place of one that still waits here."""
     if ctx.spool.outgoing.get(event_id).state in _HELD:
         ctx.spool.outgoing.move(event_id, OutgoingState.REPLACED)
+
+
+def _correct(ctx: Context, seat: Seat, event_id: bytes) -> None:
+    """Who got the event that is replaced and has left the case since is told so, in a code, by the broker."""
+    value = {"do": "correct", "ref": seat.ref, "event": event_id.hex()}
+    ctx.spool.commands.accept(ctx.random(16), None, "correct", value, narrowing=False)
+
+
+async def correct(ctx: Context, command: Waiting) -> dict[str, Any]:
+    """Tell the broker that an event of this seat was wrong."""
+    seat = ctx.identities.get(command.value["ref"])
+    made = drawn(command) or keep(ctx, command, {"call_id": ctx.random(16).hex()})
+    call_id = bytes.fromhex(made["call_id"])
+    request = CorrectRequest(call_id=call_id, seat_id=seat.sid, event_id=bytes.fromhex(command.value["event"]))
+    await ctx.kept_call("/v1/corrections", call_id, request, CorrectAnswer)
+    return {}
 
 
 def discard(ctx: Context, event_id: bytes) -> None:

@@ -80,6 +80,8 @@ def notice(ctx: Context, item: InboxItem, told: Notice) -> None:
                 raise
     if told.code in {"annul_acknowledged", "annul_kept"}:
         ctx.spool.annulled.answered(seat.sid)
+    if told.code == "recipient_changed" and told.member is not None and told.role is not None:
+        ctx.identities.changed(seat.ref, told.role, told.member, ctx.members(seat).lead)
     if told.code == "case_void":
         incidents.heard(ctx, item.item_id, seat, told.detail or "")
     ctx.spool.memory.want_proof(told.leaf_hash, "notice", ctx.now(), seat.sid)

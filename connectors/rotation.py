@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from connectors import cases, keeping, reports, rotating
+from connectors import cases, keeping, reports, rotating, succession
 from connectors.cases import drawn, keep
 from connectors.context import Context
 from connectors.identity import Retired, Seat
@@ -24,7 +24,7 @@ from schemas.calls import DestroyedRequest, SeatAnswer, StateRequest
 from schemas.checks import sha256
 from schemas.envelope import Delivery
 from schemas.errors import HandslagError
-from schemas.statements import SignedStatement
+from schemas.statements import MemberStatement, SignedStatement
 
 KINDS = ("rotate", "confirm", "destroyed")
 _PAUSE = 256  # part of a slot after which what failed is looked at again
@@ -36,7 +36,7 @@ async def step(ctx: Context) -> int:
     queued = 0
     for seat in ctx.identities.all():
         handle = ctx.identities.handle(seat.ref)
-        if not seat.active or seat.member not in ctx.members(seat).chains:
+        if not seat.active or seat.chain_id not in ctx.members(seat).chains:
             continue
         current = taken_over(ctx, seat)
         _alarm(ctx, current)
@@ -58,11 +58,11 @@ def pause(ctx: Context, command: Waiting) -> None:
 
 def _due(ctx: Context, seat: Seat) -> Iterator[dict[str, Any]]:
     view, now = ctx.members(seat), ctx.now()
-    own = view.members[seat.member]
+    own = view.members[seat.chain_id]
     if _rotation_due(ctx, seat, view, own):
         yield {"do": "rotate"}
         return
-    for key in view.waiting(seat.member):
+    for key in view.waiting(seat.chain_id):
         if _confirms(ctx, seat, view, key):
             yield {"do": "confirm", "hash": sha256(key.statement).hex()}
     for old in seat.retired:
@@ -74,7 +74,7 @@ def _due(ctx: Context, seat: Seat) -> Iterator[dict[str, Any]]:
 def _rotation_due(ctx: Context, seat: Seat, view: CaseMembers, own: Member) -> bool:
     slots, now = view.slots, ctx.now()
     slot = slots.number(now)
-    published = seat.coming and _key_of(view, seat.member, SeatKeyPair.from_private_bytes(seat.coming).key_id)
+    published = seat.coming and _key_of(view, seat.chain_id, SeatKeyPair.from_private_bytes(seat.coming).key_id)
     if published:
         return False  # waits for its word; a later one would only wait behind it
     # A seat that joined by a key already too old, of a lead that slept, rotates to be confirmed by a new one.
@@ -93,24 +93,24 @@ def _confirms(ctx: Context, seat: Seat, view: CaseMembers, key: Member) -> bool:
     now = ctx.now()
     if key.seq == 0 or key.not_after_us < now or not key.proven:
         return False
-    own = _key_of(view, seat.member, _signing(seat, view, key).key_id)
+    own = _key_of(view, seat.chain_id, _signing(seat, view, key).key_id)
     if own is None:
         return False
-    if seat.member == view.lead:
+    if seat.chain_id == view.lead:
         # With a key of this slot, or the word would end with the slot.
         return own.slot == view.slots.number(now) and view.standing.counts(own, now)
     if seat.role != DEPUTY:
         return False
     if key.member == view.lead:
         return own.covers(now)  # a lead that slept: its own old key signed, and it cannot vouch for itself
-    return now >= view.slots.deputy_from(key.slot) and (seat.member, own.seq) in view.standing.deputy_slots
+    return now >= view.slots.deputy_from(key.slot) and (seat.chain_id, own.seq) in view.standing.deputy_slots
 
 
 def _signing(seat: Seat, view: CaseMembers, key: Member) -> SeatKeyPair:
     """What this seat vouches for a key with: for a lead that slept with its newest pair, for both may have slept."""
     if seat.coming and key.member == view.lead:
         pair = SeatKeyPair.from_private_bytes(seat.coming)
-        if _key_of(view, seat.member, pair.key_id) is not None:
+        if _key_of(view, seat.chain_id, pair.key_id) is not None:
             return pair
     return seat.keys
 
@@ -133,10 +133,10 @@ def taken_over(ctx: Context, seat: Seat) -> Seat:
     if not seat.coming:
         return seat
     view, pair = ctx.members(seat), SeatKeyPair.from_private_bytes(seat.coming)
-    key = _key_of(view, seat.member, pair.key_id)
+    key = _key_of(view, seat.chain_id, pair.key_id)
     if key is None or (view.standing.vouched(key) is None and ctx.now() <= key.not_after_us):
         return seat
-    old = _key_of(view, seat.member, seat.keys.key_id)
+    old = _key_of(view, seat.chain_id, seat.keys.key_id)
     vouched = view.standing.vouched(old) if old is not None else None
     until = ctx.now() if vouched is None else max(ctx.now(), view.slots.start(vouched + 2))
     half = seat.keys.retired()
@@ -151,21 +151,35 @@ def taken_over(ctx: Context, seat: Seat) -> Seat:
 
 
 async def rotate(ctx: Context, command: Waiting) -> dict[str, Any]:
-    """Draw new keys for a seat, make them durable here and in the backup, and publish them."""
+    """Draw new keys for a seat, make them durable here and in the backup, and publish them.
+
+    Or, where the lead's role passes on, sign its chain over to the keys of the one who takes it.
+    """
     seat = ctx.identities.get(command.value["ref"])
     made = drawn(command)
     if not made:
-        new = SeatKeyPair.generate()
+        heir = succession.heir(ctx, seat)
+        own = None if heir else SeatKeyPair.generate()
+        new = heir or (own.public if own else seat.keys.public)
         statement = rotating.rotate_statement(
-            members=ctx.members(seat), member=seat.member, old=seat.keys, new=new.public, at_us=ctx.now()
+            members=ctx.members(seat), member=seat.chain_id, old=seat.keys, new=new, at_us=ctx.now()
         )
+        made = {"call_id": ctx.random(16).hex(), "statement": statement.to_bytes().hex(), "passes": own is None}
         with ctx.spool.transaction():
-            ctx.identities.update(replace(seat, coming=new.private_bytes()))
-            made = keep(ctx, command, {"call_id": ctx.random(16).hex(), "statement": statement.to_bytes().hex()})
+            if own is not None:
+                ctx.identities.update(replace(seat, coming=own.private_bytes()))
+            keep(ctx, command, made)
+    elif MemberStatement.from_bytes(SignedStatement.from_bytes(bytes.fromhex(made["statement"])).statement).member != (
+        seat.chain_id
+    ):
+        return {}  # drawn before this seat took the lead's role over, in another chain of keys
     # INVARIANT: test_a_new_key_is_published_only_after_it_is_kept
     await keeping.kept(ctx)
     await _posted(ctx, seat, made)
-    taken_over(ctx, ctx.identities.get(seat.ref))
+    if made.get("passes"):
+        succession.handed_over(ctx, seat)
+    else:
+        taken_over(ctx, ctx.identities.get(seat.ref))
     return {}
 
 
@@ -175,11 +189,11 @@ async def confirm(ctx: Context, command: Waiting) -> dict[str, Any]:
     made = drawn(command)
     if not made:
         view = ctx.members(seat)
-        key = next((k for k in view.waiting(seat.member) if sha256(k.statement).hex() == command.value["hash"]), None)
+        key = next((k for k in view.waiting(seat.chain_id) if sha256(k.statement).hex() == command.value["hash"]), None)
         if key is None:
             return {}  # somebody else has vouched for it, or it was removed
         statement = rotating.confirm_statement(
-            members=view, signer=seat.member, keys=_signing(seat, view, key), rotated=key, at_us=ctx.now()
+            members=view, signer=seat.chain_id, keys=_signing(seat, view, key), rotated=key, at_us=ctx.now()
         )
         made = keep(ctx, command, {"call_id": ctx.random(16).hex(), "statement": statement.to_bytes().hex()})
     await _posted(ctx, seat, made)
@@ -215,10 +229,10 @@ def _alarm(ctx: Context, seat: Seat) -> None:
     """Tell once a slot of keys that nobody confirmed, and of a lead that has not rotated, for a whole slot."""
     view = ctx.members(seat)
     slot = view.slots.number(ctx.now())
-    own = view.members[seat.member]
+    own = view.members[seat.chain_id]
     if view.standing.vouched(own) is None and own.slot < slot:
         _tell(ctx, seat, "HS-KEY-UNCONFIRMED", slot)
-    if seat.member != view.lead and view.standing.lead_newest < slot - 1:
+    if seat.chain_id != view.lead and view.standing.lead_newest < slot - 1:
         _tell(ctx, seat, "HS-LEAD-SILENT", slot)
 
 

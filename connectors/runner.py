@@ -26,6 +26,8 @@ from connectors import (
     reviews,
     rotation,
     sending,
+    succession,
+    transfers,
     trusting,
     upkeep,
 )
@@ -109,11 +111,18 @@ def _steps(ctx: Context, folder: Folder) -> list[tuple[str, float, Step]]:
         ("hold", beat, lambda: hold.step(ctx)),
         ("checkpoint", beat, lambda: upkeep.checkpoint(ctx)),
         ("proofs", beat, prove),
-        ("keys", beat, lambda: rotation.step(ctx)),
+        ("keys", beat, lambda: _keys(ctx)),
         ("deadlines", LATE_S, lambda: upkeep.warn_overdue(ctx)),
         ("reminders", beat, lambda: _remind(ctx)),
         ("tidy", TIDY_S, tidy),
     ]
+
+
+async def _keys(ctx: Context) -> None:
+    """Rotations that are due, and what a seat that takes a role over still has to do."""
+    await rotation.step(ctx)
+    succession.step(ctx)
+    await transfers.finish(ctx)
 
 
 async def _remind(ctx: Context) -> None:

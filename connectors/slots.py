@@ -9,10 +9,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-# A week: a hidden REMOVE lives at most two slots, and a lead on leave must not silence a case within days.
-WEEK_US = 7 * 24 * 3600 * 1_000_000
-# The epoch was a Thursday: this starts slots on Tuesdays 01:00 UTC, at night in Sweden, with a week of staff to come.
-OFFSET_US = (5 * 24 + 1) * 3600 * 1_000_000
+from schemas.weeks import OFFSET_US, WEEK_US
+
 _WINDOW = 4  # rotations lie in the first quarter of a slot: the rest is for those who were away
 _CATCH_UP = 1024  # who was away takes a moment of this part of a slot: ten minutes of a week
 _DEPUTY = 3  # of four quarters: what the lead has not confirmed by then, its deputy does
@@ -58,3 +56,5 @@ class Slots:
 
 WEEKLY = Slots()
 """The one schedule outside tests and shows."""
+
+__all__ = ["OFFSET_US", "WEEKLY", "WEEK_US", "Slots"]

@@ -193,6 +193,19 @@ class StateRequest(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PassRequest(Record):
+    """POST /v1/seats:pass."""
+
+    SCHEMA: ClassVar[str] = "handslag.api.PassRequest"
+
+    call_id: bytes
+    seat_id: bytes
+    statement: bytes
+    signature: bytes
+    hpke_key: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CloseRequest(Record):
     """POST /v1/seats:close."""
 

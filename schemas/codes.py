@@ -92,6 +92,11 @@ SEAT_TRANSITIONS: Mapping[SeatState, frozenset[SeatState]] = {
 }
 
 
+def base_role(role: str) -> str:
+    """The role that a unit's agency must have listed for it to hold this one: the role itself, or what it leads to."""
+    return str(table()["role"].get(role, {}).get("taken_as", role))
+
+
 def reason_kind(reason: str) -> str:
     """RULE, PERSON or HUMAN."""
     return str(table()["reason"][reason]["kind"])

@@ -135,6 +135,19 @@ class Notice(Record):
     at_us: int
     entry_id: bytes | None = None
     leaf_hash: bytes | None = None
+    member: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassNotice(Record):
+    """To the lead: who takes its role over, as keys."""
+
+    SCHEMA: ClassVar[str] = "handslag.inbox.PassNotice"
+
+    seat_id: bytes
+    statement: bytes
+    signature: bytes
+    hpke_key: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,20 @@ from typing import Any
 from schemas import codes
 from schemas.errors import HandslagError
 
+# Words for where somebody is, whole parts of a field's name. A yes or no is no place, and neither is anything sealed:
+# where a person is travels in the capsule (`handslag.capsule`) alone, which opens for one unit.
+PLACE_WORDS = frozenset(
+    {
+        *("address", "adress", "area", "city", "coordinate", "coordinates", "country", "county", "gata", "geo"),
+        *("kommun", "kommunkod", "lan", "lat", "latitude", "lng", "location", "lon", "longitude", "municipality"),
+        *("neighbourhood", "ort", "parish", "place", "plats", "position", "postal", "postcode", "postnummer"),
+        *("postort", "region", "room", "school", "site", "skola", "skolort", "street", "town", "village", "where"),
+        *("whereabouts", "zip", "zone"),
+    }
+)
+# What an event's name alone tells is where it would lead to: such an event has no text at all to write a place into.
+_NO_TEXT = frozenset({"IC10", "IC11"})
+
 _PRIMITIVE_WIDTH = {"boolean", "int", "long", "float", "double", "bytes", "string"}
 
 
@@ -18,7 +32,7 @@ def check(schema: Mapping[str, Any], *, is_event: bool) -> None:
     (5 kB of input would kill the interpreter); no zero-width items (5 bytes would become 30 million); a nullable
     is `["null", T]` with default null and no other field has a default (a missing key must be refused, not filled
     in); no maps, floats or doubles (one value must have one encoding); an event names the category that its name
-    alone tells, and which of its categories are mandatory.
+    alone tells, and which of its categories are mandatory, and has no field for where somebody is.
     """
     _record(schema, (), top=is_event)
     if is_event:
@@ -28,10 +42,32 @@ def check(schema: Mapping[str, Any], *, is_event: bool) -> None:
 def _event(schema: Mapping[str, Any]) -> None:
     if not _is_category(schema.get("type_category")):
         raise _refuse("type_category", str(schema["name"]))
+    _no_place(schema, str(schema["name"]), text=schema["type_category"] not in _NO_TEXT)
     mandatory = schema.get("mandatory_categories", [])  # a projection has none of its own
     carried = {field["category"] for field in schema["fields"]}
     if not isinstance(mandatory, list) or not set(mandatory) <= carried or len(set(mandatory)) != len(mandatory):
         raise _refuse("mandatory_categories", str(schema["name"]))
+
+
+def _no_place(node: Any, where: str, *, text: bool) -> None:
+    """No field of an event, however deep, is named for a place; beside IC10 and IC11 not even a text, which holds any.
+
+    INVARIANT: test_no_event_has_a_field_for_a_place.
+    """
+    if isinstance(node, Mapping):
+        for field in node.get("fields", ()):
+            here = f"{where}.{field['name']}"
+            words = set(field["name"].lower().split("_"))
+            if words & PLACE_WORDS and field["type"] not in ("boolean", ["null", "boolean"]):
+                raise _refuse("place", here)
+            _no_place(field["type"], here, text=text and field.get("category") not in _NO_TEXT)
+        _no_place(node.get("items"), where, text=text)
+        _no_place(node.get("type") if "name" not in node or "fields" not in node else None, where, text=text)
+    elif isinstance(node, list):
+        for part in node:
+            _no_place(part, where, text=text)
+    elif node == "string" and not text:
+        raise _refuse("place", where)
 
 
 def _is_category(value: Any) -> bool:

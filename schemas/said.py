@@ -165,3 +165,24 @@ class AnnulAnswer(Record):
     recorded_at_us: int
     entry_id: bytes
     leaf_hash: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrectRequest(Record):
+    """POST /v1/corrections."""
+
+    SCHEMA: ClassVar[str] = "handslag.said.CorrectRequest"
+
+    call_id: bytes
+    seat_id: bytes
+    event_id: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrectAnswer(Record):
+    """Those who left will be told; how many they are is not said."""
+
+    SCHEMA: ClassVar[str] = "handslag.said.CorrectAnswer"
+
+    call_id: bytes
+    recorded_at_us: int

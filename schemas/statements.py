@@ -123,3 +123,33 @@ class Acceptance(Record):
     member: bytes
     signing_key: bytes
     hpke_key_hash: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vouch(Record):
+    """The police seat's word for the key that takes a case over in a protected relocation; names no unit."""
+
+    SCHEMA: ClassVar[str] = "handslag.member.Vouch"
+    LABEL: ClassVar[str] = "HS1 vouch"
+
+    case_tag: bytes
+    invitation_hash: bytes
+    member: bytes
+    signing_key: bytes
+    hpke_key_hash: bytes
+    voucher: bytes
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Succession(Record):
+    """The keys with which a seat will hold the lead's role once the lead has signed them over."""
+
+    SCHEMA: ClassVar[str] = "handslag.member.Succession"
+    LABEL: ClassVar[str] = "HS1 succession"
+
+    case_tag: bytes
+    member: bytes
+    signing_key: bytes
+    hpke_key_hash: bytes
+    at_us: int

@@ -12,7 +12,7 @@ from audit.tiles import parse_tile_path
 from broker.gateway import bounds
 from broker.gateway.port import Core
 from schemas import calls as records
-from schemas import catalogue, hold, instances, joins, limits, said, trust_calls
+from schemas import capsule, catalogue, hold, instances, joins, limits, said, trust_calls
 from schemas.errors import HandslagError
 from schemas.records import Record
 
@@ -76,6 +76,9 @@ POSTS: Mapping[str, RecordCall] = {
     "/v1/annulments:answer": RecordCall(
         "annul_answer", said.AnnulAnswerRequest, lambda core, unit, request: core.annul_answer(unit, request)
     ),
+    "/v1/corrections": RecordCall(
+        "correct", said.CorrectRequest, lambda core, unit, request: core.correct(unit, request)
+    ),
     "/v1/cases:open": RecordCall(
         "open", records.OpenRequest, lambda core, unit, request: core.open_case(unit, request)
     ),
@@ -98,6 +101,8 @@ POSTS: Mapping[str, RecordCall] = {
     "/v1/seats:destroyed": RecordCall(
         "destroyed", records.DestroyedRequest, lambda core, unit, request: core.destroyed(unit, request)
     ),
+    "/v1/seats:pass": RecordCall("pass", records.PassRequest, lambda core, unit, request: core.pass_on(unit, request)),
+    "/v1/capsules:look": RecordCall("look", capsule.LookRequest, lambda core, unit, request: core.look(unit, request)),
     "/v1/instances": RecordCall(
         "instance", instances.InstanceRequest, lambda core, unit, request: core.announce(unit, request)
     ),

@@ -22,6 +22,7 @@ from schemas.calls import (
     LedgerFetchRequest,
     LedgerPage,
     OpenRequest,
+    PassRequest,
     ProofsAnswer,
     ProofsRequest,
     SeatAnswer,
@@ -30,6 +31,7 @@ from schemas.calls import (
     SubmitRequest,
     UnitsAnswer,
 )
+from schemas.capsule import LookAnswer, LookRequest
 from schemas.hold import ConfirmRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
 from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
 from schemas.joins import JoinAnswer, JoinRequest, SeparateAnswer, SeparateRequest
@@ -38,6 +40,8 @@ from schemas.said import (
     AnnulAnswerRequest,
     AnnulmentsPage,
     AnnulmentsRequest,
+    CorrectAnswer,
+    CorrectRequest,
     DisclosureAnswer,
     DisclosureRequest,
 )
@@ -101,6 +105,18 @@ class Core(Protocol):
 
     async def close(self, unit: str, request: CloseRequest) -> SeatAnswer:
         """POST /v1/seats:close."""
+        ...
+
+    async def look(self, unit: str, request: LookRequest) -> LookAnswer:
+        """POST /v1/capsules:look."""
+        ...
+
+    async def correct(self, unit: str, request: CorrectRequest) -> CorrectAnswer:
+        """POST /v1/corrections."""
+        ...
+
+    async def pass_on(self, unit: str, request: PassRequest) -> SeatAnswer:
+        """POST /v1/seats:pass."""
         ...
 
     async def destroyed(self, unit: str, request: DestroyedRequest) -> SeatAnswer:

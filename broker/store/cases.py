@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, insert, select, update
 from sqlalchemy import case as sqlcase
 
 from broker.store.cipher import ColumnCipher
-from broker.store.tables import case, invitation, seat, statement
+from broker.store.tables import case, invitation, seat, statement, succession
 from schemas.codes import SeatState
 from schemas.envelope import SeatKey
 from schemas.statements import MemberStatement, SignedStatement
@@ -37,7 +37,14 @@ class SeatRow:
     previous_signing_key: bytes | None = None
     previous_key_id: bytes | None = None
     key_seq: int = 0
+    chain: bytes | None = None
+    protected: bool = False
     case_tag: bytes = b""
+
+    @property
+    def chain_id(self) -> bytes:
+        """The member id in its statements: its own, or that of the lead whose role and chain of keys it took over."""
+        return self.chain or self.member
 
     @property
     def active(self) -> bool:
@@ -159,6 +166,26 @@ class CaseRows:
         values |= {"recipient_sealed": sealed[0], "recipient_own": sealed[1]}
         before = {"previous_signing_key": row.signing_key, "previous_key_id": row.seat_key_id}
         self._c.execute(update(seat).where(seat.c.seat_id == row.seat_id).values(**values, **before))
+
+    def take_over(self, row: SeatRow, role: str, chain: bytes, seq: int, keys: tuple[bytes, bytes]) -> None:
+        """A seat takes a role over with the keys it offered, in the chain of the one who held it."""
+        values = {"role": role, "chain": chain, "key_seq": seq, "signing_key": keys[0], "seat_key_id": keys[1]}
+        before = {"previous_signing_key": row.signing_key, "previous_key_id": None}
+        self._c.execute(update(seat).where(seat.c.seat_id == row.seat_id).values(**values, **before))
+        self._c.execute(delete(succession).where(succession.c.seat_id == row.seat_id))
+
+    def offer(self, row: SeatRow, seat_key_id: bytes, at_us: int) -> None:
+        """The keys with which a seat will hold the lead's role; a later offer replaces the one before."""
+        self._c.execute(delete(succession).where(succession.c.seat_id == row.seat_id))
+        values = {"seat_id": row.seat_id, "case_id": row.case_id, "seat_key_id": seat_key_id, "at_us": at_us}
+        self._c.execute(insert(succession).values(**values))
+
+    def offered(self, case_id: bytes, seat_key_id: bytes) -> bytes | None:
+        """The seat that offered these keys in a case, or None."""
+        query = select(succession.c.seat_id)
+        return self._c.execute(
+            query.where(succession.c.case_id == case_id, succession.c.seat_key_id == seat_key_id)
+        ).scalar_one_or_none()
 
     def previous_destroyed(self, seat_id: bytes) -> None:
         """The key before the present one is not sealed to any more; what it signed may still come."""

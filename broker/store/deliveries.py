@@ -1,4 +1,4 @@
-"""Deliveries and their sections, what is remembered of events, and the attempts made at them."""
+"""Deliveries and their sections."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, insert, or_, select, tuple_, update
 
 from broker.store.cipher import ColumnCipher
-from broker.store.tables import attempt, delivery, delivery_section, event_memory
+from broker.store.tables import delivery, delivery_section
 from schemas.codes import DeliveryState
 
 GIVEN = (DeliveryState.ACKED, DeliveryState.REJECTED)  # ended, and not given again by a later attempt
@@ -72,40 +72,13 @@ class SectionRow:
 
 
 class DeliveryRows:
-    """Verbs on `delivery`, `delivery_section`, `event_memory` and `attempt`."""
+    """Verbs on `delivery` and `delivery_section`."""
 
     def __init__(self, connection: Connection, cipher: ColumnCipher) -> None:
         self._c = connection
         self._cipher = cipher
         self.news = False
         """Whether this transaction made a delivery."""
-
-    # --- what is remembered of events
-
-    def fingerprints(self, event_ids: Iterable[bytes]) -> dict[bytes, tuple[bytes, bytes]]:
-        """(sender seat, fingerprint of core, digests and routing item) by event id."""
-        rows = self._c.execute(select(event_memory).where(event_memory.c.event_id.in_(list(event_ids))))
-        return {row.event_id: (row.seat_id, row.fingerprint) for row in rows}
-
-    def remember(self, rows: Sequence[tuple[bytes, bytes, bytes]]) -> None:
-        """Remember (event id, sender seat, fingerprint) of events seen for the first time."""
-        if rows:
-            self._c.execute(insert(event_memory), [{"event_id": e, "seat_id": s, "fingerprint": f} for e, s, f in rows])
-
-    def attempts(self, event_ids: Iterable[bytes]) -> dict[tuple[bytes, int], tuple[bytes, bytes]]:
-        """(attempt hash, receipt) by (event id, attempt)."""
-        rows = self._c.execute(select(attempt).where(attempt.c.event_id.in_(list(event_ids))))
-        return {(row.event_id, row.attempt): (row.attempt_hash, row.receipt) for row in rows}
-
-    def record_attempts(self, rows: Sequence[tuple[bytes, int, bytes, bytes]]) -> None:
-        """Keep (event id, attempt, attempt hash, receipt): the same attempt gets the same receipt."""
-        if rows:
-            self._c.execute(
-                insert(attempt),
-                [{"event_id": e, "attempt": n, "attempt_hash": h, "receipt": r} for e, n, h, r in rows],
-            )
-
-    # --- deliveries
 
     def live_sections(self, event_ids: Iterable[bytes]) -> dict[tuple[bytes, bytes, bytes], int]:
         """Attempt by (event id, recipient seat, digest) that a delivery holds, has handed over or had acknowledged."""
@@ -184,15 +157,22 @@ class DeliveryRows:
 
     def hold(self, unit: str, seat_ids: Iterable[bytes]) -> int:
         """Hold back what is open from these seats of a unit and to the unit; returns how many deliveries."""
-        of_unit = or_(delivery.c.sender_seat.in_(list(seat_ids)), self._to(unit))
-        found = [row.delivery_id for row in self._open(of_unit) if not row.held]
-        if found:
-            self._c.execute(
-                update(delivery)
-                .where(delivery.c.delivery_id.in_(found))
-                .values(held=True, row_version=delivery.c.row_version + 1)
-            )
+        of_unit = self._open(or_(delivery.c.sender_seat.in_(list(seat_ids)), self._to(unit)))
+        found = [row.delivery_id for row in of_unit if not row.held]
+        self._held(found, held=True)
         return len(found)
+
+    def held_back(self, unit: str, seat_ids: Iterable[bytes]) -> list[DeliveryRow]:
+        """Open deliveries from these seats of a unit and to the unit that are held, locked, by delivery id."""
+        return [row for row in self._open(or_(delivery.c.sender_seat.in_(list(seat_ids)), self._to(unit))) if row.held]
+
+    def let_go(self, delivery_ids: Iterable[bytes]) -> None:
+        """Hold these back no more; the caller has decided them anew."""
+        self._held(delivery_ids, held=False)
+
+    def _held(self, delivery_ids: Iterable[bytes], *, held: bool) -> None:
+        query = update(delivery).where(delivery.c.delivery_id.in_(list(delivery_ids)))
+        self._c.execute(query.values(held=held, row_version=delivery.c.row_version + 1))
 
     def acked_of_senders(self, seat_ids: Iterable[bytes]) -> list[tuple[DeliveryRow, tuple[SectionRow, ...]]]:
         """Acknowledged deliveries of these disclosers with their sections, for what a withdrawal cannot take back."""

@@ -15,12 +15,13 @@ from schemas import limits
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item for a unit; `body` is the encoded record its kind names."""
+    """One item for a unit; `body` is the encoded record its kind names. It waits until `not_before_us`."""
 
     item_id: bytes
     unit: str
     kind: str
     body: bytes
+    not_before_us: int = 0
 
 
 class InboxRows:
@@ -45,6 +46,7 @@ class InboxRows:
                         "kind": i.kind,
                         "body": self._cipher.seal("inbox_item.body", i.body),
                         "lease_until_us": 0,
+                        "not_before_us": i.not_before_us,
                     }
                     for i in items
                 ],
@@ -52,14 +54,15 @@ class InboxRows:
 
     def any(self, unit: str, now_us: int) -> bool:
         """Whether something waits for a unit; only a look, so that an idle beat writes nothing."""
-        query = select(item.c.number).where(self._of(unit), item.c.lease_until_us <= now_us).limit(1)
+        due = (item.c.lease_until_us <= now_us, item.c.not_before_us <= now_us)
+        query = select(item.c.number).where(self._of(unit), *due).limit(1)
         return self._c.execute(query).first() is not None
 
     def lease(self, unit: str, limit: int, now_us: int, until_us: int) -> list[Item]:
         """Items of a unit that nobody holds a lease on, oldest first, leased until `until_us`."""
         rows = self._c.execute(
             select(item)
-            .where(self._of(unit), item.c.lease_until_us <= now_us)
+            .where(self._of(unit), item.c.lease_until_us <= now_us, item.c.not_before_us <= now_us)
             .order_by(item.c.number)
             .limit(limit)
             .with_for_update(skip_locked=True)

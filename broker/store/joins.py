@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, insert, or_, select, update
 
@@ -31,9 +31,6 @@ class JoinRow:
     def seats(self) -> tuple[bytes, bytes]:
         """The unit's two seats."""
         return self.seat_id, self.other_seat_id
-
-
-_UNIT = JoinRow.__slots__.index("unit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +61,8 @@ class JoinRows:
         row = self._c.execute(select(case_join).where(case_join.c.join_id == join_id)).one_or_none()
         if row is None:
             return None
-        values = list(row)
-        values[_UNIT] = self._cipher.code("case_join", values[_UNIT])
-        return JoinRow(*values)
+        found = JoinRow(*row)
+        return replace(found, unit=self._cipher.code("case_join", found.unit))
 
     def stands(self, seats: Iterable[bytes]) -> bool:
         """Whether a join between these two seats stands, whichever was named first."""

@@ -19,6 +19,7 @@ from broker.store.cipher import ColumnCipher
 from broker.store.contacts import ContactRows
 from broker.store.deliveries import DeliveryRows
 from broker.store.entries import EntryRows
+from broker.store.events import EventRows
 from broker.store.gate import GateRows
 from broker.store.hold import HoldRows
 from broker.store.inbox import InboxRows
@@ -44,6 +45,7 @@ class Rows:
         self.instances = InstanceRows(connection, cipher)
         self.cases = CaseRows(connection, cipher)
         self.ledger = LedgerRows(connection, cipher)
+        self.events = EventRows(connection)
         self.deliveries = DeliveryRows(connection, cipher)
         self.inbox = InboxRows(connection, cipher)
         self.entries = EntryRows(connection, cipher)

@@ -122,6 +122,8 @@ seat = Table(
     Column("previous_signing_key", LargeBinary),
     Column("previous_key_id", LargeBinary),
     Column("key_seq", Integer, nullable=False, server_default="0"),
+    Column("chain", LargeBinary),  # of who took the lead's role over: the member id in whose chain of keys it goes on
+    Column("protected", Boolean, nullable=False, server_default=text("0")),  # its unit is told to nobody
     UniqueConstraint("case_id", "member"),
     Index("seat_active_role", "case_id", "role", unique=True, sqlite_where=text("state = 'ACTIVE'"),
           postgresql_where=text("state = 'ACTIVE'")),
@@ -137,6 +139,10 @@ statement = Table(
     Column("signer", LargeBinary, primary_key=True),
     Column("signed", LargeBinary, nullable=False),
 )
+
+succession = Table("succession", metadata, Column("seat_id", LargeBinary, primary_key=True),
+                   Column("case_id", LargeBinary, nullable=False), Column("seat_key_id", LargeBinary, nullable=False),
+                   Column("at_us", BigInteger, nullable=False))  # fmt: skip
 
 invitation = Table(
     "invitation",
@@ -316,6 +322,7 @@ item = Table(
     Column("kind", String, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("lease_until_us", BigInteger, nullable=False),
+    Column("not_before_us", BigInteger, nullable=False, server_default="0"),  # of a closed seat: the weekly slot
     Index("item_inbox", "unit", "number"),
 )
 

@@ -36,6 +36,10 @@ class Memory:
         """Keep a named value; replaces the one before."""
         self._store.run("INSERT OR REPLACE INTO meta VALUES(?,?)", name, self._store.key.seal(f"meta.{name}", value))
 
+    def drop(self, name: str) -> None:
+        """Forget a named value."""
+        self._store.run("DELETE FROM meta WHERE name=?", name)
+
     def add_ledger(self, seat_id: bytes, events: Iterable[LedgerEvent]) -> None:
         """Append verified acts of one seat's ledger and move its head, in one transaction."""
         with self._store.transaction():

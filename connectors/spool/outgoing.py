@@ -118,6 +118,14 @@ class Outgoing:
                 last = row[0]
                 yield self._event(row[1:])
 
+    def on_its_way(self, ref: bytes, role: str) -> bool:
+        """Whether something of a case to a role has left or is about to, and no end of it is known yet."""
+        sql = (
+            "SELECT 1 FROM outgoing AS o JOIN outgoing_section AS s ON s.event_id=o.event_id WHERE o.ref=? AND s.role=?"
+            " AND o.state IN ('ACCEPTED','SEALED','SENT','DECIDED') AND s.state IN ('OPEN','KEYLESS','LIVE') LIMIT 1"
+        )
+        return self._store.one(sql, ref, role) is not None
+
     def _event(self, row: tuple[Any, ...]) -> OutgoingEvent:
         key = self._store.key
         return OutgoingEvent(

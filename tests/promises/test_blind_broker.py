@@ -63,7 +63,7 @@ async def test_a_canary_in_clear_is_found(site, tmp_path):
     """Positive control: the same words, put into a column by hand, are seen in the files."""
     await site.store.write(lambda rows: rows.inbox.put([Item(bytes(16), "KV/EXEMPEL/FRI", "NOTICE", CANARY.encode())]))
     assert any(spelled in opened(site, tmp_path) for spelled in spellings(CANARY))
-    await site.store.write(lambda rows: rows.deliveries.record_attempts([(bytes(16), 0, bytes(32), CANARY.encode())]))
+    await site.store.write(lambda rows: rows.events.record_attempts([(bytes(16), 0, bytes(32), CANARY.encode())]))
     assert any(spelled in stored(tmp_path) for spelled in spellings(CANARY))
 
 

@@ -17,6 +17,7 @@ import connectors.sealing  # noqa: F401
 # The modules that define records; a record that is defined elsewhere is found by test_every_record_has_its_schema.
 import schemas.admin
 import schemas.calls
+import schemas.capsule
 import schemas.hold
 import schemas.instances
 import schemas.joins

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas import catalogue, event_types, projection
+from schemas import event_types, projection
 from schemas.errors import HandslagError, PayloadRejected
 from tests.schemas.making import example, expanded, values
 
@@ -159,12 +159,3 @@ def test_a_category_or_a_type_the_catalogue_lacks_has_a_code():
         with pytest.raises(HandslagError) as refused:
             call()
         assert refused.value.code == code
-
-
-def test_no_event_has_a_field_for_a_place_of_housing_or_relocation():
-    """Where a person is does not travel: no event of this version carries IC10 or IC11."""
-    carried = {field["category"] for code in TYPES for field in FIELDS[code]}
-    assert "IC12" in carried
-    assert carried.isdisjoint({"IC10", "IC11", "IC19"})
-    names = {field["name"] for name in catalogue.loaded() for field in catalogue.by_name(name).source["fields"]}
-    assert names.isdisjoint({"address", "place", "location", "coordinates", "kommun_kod", "municipality"})
