@@ -19,6 +19,7 @@ from broker import (
     invitations,
     joins,
     queries,
+    rekey,
     replay,
     rotation,
     said,
@@ -66,6 +67,7 @@ from schemas.errors import HandslagError
 from schemas.hold import ConfirmRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
 from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
 from schemas.joins import JoinAnswer, JoinRequest, SeparateAnswer, SeparateRequest
+from schemas.rekey import LostSeatsAnswer, LostSeatsRequest, RekeyRequest
 from schemas.said import (
     AnnulAnswer,
     AnnulAnswerRequest,
@@ -191,11 +193,20 @@ class BrokerCore:
         """POST /v1/seats:state; a removal is taken also in HOLD."""
         if MemberStatement.from_bytes(request.statement.statement).kind != "REMOVE":
             self._require_going_on()
-        return await rotation.state(self._context, unit, request)
+        return await rekey.state(self._context, unit, request)
 
     async def close(self, unit: str, request: CloseRequest) -> SeatAnswer:
         """POST /v1/seats:close."""
         return await cases.close(self._context, unit, request)
+
+    async def lost_seats(self, unit: str, request: LostSeatsRequest) -> LostSeatsAnswer:
+        """POST /v1/seats:lost."""
+        return await rekey.lost(self._context, unit, request)
+
+    async def rekey(self, unit: str, request: RekeyRequest) -> SeatAnswer:
+        """POST /v1/seats:rekey."""
+        self._require_going_on()
+        return await rekey.asked(self._context, unit, request)
 
     async def destroyed(self, unit: str, request: DestroyedRequest) -> SeatAnswer:
         """POST /v1/seats:destroyed."""

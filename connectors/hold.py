@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from connectors import ledgers, reports, sending
+from connectors import joining, ledgers, reports, sending
 from connectors.context import Context
 from connectors.identity import Seat
 from connectors.waiting import OutgoingState
@@ -91,6 +91,7 @@ async def _confirm_all(ctx: Context, answer: HoldAnswer, hold_id: bytes) -> None
             else:
                 raise
     if not waits:
+        await joining.again(ctx)
         ctx.spool.memory.put(_DONE, hold_id)
         _soon(ctx)
 

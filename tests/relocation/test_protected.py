@@ -95,6 +95,8 @@ async def test_a_consent_that_does_not_follow_waits_for_the_person(tmp_path):
         await move.again(ALFA)
         assert (move.seat("alfa").role, move.seat("alfa").state) == (LEAD, "ACTIVE")
         assert move.seat("beta").state == "CLOSED"
+        told = move.agency("beta").files("receipts", kind="seat", role=LEAD)
+        assert [f["state"] for f in told] == ["ACTIVE", "CLOSED"]
         await move.slot()
         for name in ("police", "probation", "alfa", "beta"):
             assert move.refused(name) == []

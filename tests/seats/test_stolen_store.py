@@ -209,6 +209,8 @@ def test_the_list_of_columns_covers_every_table():
         "invitation": {"invitation_id", "case_id", "inviter_seat", "role", "state", "hash", "seat_id"},
         "ledger_event": {"seat_id"},
         "payload": {"entry_id"},
+        "rekey": {"seat_id", "rekey", "hpke_key"},
+        "rekey_signature": {"seat_id", "member", "signature"},
         "seat": {"seat_id", "case_id", "role", "member", "state", "head", "signing_key", "seat_key_id",
                  "recipient_sealed", "recipient_own", "previous_signing_key", "previous_key_id", "chain"},
         "statement": {"case_id", "member", "kind", "signer", "signed"},
