@@ -115,7 +115,7 @@ async def test_an_act_that_was_refused_is_not_listed_as_done(config, tmp_path): 
             code, _out, err = await asyncio.to_thread(run, "agency", "admit", "--config", config, asked)
     assert (code, "HS-UNIT-COMPROMISED" in err) == (1, True)
     told = json.loads(run("admin", "list", "--config", config, "--json")[1])
-    assert [row["not_carried_out"] for row in told["acts"]] == [[], [UNIT]]
+    assert [row["not_carried_out"] for row in told["acts"]] == [[], [], [UNIT]]
     assert f"NOT CARRIED OUT: {UNIT}" in run("admin", "list", "--config", config)[1]
     assert run("agency", "admit", "--config", config, asked)[0] == 0
     told = json.loads(run("admin", "list", "--config", config, "--json")[1])
