@@ -253,4 +253,4 @@ def buckets(rows: Rows, unit: str) -> frozenset[int]:
     return frozenset({seat.bucket for seat in rows.cases.every(unit=unit)} | rows.cases.invited_buckets(unit))
 
 
-__all__ = ["SURE_S", "Shown", "admitted", "announce", "buckets", "compromised", "shut_out"]
+__all__ = ["SURE_S", "Shown", "admitted", "announce", "buckets", "compromised", "seen_by", "shut_out"]

@@ -141,11 +141,14 @@ POSTS: Mapping[str, RecordCall] = {
     ),
 }
 
-# What a broker that is behind still answers: a withdrawal never waits for anything, and the log shows itself.
+# What a broker that is behind still answers: a withdrawal never waits for anything, nor does a key that is gone; what
+# was said is only written down; and the log shows itself.
 _BEHIND = (
     "/v1/consents",
     "/v1/seats:state",
     "/v1/seats:close",
+    "/v1/seats:destroyed",
+    "/v1/disclosures:record",
     "/v1/hold",
     "/v1/ledger:fetch",
     "/v1/audit:fetch",
