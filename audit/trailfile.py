@@ -8,12 +8,14 @@ uses the rows checks them. Names of tables and columns are those of `broker/stor
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from schemas.errors import HandslagError
+from schemas.trail import AuditEntry
 
+_ENTRY = 64 * 1024
 PIECE = 2_000
 """Rows per query: a few megabytes, well under a tenth of a second."""
 
@@ -27,6 +29,14 @@ _TABLES = {
     "checkpoint": ("size", "note", "at_us"),
     "beat": ("first", "size", "count", "seed", "entry_id"),
 }  # fmt: skip
+
+
+class Opener(Protocol):
+    """The key of the broker's sealed columns."""
+
+    def open(self, column: str, sealed: bytes) -> bytes:
+        """The content of a column named `table.column`; raises HandslagError."""
+        ...
 
 
 class EntryRow(NamedTuple):
@@ -77,10 +87,13 @@ class TileRow(NamedTuple):
 class TrailFile:
     """An open trail; use it as a context manager. Every read raises HS-TRAIL-UNREADABLE when SQLite cannot answer."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, key: Callable[[], Opener] | None = None) -> None:
         """Open a SQLite file, or the one trail in a directory, read-only.
 
-        Raises HS-TRAIL-UNREADABLE (`part` = file, several, or the table that is missing or has other columns).
+        `key` is asked when the file is the broker's own, whose entries lie sealed: only who has that key can read it.
+
+        Raises HS-TRAIL-UNREADABLE (`part` = file, several, store for the broker's own file, which is sealed, or the
+        table that is missing or has other columns).
         """
         self.path = _located(path)
         try:
@@ -91,6 +104,7 @@ class TrailFile:
         self._db.text_factory = lambda data: data.decode("utf-8", "replace")
         try:
             self._one("PRAGMA trusted_schema=OFF")
+            self._opener = self._unsealer(key)
             for table, columns in _TABLES.items():
                 have = {row[1] for row in self._all(f"PRAGMA table_info({table})")}
                 if not have.issuperset(columns):
@@ -98,6 +112,13 @@ class TrailFile:
         except HandslagError:
             self._db.close()
             raise
+
+    def _unsealer(self, key: Callable[[], Opener] | None) -> Opener | None:
+        if not self._all("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'column_key'"):
+            return None
+        if key is None:  # sealed where it names units: `handslag trail copy` makes what anybody can read
+            raise HandslagError("HS-TRAIL-UNREADABLE", part="store")
+        return key()
 
     def __enter__(self) -> Self:
         return self
@@ -125,11 +146,14 @@ class TrailFile:
     def place_of(self, entry_id: bytes) -> tuple[Any, Any, Any] | None:
         """(operation, owner, leaf index) of an entry, index None while it waits; None when there is no such entry."""
         rows = self._all(
-            "SELECT e.operation, e.owner, l.idx FROM entry AS e LEFT JOIN leaf AS l ON l.entry_number = e.number"
-            " WHERE e.entry_id = ?",
+            "SELECT e.operation, e.owner, l.idx, e.bytes FROM entry AS e"
+            " LEFT JOIN leaf AS l ON l.entry_number = e.number WHERE e.entry_id = ?",
             (entry_id,),
         )
-        return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+        if not rows:
+            return None
+        operation, owner, index, raw = rows[0]
+        return operation, owner if self._opener is None else _owner(self._open("entry.bytes", raw)), index
 
     def beats(self) -> Iterator[BeatRow]:
         """Yield the beats in order of their first leaf."""
@@ -155,8 +179,19 @@ class TrailFile:
         )
         after: Any = _BEFORE_ALL
         while rows := self._all(query, (after,)):
-            yield from map(EntryRow._make, rows)
+            yield from (self._entry(EntryRow._make(row)) for row in rows)
             after = rows[-1][0]
+
+    def _entry(self, row: EntryRow) -> EntryRow:
+        """A row as the auditor's copy would have it."""
+        if self._opener is None:
+            return row
+        raw = self._open("entry.bytes", row.entry_bytes)
+        return row._replace(owner=_owner(raw), entry_bytes=raw, payload=self._open("payload.blob", row.payload))
+
+    def _open(self, column: str, value: Any) -> Any:
+        assert self._opener is not None
+        return self._opener.open(column, value) if isinstance(value, bytes) else value
 
     def tiles(self) -> Iterator[TileRow]:
         """Yield the tiles by level, n and width."""
@@ -203,6 +238,14 @@ class TrailFile:
     def _one(self, query: str) -> Any:
         rows = self._all(query)
         return rows[0] if rows else None
+
+
+def _owner(raw: Any) -> str:
+    """Whose an entry is by its own bytes; empty for what does not decode, which is for the verifier to name."""
+    try:
+        return AuditEntry.from_bytes(raw, _ENTRY).owner
+    except (HandslagError, TypeError):
+        return ""
 
 
 _BEFORE_ALL = -(2**63)

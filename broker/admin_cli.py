@@ -147,8 +147,12 @@ def admin_list(config: Path, as_json: bool) -> None:
     broker = broker_of(config)
     chain = broker.files.chain()
     acts = [AdminAct.from_bytes(each.act, ACT) for each in broker.files.all()]
-    rows = [described(act) for act in acts]
-    lines = [f"{row['number']:>4}  {row['kind']:15} {_who(row)}" for row in rows]
+    missing = admitting.not_carried_out(broker)
+    rows = [
+        {**described(act), "not_carried_out": [t.unit for t in act.targets if missing.get(t.unit) == t.subject]}
+        for act in acts
+    ]
+    lines = [f"{row['number']:>4}  {row['kind']:15} {_who(row)}{_not_done(row)}" for row in rows]
     names = sorted(chain.administrators)
     told(
         as_json, {"acts": rows, "may_sign": names}, [*lines, f"May sign ({SIGNERS} needed): {', '.join(names) or '-'}"]
@@ -157,6 +161,10 @@ def admin_list(config: Path, as_json: bool) -> None:
 
 def _who(row: dict[str, Any]) -> str:
     return ", ".join(map(str, row["units"] or row["administrators"]))
+
+
+def _not_done(row: dict[str, Any]) -> str:
+    return f"  NOT CARRIED OUT: {', '.join(row['not_carried_out'])}" if row["not_carried_out"] else ""
 
 
 def _carry_out(broker: admitting.Broker, pending: Pending, as_json: bool) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from audit.administration import Acts
+from audit.administration import ACT, Acts
 from broker.context import Context
 from broker.store.admin import ActRow
 from broker.store.port import Rows
-from schemas.admin import AdminAct, AdminActsAnswer, SignedAdminAct
+from schemas.admin import ADMIT, AdminAct, AdminActsAnswer, SignedAdminAct
 from schemas.calls import KeyedEntry
 from schemas.errors import HandslagError
 from schemas.trail import Payload
@@ -38,6 +38,25 @@ async def recorded(context: Context, signed: Sequence[SignedAdminAct]) -> int:
 
         await context.store.write(work)
     return len(signed) - len(known)
+
+
+async def refused(context: Context, signed: Sequence[SignedAdminAct], units: Iterable[str], code: str) -> None:
+    """An entry of the operator: the newest act that admits these units was signed, and refused with a code.
+
+    What two signed is recorded before it is done; a trail that ended there would tell of something that never was.
+    """
+    # INVARIANT: test_an_act_that_the_node_refused_is_recorded_as_refused
+    wanted, at_us = set(units), context.now_us()
+    meant = next((each for each in reversed(signed) if _admits(each, wanted)), None)
+    if meant is not None:
+        payload = Payload(act=meant.to_bytes(), code=code, decided_at_us=at_us)
+        entry = context.recorder.about_operator("ADMIN", payload, at_us)
+        await context.store.write(lambda rows: rows.entries.insert([entry]))
+
+
+def _admits(signed: SignedAdminAct, units: set[str]) -> bool:
+    act = AdminAct.from_bytes(signed.act, ACT)
+    return act.kind == ADMIT and not units.isdisjoint(target.unit for target in act.targets)
 
 
 async def acts(context: Context, after: int) -> AdminActsAnswer:

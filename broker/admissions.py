@@ -169,8 +169,9 @@ def admit(
 ) -> Admission:
     """Check the request and issue the unit's certificate; `probe` marks a unit of the operator's standing test case.
 
-    Raises `HS-ADMISSION-INVALID`, also when the agency is on the list already under another key or the unit's code is
-    under another agency's (`schemas.identifiers.vouches`), and `HS-CERTIFICATE-INVALID`.
+    Raises `HS-ADMISSION-INVALID`, also when the agency is on the list already under another key, the unit's code is
+    under another agency's (`schemas.identifiers.vouches`) or a new unit's is not under its own agency's, and
+    `HS-CERTIFICATE-INVALID`.
     """
     entry = checked_entry(request, now)
     if any(other.agency == request.agency and other.agency_key != request.agency_key for other in others):
@@ -182,6 +183,9 @@ def admit(
     taken = {other.agency for other in others if other.unit == request.unit and other.revoked_at_us is None}
     if taken - {request.agency} or not vouches(request.agency, request.unit, (other.agency for other in others)):
         raise HandslagError("HS-ADMISSION-INVALID", field="agency")
+    # INVARIANT: test_a_unit_that_is_not_under_its_agencys_code_is_refused
+    if before is None and request.unit != request.agency and not request.unit.startswith(f"{request.agency}/"):
+        raise HandslagError("HS-ADMISSION-INVALID", field="agency")  # one admitted before keeps its agency's code
     certificate = pki.client_certificate(authority, request.csr_pem, request.unit, now)
     der = certificate.public_bytes(serialization.Encoding.DER)
     return Admission(

@@ -134,6 +134,13 @@ def carried_out(broker: Broker, pending: Pending, now: datetime) -> Admitted:
     return _answered(broker, pending)
 
 
+def not_carried_out(broker: Broker) -> dict[str, bytes]:
+    """Units with the subject of their admission that two signed and that was not carried out: refused, or cut off."""
+    # INVARIANT: test_an_act_that_was_refused_is_not_listed_as_done
+    kept = {each.unit: admissions.subject(each) for each in admissions.load_all(broker.settings.data_dir)}
+    return {unit: subject for unit, subject in broker.files.chain().admitted.items() if kept.get(unit) != subject}
+
+
 def _revoke(data_dir: Path, unit: str, now: datetime, *, running: bool) -> None:
     # The file first: should the node fall in between, it reads the revocation when it starts.
     kept = next(each for each in admissions.load_all(data_dir) if each.unit == unit)

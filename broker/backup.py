@@ -31,10 +31,13 @@ from broker import actfiles, admissions, keyfiles, trustdesk
 from broker.keyfiles import write_atomic
 from broker.settings import BrokerSettings
 from broker.store import copies
+from broker.store.cipher import ColumnCipher
+from broker.store.keys import columns_key
 from schemas.errors import HandslagError
 
 FORMAT = "handslag broker backup 1"
 MANIFEST = "manifest.json"
+_KEYS = frozenset({"HS-KEYS-EXPOSED", "HS-KEYS-INCOMPLETE", "HS-KEYS-UNREADABLE"})
 _STORES = ("broker.db", "keys.db")
 _FOLDERS = (admissions.FOLDER, actfiles.FOLDER)  # after the store: acts that it has are in these files
 _KEPT = frozenset({".json", ".toml", ".act"})
@@ -123,16 +126,19 @@ def _copy_file(source: Path, target: Path) -> None:
 def checked(settings: BrokerSettings, folder: Path) -> Report:
     """Open both stores of a copy, let SQLite look through them, and verify the whole trail against the log's key.
 
-    Raises HS-COPY-INVALID with `part` = store, keys, or the first check of the verifier that failed.
+    Raises HS-COPY-INVALID with `part` = store, keys, or the first check of the verifier that failed, and what the keys
+    raise when the root key in place is not the one of the copy.
     """
     for name, what in zip(_STORES, ("store", "keys"), strict=True):
         if not copies.sound(folder / name):
             raise HandslagError("HS-COPY-INVALID", part=what)
     public = keyfiles.log_key(settings.log_key_file).public_key().public_bytes_raw()
     try:
-        with TrailFile(folder / "broker.db") as trail:
+        with _trail(settings, folder) as trail:
             report = verify(trail, origin=settings.origin, log_keys=[Verifier(settings.origin, public)])
-    except HandslagError:
+    except HandslagError as error:
+        if error.code in _KEYS:  # the copy may be whole: the key in place does not belong to it
+            raise
         raise HandslagError("HS-COPY-INVALID", part="trail") from None
     first = report.first()
     if first is not None:
@@ -141,8 +147,15 @@ def checked(settings: BrokerSettings, folder: Path) -> Report:
     return report
 
 
+def _trail(settings: BrokerSettings, folder: Path) -> TrailFile:
+    """The trail as it lies sealed in a copy, opened with the column key of the copy, if it has one."""
+    return TrailFile(
+        folder / "broker.db", lambda: ColumnCipher(columns_key(folder / "keys.db", settings.root_key_file))
+    )
+
+
 def _manifest(settings: BrokerSettings, folder: Path, report: Report) -> dict[str, Any]:
-    with TrailFile(folder / "broker.db") as trail:
+    with _trail(settings, folder) as trail:
         head = trail.head() or (0, b"")
         notes = sorted(trail.checkpoints())
     files = {}

@@ -327,7 +327,9 @@ class BrokerCore:
         return self._context.directory.unit_of(cert_sha256)
 
     async def admit_together(self, admissions: Sequence[Admission]) -> None:
-        """Take several units in: the directory shows all of them from one moment on."""
+        """Take several units in, or none: the directory shows all of them from one moment on."""
+        for admission in admissions:
+            await entering.require_unstolen(self._context, admission)
         for admission in admissions:
             await self.admit(admission, publish=False)
         await self.reload_units()

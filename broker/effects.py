@@ -39,8 +39,8 @@ class Effects:
 
     def write(self, rows: Rows) -> None:
         """Write everything; the gate was the first statement of this transaction."""
-        rows.deliveries.remember(self.remembered)
-        rows.deliveries.record_attempts(self.attempts)
+        rows.events.remember(self.remembered)
+        rows.events.record_attempts(self.attempts)
         rows.deliveries.insert(self.deliveries, self.sections)
         rows.entries.insert(self.entries)
         rows.inbox.put(self.items)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from audit.administration import Acts
-from broker import admissions, backup, control
+from broker import admissions, backup, control, resolving
 from broker.actfiles import ActFiles
-from broker.administration import require_admitted
+from broker.administration import refused, require_admitted
 from broker.context import Context
 from broker.continuing import Continuing
 from broker.core import BrokerCore
@@ -34,7 +34,7 @@ class Served:
 def handlers(core: BrokerCore, served: Served) -> _Handlers:
     """Every command of the node by name."""
     return {
-        **_admissions(core, served.files),
+        **_admissions(core, served.context, served.files),
         **_looks(core, served.context),
         **_hold(core, served.continuing),
         **_backup(served.settings),
@@ -48,7 +48,7 @@ async def admit(core: BrokerCore, chain: Acts, admission: admissions.Admission) 
     await core.admit(admission)
 
 
-def _admissions(core: BrokerCore, files: ActFiles) -> _Handlers:
+def _admissions(core: BrokerCore, context: Context, files: ActFiles) -> _Handlers:
     async def look() -> Acts:
         await core.record_acts(files.all())
         return files.chain()
@@ -61,7 +61,11 @@ def _admissions(core: BrokerCore, files: ActFiles) -> _Handlers:
         chain = await look()
         for each in several:
             require_admitted(chain, each.unit, admissions.subject(each))
-        await core.admit_together(several)
+        try:
+            await core.admit_together(several)
+        except HandslagError as error:
+            await refused(context, files.all(), (each.unit for each in several), error.code)
+            raise
         return {"units": len(several)}
 
     async def revoke(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,7 +83,10 @@ def _looks(core: BrokerCore, context: Context) -> _Handlers:
     async def instances(_arguments: Mapping[str, Any]) -> dict[str, Any]:
         return {unit: {"instance": n, "raised_at_us": at_us} for unit, (n, at_us) in (await core.instances()).items()}
 
-    return {"contacts": contacts, "instances": instances}
+    async def seat_unit(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return await resolving.told(context, arguments)
+
+    return {"contacts": contacts, "instances": instances, "seat_unit": seat_unit}
 
 
 def _hold(core: BrokerCore, continuing: Continuing) -> _Handlers:

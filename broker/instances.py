@@ -227,12 +227,12 @@ async def shut_out(context: Context, unit: str, entry: SealedEntry, stolen: byte
     """
     # INVARIANT: test_a_unit_that_was_shut_out_gives_and_gets_nothing_more
     for _ in range(_RETRIES):
-        buckets = await context.store.read(lambda rows: _buckets(rows, unit))
+        wanted = await context.store.read(lambda rows: buckets(rows, unit))
 
-        def work(rows: Rows, buckets: frozenset[int] = buckets) -> int | None:
+        def work(rows: Rows, wanted: frozenset[int] = wanted) -> int | None:
             now_us = context.now_us()
-            clocks = [rows.gate.bump(bucket, 1, now_us).clock_us for bucket in sorted(buckets)]
-            if not _buckets(rows, unit) <= buckets:
+            clocks = [rows.gate.bump(bucket, 1, now_us).clock_us for bucket in sorted(wanted)]
+            if not buckets(rows, unit) <= wanted:
                 raise GateMoved
             if not rows.units.revoke(unit, max([now_us, *clocks])):
                 return None
@@ -248,9 +248,9 @@ async def shut_out(context: Context, unit: str, entry: SealedEntry, stolen: byte
     raise HandslagError("HS-NOT-RECORDED")
 
 
-def _buckets(rows: Rows, unit: str) -> frozenset[int]:
+def buckets(rows: Rows, unit: str) -> frozenset[int]:
     """Buckets of every case that a unit has a seat in or is invited to."""
     return frozenset({seat.bucket for seat in rows.cases.every(unit=unit)} | rows.cases.invited_buckets(unit))
 
 
-__all__ = ["SURE_S", "Shown", "admitted", "announce", "compromised", "shut_out"]
+__all__ = ["SURE_S", "Shown", "admitted", "announce", "buckets", "compromised", "shut_out"]

@@ -50,7 +50,7 @@ async def invite(context: Context, unit: str, request: InviteRequest) -> InviteA
             raise HandslagError("HS-UNIT-UNKNOWN")
         require_free(rows, sender.seat_id)
         event_id = waiting.core.event_id
-        if rows.cases.invitation(invitation.invitation_id) or rows.deliveries.fingerprints([event_id]):
+        if rows.cases.invitation(invitation.invitation_id) or rows.events.fingerprints([event_id]):
             raise HandslagError("HS-INVITATION-INVALID")  # one invitation, one event: neither is used twice
         view = context.views.of(rows, [sender])[sender.seat_id]
         resolved = Resolved(waiting, sender, {}, view, {}, first_time=True)
@@ -67,7 +67,7 @@ async def invite(context: Context, unit: str, request: InviteRequest) -> InviteA
             entry_id=entry.entry_id,
             leaf_hash=entry.leaf_hash,
         )
-        rows.deliveries.remember([(waiting.core.event_id, sender.seat_id, waiting.fingerprint)])
+        rows.events.remember([(waiting.core.event_id, sender.seat_id, waiting.fingerprint)])
         rows.entries.insert([entry])
         _release(context, rows, resolved, sender, judged, invitation, request, at_us)
         answer = InviteAnswer(call_id=request.call_id, receipt=receipt)

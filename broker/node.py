@@ -30,6 +30,8 @@ from broker.quota import Limits, Quotas
 from broker.recorder import Recorder
 from broker.sealer import Hooks, Sealer
 from broker.settings import BrokerSettings
+from broker.store.cipher import ColumnCipher
+from broker.store.conversion import convert
 from broker.store.keys import KeyVault
 from broker.store.migrate import migrate
 from broker.store.sqlite import SqliteStore
@@ -183,11 +185,9 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
     keys, the anchor and the sealer refuse.
     """
     with control.sole_node(settings.data_dir), ExitStack() as engines:
-        migrate(settings.database)
-        store = SqliteStore(settings.database)
-        engines.callback(store.close)
-        vault = KeyVault.open(settings.data_dir / "keys.db", settings.root_key_file)
+        store, vault = opened(settings)
         engines.callback(vault.close)
+        engines.callback(store.close)
         node = Node(settings, Metrics(), store, vault)
         core = await node.open_log()
         waiting = Waiting(settings.wait_seconds, node.metrics.waiting)
@@ -207,6 +207,27 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
                 yield serving
             for loop in loops:
                 loop.cancel()
+
+
+def opened(settings: BrokerSettings) -> tuple[SqliteStore, KeyVault]:
+    """The store at its newest tables, every row of an earlier version sealed, and the keys; the caller closes both.
+
+    Blocks for as long as there is something to seal, and says so in the log.
+    """
+    migrate(settings.database)
+    vault = KeyVault.open(settings.data_dir / "keys.db", settings.root_key_file)
+    try:
+        cipher = ColumnCipher(vault.columns())
+        convert(settings.database, cipher, _sealing)
+    except HandslagError:
+        vault.close()
+        raise
+    return SqliteStore(settings.database, cipher), vault
+
+
+def _sealing(table: str, rows: int) -> None:
+    if rows:
+        logs.event(_log, logging.INFO, "COLUMNS-SEALED", table=table, rows=rows)
 
 
 def run(settings: BrokerSettings, started: Callable[[Serving], None] = lambda _serving: None) -> None:

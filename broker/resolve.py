@@ -18,6 +18,7 @@ from schemas.errors import HandslagError
 from schemas.event_types import content_type
 from schemas.identifiers import authority_of
 from schemas.stream_record import StreamRecord
+from schemas.views import has_views
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +97,8 @@ def resolve(rows: Rows, batch: Sequence[Waiting], views: Views, rules: Rules, no
     """Everything a batch is decided on, read in the snapshot of `rows`."""
     senders = rows.cases.seats({waiting.routing.seat_id for waiting in batch})
     event_ids = [waiting.core.event_id for waiting in batch]
-    known = rows.deliveries.fingerprints(event_ids)
-    attempts = rows.deliveries.attempts(event_ids)
+    known = rows.events.fingerprints(event_ids)
+    attempts = rows.events.attempts(event_ids)
     live = rows.deliveries.live_sections(event_ids)
     ledgers = views.of(rows, senders.values())
     seats = rows.cases.of_cases({seat.case_id for seat in senders.values()})
@@ -169,6 +170,9 @@ def _refusal(
         return "HS-RULES-OTHER"
     if not now_us - limits.SENT_BACK_US <= waiting.core.sent_at_us <= now_us + limits.SENT_AHEAD_US:
         return "HS-SUBMISSION-INVALID"
+    # INVARIANT: test_one_plan_sealed_to_two_parties_is_refused_by_the_broker
+    if has_views(waiting.core.event_type) and len(waiting.record.submission.recipient_items) != 1:
+        return "HS-VIEW-OTHER"
     try:
         return "HS-EVENT-EXPIRED" if waiting.valid_until_us <= now_us else None
     except HandslagError as error:

@@ -23,6 +23,8 @@ from broker.hold import Seen
 from broker.recorder import Recorder
 from broker.settings import BrokerSettings
 from broker.store import copies
+from broker.store.cipher import ColumnCipher
+from broker.store.conversion import convert
 from broker.store.keys import KeyVault
 from broker.store.migrate import migrate
 from broker.store.port import Rows
@@ -99,7 +101,9 @@ def _marked(settings: BrokerSettings, part: Path, known: Known, manifest: dict[s
 
     try:
         recorder = Recorder(vault, os.urandom, _SEGMENT)
-        seen, kept = copies.written(part / "broker.db", begin)
+        cipher = ColumnCipher(vault.columns())
+        convert(part / "broker.db", cipher)  # a copy that an earlier version took
+        seen, kept = copies.written(part / "broker.db", cipher, begin)
     finally:
         vault.close()
     return {

@@ -15,7 +15,9 @@ from broker.admissions import Admission, load_all
 from broker.lookout import unit_end
 from broker.settings import BrokerSettings
 from broker.store import contacts
+from broker.store.cipher import ColumnCipher
 from broker.store.contacts import ContactRow
+from broker.store.keys import columns_key
 from schemas.errors import HandslagError
 
 
@@ -54,7 +56,8 @@ def _contacts(loaded: BrokerSettings, *, running: bool) -> list[ContactRow]:
                 raise
         else:
             return [ContactRow(**row) for row in told["contacts"]]
-    return contacts.offline(loaded.database)
+    keys = loaded.data_dir / "keys.db"
+    return contacts.offline(loaded.database, lambda: ColumnCipher(columns_key(keys, loaded.root_key_file)))
 
 
 def _status(admission: Admission, seen: ContactRow | None, now: datetime) -> UnitStatus:

@@ -31,13 +31,13 @@ def connector() -> None:
 @connector.command(
     "init",
     epilog=examples(
-        "handslag connector init --dir konsult --unit SOC/EXEMPEL/KONSULT --agency EXEMPEL-KOMMUN"
+        "handslag connector init --dir konsult --unit SOC/EXEMPEL/KONSULT --agency SOC/EXEMPEL"
         " --controller EXEMPEL-SN --role social_services_lead"
     ),
 )
 @click.option("--dir", "folder", type=click.Path(path_type=Path), required=True, help="Folder to create.")
 @click.option("--unit", required=True, help="Unit code.")
-@click.option("--agency", required=True, help="Agency code, as it will stand in trust.toml.")
+@click.option("--agency", required=True, help="Agency code, with which its units' codes begin.")
 @click.option("--controller", help="Controller that owns the unit's audit entries.  [default: the agency]")
 @click.option("--role", "roles", multiple=True, required=True, help="Role the unit may hold; repeatable.")
 @click.option("--agency-key", type=click.Path(path_type=Path), help="Key file of the agency, if it has one already.")

@@ -38,3 +38,8 @@ def check_view(event_type: str, data: Mapping[str, Any], roles: Sequence[str]) -
         raise HandslagError("HS-VIEW-OTHER", check="party")
     if any(part[view.owner] != party for part in data.get(view.parts, ())):
         raise HandslagError("HS-VIEW-OTHER", check="parts")
+
+
+def has_views(event_type: str) -> bool:
+    """Whether each party gets an event of its own: such an event is for one role, which whoever relays it can see."""
+    return event_type in _VIEWS

@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -20,6 +18,7 @@ from broker.context import Context
 from broker.directory import Directory
 from broker.metrics import Metrics
 from broker.recorder import Recorder
+from broker.store.cipher import ColumnCipher
 from broker.store.gate import GateMoved
 from broker.store.keys import KeyVault
 from broker.store.migrate import migrate
@@ -29,19 +28,18 @@ from broker.store.units import UnitRow
 from broker.stream.embedded import EmbeddedStream
 from broker.views import Views
 from connectors import inviting, membership, opening, sealing
-from connectors.keys import PublicKeys, SeatKeyPair, UnitKeyPair
+from connectors.keys import PublicKeys, UnitKeyPair
 from connectors.membership import CaseMembers
 from connectors.trust import Directory as TrustedDirectory
 from consent.rules import shipped
 from schemas import projection
-from schemas.acts import CaseWithdrawal, ConsentAct, LedgerEvent, RecipientRef, Scope, Terms
+from schemas.acts import LedgerEvent, RecipientRef, Scope, Terms
 from schemas.calls import (
     AcceptRequest,
     Ack,
     AckAnswer,
     AckRequest,
     ConsentsAnswer,
-    ConsentsRequest,
     FetchRequest,
     InviteRequest,
     OpenRequest,
@@ -50,57 +48,38 @@ from schemas.calls import (
     SubmitAnswer,
 )
 from schemas.envelope import Delivery
-from schemas.identifiers import ZERO16, ZERO32, uuid7
+from schemas.identifiers import ZERO16, uuid7
 from schemas.inbox import InboxItem, InvitationDelivery, Receipt, StatementNotice
 from schemas.statements import UnitEntry
-
-START = 1_790_000_000_000_000
-DAY = 24 * 3600 * 1_000_000
-ORIGIN = "test.example/audit"
-LEAD = "social_services_lead"
-POLICE = "police_coordination"
-PROBATION = "prison_probation"
-UNITS = {LEAD: "SOC/EXEMPEL/KONSULT", POLICE: "POL/EXEMPEL/SYD", PROBATION: "KV/EXEMPEL/FRI"}
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.us = START
-
-    def __call__(self) -> int:
-        self.us += 1
-        return self.us
-
-
-@dataclass
-class Unit:
-    """One unit's connector, as far as the broker can tell: keys, its seat, what it has received."""
-
-    code: str
-    role: str
-    keys: UnitKeyPair = field(default_factory=UnitKeyPair.generate)
-    seat: SeatKeyPair = field(default_factory=SeatKeyPair.generate)
-    seat_id: bytes = b""
-    member: bytes = b""
-    members: CaseMembers | None = None
-    head: bytes = ZERO32
-    consents: dict[bytes, int] = field(default_factory=dict)
-    remembered: dict[bytes, opening.Remembered] = field(default_factory=dict)
-    receipts: list[Receipt] = field(default_factory=list)
-    opened: list[opening.OpenedEvent] = field(default_factory=list)
-    items: list[InboxItem] = field(default_factory=list)
-    deliveries: list[Delivery] = field(default_factory=list)
+from tests.units import (
+    DAY,
+    LEAD,
+    ORIGIN,
+    POLICE,
+    PROBATION,
+    START,
+    UNITS,
+    Clock,
+    Unit,
+    assessment,
+    terms_of,
+    to_role,
+    to_unit,
+)
 
 
 class Site:
     """The operator's side plus three units of one case."""
 
-    def __init__(self, folder: Path, rows: Callable[[Connection], Rows] = Rows, *, lease_us: int = 60_000_000) -> None:
+    def __init__(
+        self, folder: Path, rows: Callable[[Connection, ColumnCipher], Rows] = Rows, *, lease_us: int = 60_000_000
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         migrate(folder / "broker.db")
         self.clock = Clock()
-        self.store = SqliteStore(folder / "broker.db", rows)
         self.vault = KeyVault.open(folder / "keys.db", folder / "root.key")
+        self.cipher = ColumnCipher(self.vault.columns())
+        self.store = SqliteStore(folder / "broker.db", self.cipher, rows)
         rules_file, self.rules = shipped()
         supervisor = UnitKeyPair.generate()
         self.faults: list[BaseException] = []
@@ -180,20 +159,8 @@ class Site:
         """One grant of a unit's seat; returns its consent id."""
         consent_id = self.new_id()
         now = self.clock()
-        terms = Terms(
-            recipients=tuple(refs),
-            categories=tuple(categories),
-            purposes=tuple(purposes),
-            actions=actions,
-            valid_from_us=now,
-            valid_until_us=until_us or now + days * DAY,
-            reservations=(),
-            text_version="sv-2026-1",
-            terms_version="2026-1",
-            processing_acknowledged=True,
-            given_by="SELF",
-            method="WRITTEN",
-        )
+        until_us = until_us or now + days * DAY
+        terms = terms_of(refs, categories, purposes, actions, now, until_us)
         await self.act(unit, "GRANT", consent_id, terms=terms)
         return consent_id
 
@@ -209,44 +176,23 @@ class Site:
         call_id: bytes | None = None,
         actor_ref: str = "handläggare 1",
     ) -> ConsentsAnswer:
-        assert unit.members is not None
-        body = ConsentAct(
-            case_tag=unit.members.case_tag,
-            member=unit.member,
-            consent_id=consent_id,
-            seq=unit.consents.get(consent_id, -1) + 1,
-            prev=unit.head,
-            act=act,
-            effective_at_us=effective_at_us,
+        body = unit.consent_act(
+            act,
+            consent_id,
+            self.clock(),
             terms=terms,
             scope=scope,
+            effective_at_us=effective_at_us,
             actor_ref=actor_ref,
-            assurance="ASSERTED",
-            noted_at_us=self.clock(),
-        ).to_bytes()
-        request = ConsentsRequest(
-            call_id=call_id or os.urandom(16), seat_id=unit.seat_id, act=body, signature=unit.seat.sign(body)
         )
+        request = unit.consents_request(body, call_id)
         answer = await acts.consents(self.context, unit.code, request)
         unit.head = answer.head
         unit.consents[consent_id] = unit.consents.get(consent_id, -1) + 1
         return answer
 
     async def withdraw_case(self, unit: Unit, *, effective_at_us: int | None = None) -> ConsentsAnswer:
-        assert unit.members is not None
-        body = CaseWithdrawal(
-            case_tag=unit.members.case_tag,
-            recorder=unit.member,
-            withdrawal_id=os.urandom(16),
-            effective_at_us=effective_at_us,
-            method="ORAL_DOCUMENTED",
-            actor_ref="frivårdsinspektör 1",
-            assurance="ASSERTED",
-            noted_at_us=self.clock(),
-        ).to_bytes()
-        request = ConsentsRequest(
-            call_id=os.urandom(16), seat_id=unit.seat_id, act=body, signature=unit.seat.sign(body)
-        )
+        request = unit.consents_request(unit.withdrawal(self.clock(), effective_at_us))
         answer = await acts.consents(self.context, unit.code, request)
         unit.head = answer.head
         return answer
@@ -432,14 +378,7 @@ class Site:
 
     def open(self, unit: Unit, delivery: Delivery) -> opening.OpenedEvent:
         """Open a delivery as the recipient's connector does."""
-        assert unit.members is not None
-        keyring = opening.Keyring(
-            seat_id=unit.seat_id, role=unit.role, case_tag=unit.members.case_tag, keys={unit.seat.key_id: unit.seat}
-        )
-        return opening.open_delivery(
-            delivery, keyring=keyring, members=unit.members, may_send=lambda *_: True, now_us=self.clock(),
-            remembered=unit.remembered,
-        )  # fmt: skip
+        return unit.opening_of(delivery, self.clock())
 
     async def ledger_of(self, unit: Unit) -> list[LedgerEvent]:
         raw = await self.store.read(lambda rows: rows.ledger.after(unit.seat_id, 0))
@@ -453,25 +392,5 @@ class Site:
         self.vault.close()
 
 
-def to_unit(code: str) -> RecipientRef:
-    return RecipientRef(kind="UNIT", id=code, follows_role=False)
-
-
-def to_role(role: str) -> RecipientRef:
-    return RecipientRef(kind="ROLE", id=role, follows_role=False)
-
-
-def assessment(**fields: Any) -> dict[str, bytes]:
-    """Sections of a threat assessment: IC04 and, unless `recommended_protection` is taken out, IC06."""
-    data: dict[str, Any] = {
-        "threat_level": "HIGH",
-        "capability_known": True,
-        "assessed_until": __import__("datetime").date(2026, 12, 31),
-        "withheld_part": True,
-        "released_by_decision_ref": "EXEMPEL-1",
-        "recommended_protection": ["ALARM"],
-    }
-    return projection.split("threat_assessment_completed", {**data, **fields})
-
-
-__all__ = ["DAY", "LEAD", "POLICE", "PROBATION", "START", "Site", "Store", "Unit", "assessment", "to_role", "to_unit"]
+__all__ = ["DAY", "LEAD", "ORIGIN", "POLICE", "PROBATION", "START", "UNITS", "Clock", "Site", "Store", "Unit",
+           "assessment", "to_role", "to_unit"]  # fmt: skip

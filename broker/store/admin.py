@@ -7,6 +7,7 @@ from hashlib import sha256
 
 from sqlalchemy import Connection, insert, select
 
+from broker.store.cipher import ColumnCipher
 from broker.store.tables import admin_act, entry, payload
 
 
@@ -28,8 +29,9 @@ class ActRow:
 class AdminRows:
     """Verbs on `admin_act`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, cipher: ColumnCipher) -> None:
         self._c = connection
+        self._cipher = cipher
 
     def put(self, row: ActRow) -> None:
         """Keep an act, in the transaction of its entry."""
@@ -50,4 +52,8 @@ class AdminRows:
             .order_by(admin_act.c.number)
             .limit(limit)
         )
-        return [(row.number, row.entry_id, row.bytes, row.leaf_hash, row.blob) for row in rows]
+        opened = self._cipher.open
+        return [
+            (number, entry_id, opened("entry.bytes", raw), leaf_hash, opened("payload.blob", blob))
+            for number, entry_id, raw, leaf_hash, blob in rows
+        ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
+from broker.store.cipher import ColumnCipher
 from broker.store.deliveries import SectionRow
 from broker.store.tables import annul_notice, earlier_ground, void_case
 
@@ -35,8 +37,9 @@ class AnnulNoticeRow:
 class AnnulRows:
     """Verbs on `annul_notice`, `earlier_ground` and `void_case`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, cipher: ColumnCipher) -> None:
         self._c = connection
+        self._cipher = cipher
 
     def remember_grounds(self, sections: Sequence[SectionRow]) -> None:
         """Keep which consents sections rested on when they were handed over, before they rest on others."""
@@ -70,22 +73,31 @@ class AnnulRows:
         """Every notice about one consent of a discloser, or with zeros about its void case, by delivery."""
         of = annul_notice.c
         query = select(annul_notice).where(of.seat_id == seat_id, of.consent_id == consent_id)
-        return [AnnulNoticeRow(*row) for row in self._c.execute(query.order_by(of.delivery_id))]
+        return [self._row(row) for row in self._c.execute(query.order_by(of.delivery_id))]
 
     def put(self, rows: Iterable[AnnulNoticeRow]) -> None:
         """Keep that recipients were told."""
         values = [{name: getattr(row, name) for name in AnnulNoticeRow.__slots__} for row in rows]
+        for each in values:
+            each["recipient_unit"] = self._handle(each["recipient_unit"])
         if values:
             self._c.execute(insert(annul_notice), values)
 
     def get(self, notice_id: bytes, unit: str) -> AnnulNoticeRow | None:
         """One notice to a unit, locked; None for an unknown one and for another unit's alike."""
         of = annul_notice.c
-        query = select(annul_notice).where(of.notice_id == notice_id, of.recipient_unit == unit).with_for_update()
-        row = self._c.execute(query).one_or_none()
-        return None if row is None else AnnulNoticeRow(*row)
+        query = select(annul_notice).where(of.notice_id == notice_id, of.recipient_unit == self._handle(unit))
+        row = self._c.execute(query.with_for_update()).one_or_none()
+        return None if row is None else self._row(row)
 
     def answer(self, notice_id: bytes, verdict: str, reason: str | None, at_us: int) -> None:
         """What the recipient answered; a later answer takes the place of an earlier one, the trail keeps both."""
         values = {"verdict": verdict, "reason": reason, "answered_at_us": at_us}
         self._c.execute(update(annul_notice).where(annul_notice.c.notice_id == notice_id).values(**values))
+
+    def _handle(self, unit: str) -> str:
+        return self._cipher.handle("annul_notice", unit)
+
+    def _row(self, row: Any) -> AnnulNoticeRow:
+        found = AnnulNoticeRow(*row)
+        return replace(found, recipient_unit=self._cipher.code("annul_notice", found.recipient_unit))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, insert, select, update
 from sqlalchemy import case as sqlcase
 
+from broker.store.cipher import ColumnCipher
 from broker.store.tables import case, invitation, seat, statement, succession
 from schemas.codes import SeatState
 from schemas.envelope import SeatKey
@@ -80,6 +81,9 @@ class InvitationRow:
     seat_id: bytes | None
 
 
+_SEAT_UNIT = SeatRow.__slots__.index("unit")
+
+
 def _seats() -> Select[Any]:
     return select(seat, case.c.case_tag).join(case, case.c.case_id == seat.c.case_id)
 
@@ -87,8 +91,9 @@ def _seats() -> Select[Any]:
 class CaseRows:
     """Verbs on `exit_case`, `seat`, `statement` and `invitation`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, cipher: ColumnCipher) -> None:
         self._c = connection
+        self._cipher = cipher
 
     def insert_case(self, case_id: bytes, case_tag: bytes, bucket: int, at_us: int) -> None:
         """A new case."""
@@ -101,17 +106,18 @@ class CaseRows:
     def insert_seat(self, row: SeatRow) -> None:
         """A new seat."""
         values = {field: getattr(row, field) for field in SeatRow.__slots__ if field != "case_tag"}
+        values["unit"] = self._cipher.handle("seat", row.unit)
         self._c.execute(insert(seat).values(**values))
 
     def seat(self, seat_id: bytes) -> SeatRow | None:
         """One seat, or None."""
         row = self._c.execute(_seats().where(seat.c.seat_id == seat_id)).one_or_none()
-        return None if row is None else SeatRow(*row)
+        return None if row is None else self._seat(row)
 
     def seats(self, seat_ids: Iterable[bytes]) -> dict[bytes, SeatRow]:
         """Several seats by id."""
         rows = self._c.execute(_seats().where(seat.c.seat_id.in_(list(seat_ids))))
-        return {row[0]: SeatRow(*row) for row in rows}
+        return {row[0]: self._seat(row) for row in rows}
 
     def of_cases(self, case_ids: Iterable[bytes]) -> list[SeatRow]:
         """Every seat of these cases that is not closed, oldest ids first."""
@@ -120,29 +126,31 @@ class CaseRows:
             .where(seat.c.case_id.in_(list(case_ids)), seat.c.state != SeatState.CLOSED)
             .order_by(seat.c.seat_id)
         )
-        return [SeatRow(*row) for row in rows]
+        return [self._seat(row) for row in rows]
 
     def ever_of_case(self, case_id: bytes) -> list[SeatRow]:
         """Every seat that a case ever had, closed ones too, oldest ids first."""
         rows = self._c.execute(_seats().where(seat.c.case_id == case_id).order_by(seat.c.seat_id))
-        return [SeatRow(*row) for row in rows]
+        return [self._seat(row) for row in rows]
 
     def every(self, *, case_ids: Iterable[bytes] = (), unit: str | None = None) -> list[SeatRow]:
         """Every seat of these cases, or of a unit, closed ones too, by id."""
-        of = seat.c.unit == unit if unit is not None else seat.c.case_id.in_(list(case_ids))
-        return [SeatRow(*row) for row in self._c.execute(_seats().where(of).order_by(seat.c.seat_id))]
+        of = self._of(unit) if unit is not None else seat.c.case_id.in_(list(case_ids))
+        return [self._seat(row) for row in self._c.execute(_seats().where(of).order_by(seat.c.seat_id))]
 
     def invited_buckets(self, unit: str) -> set[int]:
         """Buckets of the cases that a unit is invited to and has not answered."""
         rows = self._c.execute(
-            select(invitation.c.bucket).where(invitation.c.unit == unit, invitation.c.state == "OPEN")
+            select(invitation.c.bucket).where(
+                invitation.c.unit == self._cipher.handle("invitation", unit), invitation.c.state == "OPEN"
+            )
         )
         return {row.bucket for row in rows}
 
     def of_unit(self, unit: str) -> list[SeatRow]:
         """Every open seat of a unit."""
-        rows = self._c.execute(_seats().where(seat.c.unit == unit, seat.c.state != SeatState.CLOSED))
-        return [SeatRow(*row) for row in rows]
+        rows = self._c.execute(_seats().where(self._of(unit), seat.c.state != SeatState.CLOSED))
+        return [self._seat(row) for row in rows]
 
     def set_state(self, seat_id: bytes, state: SeatState) -> None:
         """Move a seat; the caller has looked at the transition table."""
@@ -217,24 +225,30 @@ class CaseRows:
 
     def insert_invitation(self, row: InvitationRow) -> None:
         """A new invitation."""
-        self._c.execute(insert(invitation).values(**{field: getattr(row, field) for field in InvitationRow.__slots__}))
+        values = {field: getattr(row, field) for field in InvitationRow.__slots__}
+        values["unit"] = self._cipher.handle("invitation", row.unit)
+        for name in ("envelope", "acceptance"):
+            values[name] = self._cipher.maybe(self._cipher.seal, f"invitation.{name}", values[name])
+        self._c.execute(insert(invitation).values(**values))
 
     def invitation(self, invitation_id: bytes) -> InvitationRow | None:
         """One invitation, or None."""
         row = self._c.execute(select(invitation).where(invitation.c.invitation_id == invitation_id)).one_or_none()
-        return None if row is None else InvitationRow(*row)
+        return None if row is None else self._invitation(row)
 
     def invitation_by_hash(self, digest: bytes) -> InvitationRow | None:
         """The invitation that a JOIN names, or None."""
         row = self._c.execute(select(invitation).where(invitation.c.hash == digest)).one_or_none()
-        return None if row is None else InvitationRow(*row)
+        return None if row is None else self._invitation(row)
 
     def accept(self, invitation_id: bytes, acceptance: bytes, seat_id: bytes) -> None:
         """OPEN -> ACCEPTED."""
         self._c.execute(
             update(invitation)
             .where(invitation.c.invitation_id == invitation_id)
-            .values(state="ACCEPTED", acceptance=acceptance, seat_id=seat_id)
+            .values(
+                state="ACCEPTED", acceptance=self._cipher.seal("invitation.acceptance", acceptance), seat_id=seat_id
+            )
         )
 
     def close_invitation(self, invitation_id: bytes, state: str) -> None:
@@ -246,4 +260,21 @@ class CaseRows:
         rows = self._c.execute(
             select(invitation).where(invitation.c.state.in_(("OPEN", "ACCEPTED")), invitation.c.expires_at_us <= now_us)
         )
-        return [InvitationRow(*row) for row in rows]
+        return [self._invitation(row) for row in rows]
+
+    def _of(self, unit: str) -> ColumnElement[bool]:
+        return seat.c.unit == self._cipher.handle("seat", unit)
+
+    def _seat(self, row: Row[Any]) -> SeatRow:
+        values = list(row)
+        values[_SEAT_UNIT] = self._cipher.code("seat", values[_SEAT_UNIT])
+        return SeatRow(*values)
+
+    def _invitation(self, row: Any) -> InvitationRow:
+        found, cipher = InvitationRow(*row), self._cipher
+        return replace(
+            found,
+            unit=cipher.code("invitation", found.unit),
+            envelope=cipher.open("invitation.envelope", found.envelope),
+            acceptance=cipher.maybe(cipher.open, "invitation.acceptance", found.acceptance),
+        )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import Connection, create_engine, delete, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from broker.store.cipher import ColumnCipher
 from broker.store.tables import contact
 from schemas.errors import HandslagError
 
@@ -26,31 +27,37 @@ class ContactRow:
 class ContactRows:
     """Verbs on `contact`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, cipher: ColumnCipher) -> None:
         self._c = connection
+        self._cipher = cipher
 
     def put(self, rows: Iterable[ContactRow]) -> None:
         """Keep the newest contact of each unit."""
         for row in rows:
-            self._c.execute(delete(contact).where(contact.c.unit == row.unit))
-            self._c.execute(insert(contact).values(astuple(row)))
+            kept = replace(row, unit=self._cipher.handle("contact", row.unit))
+            self._c.execute(delete(contact).where(contact.c.unit == kept.unit))
+            self._c.execute(insert(contact).values(astuple(kept)))
 
     def all(self) -> list[ContactRow]:
         """Every contact, by unit code."""
-        return [ContactRow(*row) for row in self._c.execute(select(contact).order_by(contact.c.unit))]
+        rows = [ContactRow(*row) for row in self._c.execute(select(contact))]
+        return sorted(
+            (replace(row, unit=self._cipher.code("contact", row.unit)) for row in rows), key=lambda row: row.unit
+        )
 
 
-def offline(database: Path) -> list[ContactRow]:
+def offline(database: Path, cipher: Callable[[], ColumnCipher]) -> list[ContactRow]:
     """The contacts of a broker that does not run, read without writing; none when there is no store yet.
 
-    Raises `HS-NOT-READY` for a store that cannot be read.
+    `cipher` is asked only when there is one. Raises `HS-NOT-READY` for a store that cannot be read, and what `cipher`
+    raises.
     """
     if not database.is_file():
         return []
     engine = create_engine(f"sqlite:///file:{database}?mode=ro&uri=true")
     try:
         with engine.connect() as connection:
-            return ContactRows(connection).all()
+            return ContactRows(connection, cipher()).all()
     except SQLAlchemyError:
         raise HandslagError("HS-NOT-READY") from None
     finally:

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from broker.store.cipher import ColumnCipher
 from broker.store.port import Rows
 from broker.store.sqlite import engine_for
 from schemas.errors import HandslagError
@@ -45,7 +46,7 @@ def sound(path: Path) -> bool:
         return False
 
 
-def written(path: Path, work: Callable[[Rows], T]) -> T:
+def written(path: Path, cipher: ColumnCipher, work: Callable[[Rows], T]) -> T:
     """Run `work` in one transaction on a store that no node has open, all of it in the file when this returns.
 
     Raises what `work` raised, or HS-COPY-FAILED.
@@ -54,7 +55,7 @@ def written(path: Path, work: Callable[[Rows], T]) -> T:
     try:
         with _failing(), engine.connect() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
-            result = work(Rows(connection))
+            result = work(Rows(connection, cipher))
             connection.exec_driver_sql("COMMIT")
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         return result

@@ -1,13 +1,15 @@
-"""Deliveries and their sections, what is remembered of events, and the attempts made at them."""
+"""Deliveries and their sections."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, insert, or_, select, tuple_, update
 
-from broker.store.tables import attempt, delivery, delivery_section, event_memory
+from broker.store.cipher import ColumnCipher
+from broker.store.tables import delivery, delivery_section
 from schemas.codes import DeliveryState
 
 GIVEN = (DeliveryState.ACKED, DeliveryState.REJECTED)  # ended, and not given again by a later attempt
@@ -47,6 +49,10 @@ class DeliveryRow:
     ack_leaf: bytes | None = None
 
 
+_UNITS = [DeliveryRow.__slots__.index(name) for name in ("sender_unit", "recipient_unit")]
+_BODY = DeliveryRow.__slots__.index("body")
+
+
 @dataclass(frozen=True, slots=True)
 class SectionRow:
     """One section of a delivery with its wrapped key; `grants` are 16-byte consent ids one after the other."""
@@ -66,39 +72,13 @@ class SectionRow:
 
 
 class DeliveryRows:
-    """Verbs on `delivery`, `delivery_section`, `event_memory` and `attempt`."""
+    """Verbs on `delivery` and `delivery_section`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, cipher: ColumnCipher) -> None:
         self._c = connection
+        self._cipher = cipher
         self.news = False
         """Whether this transaction made a delivery."""
-
-    # --- what is remembered of events
-
-    def fingerprints(self, event_ids: Iterable[bytes]) -> dict[bytes, tuple[bytes, bytes]]:
-        """(sender seat, fingerprint of core, digests and routing item) by event id."""
-        rows = self._c.execute(select(event_memory).where(event_memory.c.event_id.in_(list(event_ids))))
-        return {row.event_id: (row.seat_id, row.fingerprint) for row in rows}
-
-    def remember(self, rows: Sequence[tuple[bytes, bytes, bytes]]) -> None:
-        """Remember (event id, sender seat, fingerprint) of events seen for the first time."""
-        if rows:
-            self._c.execute(insert(event_memory), [{"event_id": e, "seat_id": s, "fingerprint": f} for e, s, f in rows])
-
-    def attempts(self, event_ids: Iterable[bytes]) -> dict[tuple[bytes, int], tuple[bytes, bytes]]:
-        """(attempt hash, receipt) by (event id, attempt)."""
-        rows = self._c.execute(select(attempt).where(attempt.c.event_id.in_(list(event_ids))))
-        return {(row.event_id, row.attempt): (row.attempt_hash, row.receipt) for row in rows}
-
-    def record_attempts(self, rows: Sequence[tuple[bytes, int, bytes, bytes]]) -> None:
-        """Keep (event id, attempt, attempt hash, receipt): the same attempt gets the same receipt."""
-        if rows:
-            self._c.execute(
-                insert(attempt),
-                [{"event_id": e, "attempt": n, "attempt_hash": h, "receipt": r} for e, n, h, r in rows],
-            )
-
-    # --- deliveries
 
     def live_sections(self, event_ids: Iterable[bytes]) -> dict[tuple[bytes, bytes, bytes], int]:
         """Attempt by (event id, recipient seat, digest) that a delivery holds, has handed over or had acknowledged."""
@@ -114,7 +94,7 @@ class DeliveryRows:
         """New deliveries with their sections."""
         if rows:
             self.news = True
-            self._c.execute(insert(delivery), [_values(row) for row in rows])
+            self._c.execute(insert(delivery), [self._stored(row) for row in rows])
             self._c.execute(insert(delivery_section), [_values(section) for section in sections])
 
     def sections(self, delivery_ids: Iterable[bytes]) -> dict[bytes, list[SectionRow]]:
@@ -133,12 +113,9 @@ class DeliveryRows:
     def due_for(self, unit: str, now_us: int, limit: int) -> list[DeliveryRow]:
         """Deliveries that may be handed to a unit now, oldest first; only a look, `hand` decides."""
         rows = self._c.execute(
-            select(delivery)
-            .where(delivery.c.recipient_unit == unit, _handable(now_us))
-            .order_by(delivery.c.delivery_id)
-            .limit(limit)
+            select(delivery).where(self._to(unit), _handable(now_us)).order_by(delivery.c.delivery_id).limit(limit)
         )
-        return [DeliveryRow(*row) for row in rows]
+        return [self._row(row) for row in rows]
 
     def hand(self, seen: Sequence[tuple[bytes, int]], now_us: int, lease_until_us: int) -> set[bytes]:
         """The hand-over: one UPDATE that repeats every condition for exactly the row versions that were read.
@@ -168,7 +145,7 @@ class DeliveryRows:
             .order_by(delivery.c.delivery_id)
             .with_for_update()
         )
-        return {row.delivery_id: DeliveryRow(*row) for row in rows}
+        return {row.delivery_id: self._row(row) for row in rows}
 
     def open_of_senders(self, seat_ids: Iterable[bytes]) -> list[DeliveryRow]:
         """PENDING and HANDED deliveries of these disclosers, locked, by delivery id."""
@@ -180,15 +157,22 @@ class DeliveryRows:
 
     def hold(self, unit: str, seat_ids: Iterable[bytes]) -> int:
         """Hold back what is open from these seats of a unit and to the unit; returns how many deliveries."""
-        of_unit = or_(delivery.c.sender_seat.in_(list(seat_ids)), delivery.c.recipient_unit == unit)
-        found = [row.delivery_id for row in self._open(of_unit) if not row.held]
-        if found:
-            self._c.execute(
-                update(delivery)
-                .where(delivery.c.delivery_id.in_(found))
-                .values(held=True, row_version=delivery.c.row_version + 1)
-            )
+        of_unit = self._open(or_(delivery.c.sender_seat.in_(list(seat_ids)), self._to(unit)))
+        found = [row.delivery_id for row in of_unit if not row.held]
+        self._held(found, held=True)
         return len(found)
+
+    def held_back(self, unit: str, seat_ids: Iterable[bytes]) -> list[DeliveryRow]:
+        """Open deliveries from these seats of a unit and to the unit that are held, locked, by delivery id."""
+        return [row for row in self._open(or_(delivery.c.sender_seat.in_(list(seat_ids)), self._to(unit))) if row.held]
+
+    def let_go(self, delivery_ids: Iterable[bytes]) -> None:
+        """Hold these back no more; the caller has decided them anew."""
+        self._held(delivery_ids, held=False)
+
+    def _held(self, delivery_ids: Iterable[bytes], *, held: bool) -> None:
+        query = update(delivery).where(delivery.c.delivery_id.in_(list(delivery_ids)))
+        self._c.execute(query.values(held=held, row_version=delivery.c.row_version + 1))
 
     def acked_of_senders(self, seat_ids: Iterable[bytes]) -> list[tuple[DeliveryRow, tuple[SectionRow, ...]]]:
         """Acknowledged deliveries of these disclosers with their sections, for what a withdrawal cannot take back."""
@@ -197,7 +181,7 @@ class DeliveryRows:
                 delivery.c.sender_seat.in_(list(seat_ids)), delivery.c.state == DeliveryState.ACKED.value
             )
         )
-        acked = [DeliveryRow(*row) for row in rows]
+        acked = [self._row(row) for row in rows]
         sections = self.sections([row.delivery_id for row in acked])
         return [(row, tuple(sections[row.delivery_id])) for row in acked]
 
@@ -215,7 +199,7 @@ class DeliveryRows:
             )
             .order_by(delivery.c.delivery_id)
         )
-        handed = [DeliveryRow(*row) for row in rows]
+        handed = [self._row(row) for row in rows]
         of = delivery_section.c.delivery_id.in_([row.delivery_id for row in handed])
         sections = [SectionRow(*row) for row in self._c.execute(select(delivery_section).where(of))]
         return [(row, tuple(s for s in sections if s.delivery_id == row.delivery_id)) for row in handed]
@@ -227,7 +211,7 @@ class DeliveryRows:
             .order_by(delivery.c.delivery_id)
             .with_for_update()
         )
-        return [DeliveryRow(*row) for row in rows]
+        return [self._row(row) for row in rows]
 
     def remove_sections(self, delivery_id: bytes, digests: Iterable[bytes], *, never_handed: bool) -> None:
         """Take sections out of a delivery: their keys and ciphertext are gone from the store.
@@ -340,17 +324,36 @@ class DeliveryRows:
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        return [DeliveryRow(*row) for row in rows]
+        return [self._row(row) for row in rows]
 
     def pending_summary(self, without: Collection[str] = ()) -> tuple[int, int | None]:
         """(number of deliveries waiting, moment the oldest was decided), those to the units `without` left out."""
+        left_out = [self._cipher.handle("delivery", unit) for unit in sorted(without)]
         rows = self._c.execute(
             select(delivery.c.decided_at_us)
-            .where(delivery.c.state == DeliveryState.PENDING.value, delivery.c.recipient_unit.not_in(sorted(without)))
+            .where(delivery.c.state == DeliveryState.PENDING.value, delivery.c.recipient_unit.not_in(left_out))
             .order_by(delivery.c.decided_at_us)
         ).scalars()
         times = list(rows)
         return len(times), (times[0] if times else None)
+
+    def _to(self, unit: str) -> ColumnElement[bool]:
+        return delivery.c.recipient_unit == self._cipher.handle("delivery", unit)
+
+    def _stored(self, row: DeliveryRow) -> dict[str, object]:
+        values = _values(row)
+        values["sender_unit"] = self._cipher.handle("delivery", row.sender_unit)
+        values["recipient_unit"] = self._cipher.handle("delivery", row.recipient_unit)
+        # The delivery of an invitation names the key that it is sealed to, and that is the unit's own.
+        values["body"] = self._cipher.maybe(self._cipher.seal, "delivery.body", row.body)
+        return values
+
+    def _row(self, row: Row[Any]) -> DeliveryRow:
+        values, cipher = list(row), self._cipher
+        for at in _UNITS:
+            values[at] = cipher.code("delivery", values[at])
+        values[_BODY] = cipher.maybe(cipher.open, "delivery.body", values[_BODY])
+        return DeliveryRow(*values)
 
 
 def _handable(now_us: int) -> ColumnElement[bool]:

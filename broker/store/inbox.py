@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
+from broker.store.cipher import ColumnCipher
 from broker.store.tables import item
 from schemas import limits
 
@@ -26,8 +27,9 @@ class Item:
 class InboxRows:
     """Verbs on `inbox_item`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, cipher: ColumnCipher) -> None:
         self._c = connection
+        self._cipher = cipher
         self.news = False
         """Whether this transaction put something in."""
 
@@ -40,9 +42,9 @@ class InboxRows:
                 [
                     {
                         "item_id": i.item_id,
-                        "unit": i.unit,
+                        "unit": self._cipher.handle("inbox_item", i.unit),
                         "kind": i.kind,
-                        "body": i.body,
+                        "body": self._cipher.seal("inbox_item.body", i.body),
                         "lease_until_us": 0,
                         "not_before_us": i.not_before_us,
                     }
@@ -53,14 +55,14 @@ class InboxRows:
     def any(self, unit: str, now_us: int) -> bool:
         """Whether something waits for a unit; only a look, so that an idle beat writes nothing."""
         due = (item.c.lease_until_us <= now_us, item.c.not_before_us <= now_us)
-        query = select(item.c.number).where(item.c.unit == unit, *due).limit(1)
+        query = select(item.c.number).where(self._of(unit), *due).limit(1)
         return self._c.execute(query).first() is not None
 
     def lease(self, unit: str, limit: int, now_us: int, until_us: int) -> list[Item]:
         """Items of a unit that nobody holds a lease on, oldest first, leased until `until_us`."""
         rows = self._c.execute(
             select(item)
-            .where(item.c.unit == unit, item.c.lease_until_us <= now_us, item.c.not_before_us <= now_us)
+            .where(self._of(unit), item.c.lease_until_us <= now_us, item.c.not_before_us <= now_us)
             .order_by(item.c.number)
             .limit(limit)
             .with_for_update(skip_locked=True)
@@ -75,11 +77,14 @@ class InboxRows:
         if fit:
             numbers = [row.number for row in fit]
             self._c.execute(update(item).where(item.c.number.in_(numbers)).values(lease_until_us=until_us))
-        return [Item(row.item_id, row.unit, row.kind, row.body) for row in fit]
+        return [Item(row.item_id, unit, row.kind, self._cipher.open("inbox_item.body", row.body)) for row in fit]
 
     def remove(self, unit: str, item_ids: Iterable[bytes]) -> set[bytes]:
         """Delete acknowledged items of a unit; returns the ids that were there."""
         rows = self._c.execute(
-            delete(item).where(item.c.unit == unit, item.c.item_id.in_(list(item_ids))).returning(item.c.item_id)
+            delete(item).where(self._of(unit), item.c.item_id.in_(list(item_ids))).returning(item.c.item_id)
         )
         return {row.item_id for row in rows}
+
+    def _of(self, unit: str) -> ColumnElement[bool]:
+        return item.c.unit == self._cipher.handle("inbox_item", unit)

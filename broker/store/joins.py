@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, insert, or_, select, update
 
+from broker.store.cipher import ColumnCipher
 from broker.store.join_tables import case_join, crossing
 from broker.store.tables import seat, void_case
 
@@ -45,17 +46,23 @@ class CrossingRow:
 class JoinRows:
     """Verbs on `case_join` and `crossing`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, cipher: ColumnCipher) -> None:
         self._c = connection
+        self._cipher = cipher
 
     def put(self, row: JoinRow) -> None:
         """A new join."""
-        self._c.execute(insert(case_join).values(**{name: getattr(row, name) for name in JoinRow.__slots__}))
+        values = {name: getattr(row, name) for name in JoinRow.__slots__}
+        values["unit"] = self._cipher.handle("case_join", row.unit)
+        self._c.execute(insert(case_join).values(**values))
 
     def get(self, join_id: bytes) -> JoinRow | None:
         """One join, standing or ended; or None. Whoever changes one holds the gates of both its cases."""
         row = self._c.execute(select(case_join).where(case_join.c.join_id == join_id)).one_or_none()
-        return None if row is None else JoinRow(*row)
+        if row is None:
+            return None
+        found = JoinRow(*row)
+        return replace(found, unit=self._cipher.code("case_join", found.unit))
 
     def stands(self, seats: Iterable[bytes]) -> bool:
         """Whether a join between these two seats stands, whichever was named first."""

@@ -32,11 +32,12 @@ CACHED = 10_000
 
 
 class OwnerKind(StrEnum):
-    """Whose key a row is: a seat (16-byte id), a unit (its code as UTF-8) or the operator (empty id)."""
+    """Whose key a row is: a seat (16-byte id), a unit (its code as UTF-8), the operator or the Store (empty id)."""
 
     SEAT = "SEAT"
     UNIT = "UNIT"
     OPERATOR = "OPERATOR"
+    STORE = "STORE"
 
 
 METADATA = sa.MetaData()
@@ -152,6 +153,10 @@ class KeyVault:
         """Return the operator's own keys, under which beats and administrative entries are sealed."""
         return self.create(OwnerKind.OPERATOR, b"")
 
+    def columns(self) -> bytes:
+        """Return the key (32 bytes) of the Store's sealed columns, made when there is none yet; raises as `create`."""
+        return self.create(OwnerKind.STORE, b"").sk
+
     def erase(self, kind: str, owner_id: bytes) -> None:
         """Destroy an owner's keys: not built yet, always raises HS-NOT-YET."""
         _owner(kind, owner_id)
@@ -194,6 +199,7 @@ def _owner(kind: str, owner_id: bytes) -> tuple[OwnerKind, bytes]:
         OwnerKind.SEAT: len(owner_id) == 16,
         OwnerKind.UNIT: 0 < len(owner_id) <= 64,
         OwnerKind.OPERATOR: not owner_id,
+        OwnerKind.STORE: not owner_id,
     }
     if not shaped[known]:
         raise HandslagError("HS-IDENTIFIER-INVALID", field="owner_id")
@@ -253,3 +259,26 @@ def opens_operator_key(root: RootKey, epoch: int, wrapped: bytes) -> bool:
     except (InvalidUnwrap, ValueError, HandslagError):
         return False
     return True
+
+
+def columns_key(path: Path, root_key_path: Path) -> bytes:
+    """The key of the Store's sealed columns, read without writing, also while a broker runs.
+
+    Raises `HS-KEYS-UNREADABLE`, `HS-KEYS-EXPOSED`.
+    """
+    root, owner = rootkey.load(root_key_path), (OwnerKind.STORE, b"")
+    engine = sa.create_engine(f"sqlite:///{path.resolve().as_uri()}?mode=ro&uri=true", poolclass=sa.pool.NullPool)
+    query = sa.select(SEAT_KEY.c.epoch, SEAT_KEY.c.wrapped).where(SEAT_KEY.c.owner_kind == owner[0].value)
+    try:
+        with engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+    except sa.exc.SQLAlchemyError:
+        raise HandslagError("HS-KEYS-UNREADABLE", part="store") from None
+    finally:
+        engine.dispose()
+    if row is None:
+        raise HandslagError("HS-KEYS-UNREADABLE", part="columns")
+    try:
+        return aes_key_unwrap(_wrapping_key(root.kek(row.epoch), owner), row.wrapped)
+    except (InvalidUnwrap, ValueError):
+        raise HandslagError("HS-KEYS-UNREADABLE", part="key") from None

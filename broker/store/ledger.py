@@ -6,20 +6,26 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, insert, select
 
+from broker.store.cipher import ColumnCipher
 from broker.store.tables import ledger_event
 
 
 class LedgerRows:
     """Verbs on `ledger_event`; rows are only ever inserted."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, cipher: ColumnCipher) -> None:
         self._c = connection
+        self._cipher = cipher
 
     def append(self, seat_id: bytes, ledger_seq: int, bucket: int, gate_version: int, event: bytes) -> None:
         """Add an act at its position on the knowledge axis."""
         self._c.execute(
             insert(ledger_event).values(
-                seat_id=seat_id, ledger_seq=ledger_seq, bucket=bucket, gate_version=gate_version, event=event
+                seat_id=seat_id,
+                ledger_seq=ledger_seq,
+                bucket=bucket,
+                gate_version=gate_version,
+                event=self._cipher.seal("ledger_event.event", event),
             )
         )
 
@@ -31,7 +37,7 @@ class LedgerRows:
             .order_by(ledger_event.c.ledger_seq)
             .limit(limit)
         )
-        return [row.event for row in rows]
+        return [self._cipher.open("ledger_event.event", row.event) for row in rows]
 
     def of_seats(self, seat_ids: Iterable[bytes]) -> dict[bytes, list[bytes]]:
         """Whole ledgers of several seats, each in order."""
@@ -42,5 +48,5 @@ class LedgerRows:
             .order_by(ledger_event.c.seat_id, ledger_event.c.ledger_seq)
         )
         for row in rows:
-            found[row.seat_id].append(row.event)
+            found[row.seat_id].append(self._cipher.open("ledger_event.event", row.event))
         return found

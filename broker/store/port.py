@@ -15,9 +15,11 @@ from sqlalchemy import Connection
 from broker.store.admin import AdminRows
 from broker.store.annulments import AnnulRows
 from broker.store.cases import CaseRows
+from broker.store.cipher import ColumnCipher
 from broker.store.contacts import ContactRows
 from broker.store.deliveries import DeliveryRows
 from broker.store.entries import EntryRows
+from broker.store.events import EventRows
 from broker.store.gate import GateRows
 from broker.store.hold import HoldRows
 from broker.store.inbox import InboxRows
@@ -32,23 +34,25 @@ T = TypeVar("T")
 
 
 class Rows:
-    """The verbs on the tables, bound to one transaction."""
+    """The verbs on the tables, bound to one transaction; outside them a unit is its code, inside a handle."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, cipher: ColumnCipher) -> None:
+        self.cipher = cipher
         self.gate = GateRows(connection)
-        self.units = UnitRows(connection)
-        self.contacts = ContactRows(connection)
-        self.admin = AdminRows(connection)
-        self.instances = InstanceRows(connection)
-        self.cases = CaseRows(connection)
-        self.ledger = LedgerRows(connection)
-        self.deliveries = DeliveryRows(connection)
-        self.inbox = InboxRows(connection)
-        self.entries = EntryRows(connection)
+        self.units = UnitRows(connection, cipher)
+        self.contacts = ContactRows(connection, cipher)
+        self.admin = AdminRows(connection, cipher)
+        self.instances = InstanceRows(connection, cipher)
+        self.cases = CaseRows(connection, cipher)
+        self.ledger = LedgerRows(connection, cipher)
+        self.events = EventRows(connection)
+        self.deliveries = DeliveryRows(connection, cipher)
+        self.inbox = InboxRows(connection, cipher)
+        self.entries = EntryRows(connection, cipher)
         self.log = LogRows(connection)
-        self.stream = StreamRows(connection)
-        self.annulments = AnnulRows(connection)
-        self.joins = JoinRows(connection)
+        self.stream = StreamRows(connection, cipher)
+        self.annulments = AnnulRows(connection, cipher)
+        self.joins = JoinRows(connection, cipher)
         self.hold = HoldRows(connection)
 
 

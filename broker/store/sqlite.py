@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
+from broker.store.cipher import ColumnCipher
 from broker.store.port import Rows
 from schemas.errors import HandslagError
 
@@ -53,9 +54,12 @@ def engine_for(path: Path) -> Engine:
 class SqliteStore:
     """Store driver for one SQLite file; no other process opens the file for writing."""
 
-    def __init__(self, path: Path, rows: Callable[[Connection], Rows] = Rows) -> None:
+    def __init__(
+        self, path: Path, cipher: ColumnCipher, rows: Callable[[Connection, ColumnCipher], Rows] = Rows
+    ) -> None:
         self.path = path
-        self._rows = rows
+        self._cipher = cipher
+        self._make = rows
         self._engine = engine_for(path)
         self.on_news: Callable[[], None] = lambda: None
         """Called on the caller's event loop after a commit that put something into an inbox."""
@@ -96,6 +100,9 @@ class SqliteStore:
                 return query(self._rows(connection))
             finally:
                 connection.exec_driver_sql("COMMIT")
+
+    def _rows(self, connection: Connection) -> Rows:
+        return self._make(connection, self._cipher)
 
     def close(self) -> None:
         """Commit what waits, stop the threads and release the file."""

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from broker.store.cipher import ColumnCipher
 from broker.store.tables import BUCKETS, stream, stream_tail
 
 
 class StreamRows:
     """Verbs on `stream` and `stream_tail`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, cipher: ColumnCipher) -> None:
         self._c = connection
+        self._cipher = cipher
 
     def create(self) -> None:
         """Insert the 64 tails of an empty store."""
@@ -27,12 +29,13 @@ class StreamRows:
             .values(next_position=stream_tail.c.next_position + len(records))
             .returning(stream_tail.c.next_position)
         ).scalar_one()
-        first = int(end) - len(records)
+        first, of = int(end) - len(records), self._cipher.handle("stream", unit)
+        sealed = [self._cipher.seal("stream.record", record) for record in records]
         self._c.execute(
             insert(stream),
             [
-                {"bucket": bucket, "position": first + i, "record": record, "unit": unit, "size": len(record)}
-                for i, record in enumerate(records)
+                {"bucket": bucket, "position": first + i, "record": record, "unit": of, "size": len(record)}
+                for i, record in enumerate(sealed)
             ],
         )
         return first
@@ -45,11 +48,12 @@ class StreamRows:
             .order_by(stream.c.position)
             .limit(limit)
         )
-        return [(row.position, row.record) for row in rows]
+        return [(row.position, self._cipher.open("stream.record", row.record)) for row in rows]
 
     def share(self, unit: str) -> tuple[int, int]:
-        """How many records of a unit wait, and their bytes; read from the index alone."""
-        query = select(func.count(), func.coalesce(func.sum(stream.c.size), 0)).where(stream.c.unit == unit)
+        """How many records of a unit wait, and their bytes as sealed; read from the index alone."""
+        of = stream.c.unit == self._cipher.handle("stream", unit)
+        query = select(func.count(), func.coalesce(func.sum(stream.c.size), 0)).where(of)
         count, size = self._c.execute(query).one()
         return int(count), int(size)
 
@@ -66,7 +70,8 @@ class StreamRows:
                 first, (first.c.bucket == stream.c.bucket) & (first.c.position == stream.c.position)
             )
         )
-        return int(self._c.execute(select(func.count()).select_from(stream)).scalar_one()), list(rows.scalars())
+        oldest = [self._cipher.open("stream.record", record) for record in rows.scalars()]
+        return int(self._c.execute(select(func.count()).select_from(stream)).scalar_one()), oldest
 
     def trim(self, bucket: int, below: int) -> None:
         """Delete records below the store's position: nothing decided stays in the stream."""

@@ -1,5 +1,6 @@
 """Every table of the Store, as SQLAlchemy Core metadata; `migrations/` builds the same from zero.
 
+Which columns are handles or sealed says `conversion.py`; nothing but `unit` names a unit.
 Names of the trail's tables and columns are part of the format that `audit verify` reads.
 """
 

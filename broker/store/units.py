@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from broker.store.cipher import ColumnCipher
 from broker.store.tables import call, unit
 from schemas.errors import HandslagError
 
@@ -32,8 +33,9 @@ class UnitRow:
 class UnitRows:
     """Verbs on `unit` and `call`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, cipher: ColumnCipher) -> None:
         self._c = connection
+        self._cipher = cipher
 
     def put(self, row: UnitRow) -> None:
         """Admit a unit, or admit it anew with another certificate."""
@@ -81,7 +83,9 @@ class UnitRows:
     def answered(self, code: str, call_id: bytes, request_hash: bytes) -> bytes | None:
         """The answer given to this call before, or None; raises `HS-CALL-CHANGED` for another request."""
         row = self._c.execute(
-            select(call.c.request_hash, call.c.answer).where(call.c.unit == code, call.c.call_id == call_id)
+            select(call.c.request_hash, call.c.answer).where(
+                call.c.unit == self._cipher.handle("call", code), call.c.call_id == call_id
+            )
         ).one_or_none()
         if row is None:
             return None
@@ -91,6 +95,7 @@ class UnitRows:
 
     def answer(self, code: str, call_id: bytes, request_hash: bytes, answer: bytes, at_us: int) -> None:
         """Keep the answer of a call in the transaction of its effect."""
+        of = self._cipher.handle("call", code)
         self._c.execute(
-            insert(call).values(unit=code, call_id=call_id, request_hash=request_hash, answer=answer, at_us=at_us)
+            insert(call).values(unit=of, call_id=call_id, request_hash=request_hash, answer=answer, at_us=at_us)
         )

@@ -36,8 +36,8 @@ def demo(folder: Path, as_json: bool) -> None:
         play.run_steps()
         outcomes = read_back(play)
     moved = play_moving(folder.absolute() / "moving", lambda line: click.echo(line, err=True))
-    verified = play.handslag("audit", "verify", play.trail, "--trust", play.config("social").parent / "trust.toml",
-                             "--lang", "en")  # fmt: skip
+    trust = play.config("social").parent / "trust.toml"
+    verified = play.handslag("audit", "verify", play.copy_trail(), "--trust", trust, "--lang", "en")
     wrong = differences(scenario.outcomes, outcomes) + moved["found"]
     report = {
         "outcomes": [row.as_json() for row in outcomes],

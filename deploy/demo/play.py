@@ -63,7 +63,7 @@ class Play:
 
     @property
     def trail(self) -> Path:
-        """The broker's data folder, which holds the trail."""
+        """The broker's data folder, which holds the trail among other things."""
         return self.folder / "broker" / "data"
 
     def files(self, unit: str) -> list[dict[str, Any]]:
@@ -265,6 +265,13 @@ class Play:
                 raise click.ClickException(f"did not see {what} within {_PATIENCE_S:.0f} s")
             time.sleep(_LOOK_S)
 
+    def copy_trail(self) -> Path:
+        """The trail by itself in a new file, as the operator copies it for an auditor."""
+        number = len(list(self.folder.glob("trail*.db"))) + 1
+        out = self.folder / f"trail{number}.db"
+        self.handslag("trail", "copy", out, "--config", self.broker)
+        return out
+
     def next_commands(self) -> str:
         """Three commands to try: as IT, as auditor, as operations."""
         here = os.path.relpath
@@ -274,7 +281,8 @@ class Play:
         return (
             "\nTry next:\n"
             f"  as IT          {program} connector waiting --config {here(self.config('police'))}\n"
-            f"  as an auditor  {program} audit verify {here(self.trail)} --trust {here(self.folder / 'trust.toml')}\n"
+            f"  as an auditor  {program} audit verify {here(self.folder / 'trail1.db')}"
+            f" --trust {here(self.folder / 'trust.toml')}\n"
             f"  as operations  {program} agency status --config {here(self.broker)}"
         )
 

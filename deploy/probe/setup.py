@@ -57,7 +57,7 @@ def _connectors(broker: Path, folder: Path, units: dict[str, str]) -> None:
         # An agency of its own each: a trust list needs two that sign.
         who = enrolment.Unit(
             unit=code,
-            agency=code.replace("/", "-"),
+            agency=code,
             controller=code.split("/", 1)[1].replace("/", "-"),
             roles=(ROLES[name],),
         )
@@ -68,7 +68,7 @@ def _connectors(broker: Path, folder: Path, units: dict[str, str]) -> None:
     trust = folder / "trust.toml"
     trust.write_text(_handslag("agency", "trust", "--probe", "--config", broker) + "\n", encoding="utf-8")
     for name, code in units.items():
-        signed = enrolment.sign_trust(trust, code.replace("/", "-"), folder / name / "keys" / "agency.key")
+        signed = enrolment.sign_trust(trust, code, folder / name / "keys" / "agency.key")
         trust.write_text(signed, encoding="utf-8")
     for name in units:
         config = folder / name / "connector.toml"

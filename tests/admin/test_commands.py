@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from broker import admissions, settings
+from broker import admissions, control, settings
 from broker.actfiles import ActFiles
+from schemas.errors import HandslagError
 from tests.gateway.test_cli import UNIT, config, home, request, run  # noqa: F401 - two are fixtures
 
 
@@ -95,6 +97,29 @@ def test_the_list_says_what_was_done_and_who_may_sign(config, tmp_path):  # noqa
     code, _out, err = run("agency", "revoke", "--config", config, UNIT)
     assert code == 1
     assert "HS-UNIT-UNKNOWN" in err
+
+
+async def test_an_act_that_was_refused_is_not_listed_as_done(config, tmp_path):  # noqa: F811
+    """Two signed, the node said no: the list says so, until it is carried out."""
+
+    async def look(_arguments):
+        return {}
+
+    async def refuse(_arguments):
+        raise HandslagError("HS-UNIT-COMPROMISED")
+
+    data = config.parent / "data"
+    asked = request(tmp_path, Ed25519PrivateKey.generate())
+    with control.sole_node(data):
+        async with control.serve_control(data, {"acts": look, "admit_together": refuse}):
+            code, _out, err = await asyncio.to_thread(run, "agency", "admit", "--config", config, asked)
+    assert (code, "HS-UNIT-COMPROMISED" in err) == (1, True)
+    told = json.loads(run("admin", "list", "--config", config, "--json")[1])
+    assert [row["not_carried_out"] for row in told["acts"]] == [[], [UNIT]]
+    assert f"NOT CARRIED OUT: {UNIT}" in run("admin", "list", "--config", config)[1]
+    assert run("agency", "admit", "--config", config, asked)[0] == 0
+    told = json.loads(run("admin", "list", "--config", config, "--json")[1])
+    assert told["acts"][-1]["not_carried_out"] == []
 
 
 def test_an_older_brokers_units_are_adopted(config, tmp_path):  # noqa: F811

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import pytest
+from sqlalchemy import select
 
-from broker import admissions
+from audit.entry import OPERATOR, open_payload
+from broker import admissions, instances
 from broker.actfiles import ActFiles, private_key, signed_by
+from broker.handlers import handlers
+from broker.store.tables import entry as entry_table
+from broker.store.tables import payload as payload_table
 from connectors import operators
-from schemas.admin import REVOKE, AdminTarget
+from schemas.admin import REVOKE, AdminAct, AdminTarget, SignedAdminAct
 from schemas.errors import HandslagError
+from schemas.statements import UnitEntry
+from schemas.trail import AuditEntry, Payload
 from tests.evil.house import UNITS, house, signed_for
 
 
@@ -104,3 +112,30 @@ async def test_an_act_that_was_recorded_is_never_another_one(home):
     with pytest.raises(HandslagError, match="HS-ADMIN-ACT-INVALID"):
         await home.liar.record_acts(every[:1] + every[2:])
     assert await home.liar.record_acts(every) == 0
+
+
+async def test_an_act_that_the_node_refused_is_recorded_as_refused(home):
+    """Two signed for a unit whose key was stolen: recorded with the code, and not one of the others is taken in."""
+    node = home.node
+    kept = {each.unit: each for each in admissions.load_all(node.settings.data_dir)}
+    police, social = kept[UNITS["police"].unit], kept[UNITS["social"].unit]
+    controller = node.context.directory.controller(police.unit)
+    entry = node.context.recorder.about_unit(police.unit, controller, "ADMIN", Payload(code="HS-UNIT-COMPROMISED"), 1)
+    key = UnitEntry.from_bytes(police.entry).signing_key
+    await instances.shut_out(node.context, police.unit, entry, key)
+    renewed = [dataclasses.replace(each, certificate_sha256=os.urandom(32)) for each in (social, police)]
+    before = await node.context.store.read(lambda rows: rows.units.whatever(social.unit))
+    served = handlers(await node.open_log(), node.served)
+    with pytest.raises(HandslagError) as refused:
+        await served["admit_together"]({"admissions": [each.to_json() for each in renewed]})
+    assert refused.value.code == "HS-UNIT-COMPROMISED"
+    assert await node.context.store.read(lambda rows: rows.units.whatever(social.unit)) == before
+    keys = node.context.recorder.vault.operator()
+    query = select(entry_table, payload_table.c.blob).where(entry_table.c.operation == "ADMIN")
+    query = query.join(payload_table, payload_table.c.entry_id == entry_table.c.entry_id).order_by(entry_table.c.number)
+    rows = await node.context.store.read(lambda rows: list(rows.gate._c.execute(query)))
+    last = AuditEntry.from_bytes(rows[-1].bytes)
+    told = open_payload(last, rows[-1].blob, keys.dek(last.entry_id))
+    assert (last.owner, told.code) == (OPERATOR, "HS-UNIT-COMPROMISED")
+    act = AdminAct.from_bytes(SignedAdminAct.from_bytes(told.act).act)
+    assert {each.unit for each in act.targets} & {police.unit, social.unit}

@@ -76,3 +76,16 @@ async def test_a_view_of_another_party_is_not_given_out(case, monkeypatch):
 def test_other_types_have_no_views():
     check_view("coordination_meeting_scheduled", {"view_of": "PROVIDER"}, ["police_coordination", "provider"])
     check_view("joint_plan_adopted", {}, ["provider"])  # nothing of it was released
+
+
+async def test_one_plan_sealed_to_two_parties_is_refused_by_the_broker(case, monkeypatch):
+    """A sender whose connector does not look would show each what the others do; the broker sees two roles."""
+    monkeypatch.setattr(outbound, "check_view", lambda *_: None)
+    case.social.command(**plan(to=[POLICE, "prison_probation"]))
+    await case.settle(3)
+    [receipt] = [f for f in case.social.files("receipts", kind="receipt") if f["event_type"] == "joint_plan_adopted"]
+    assert receipt["refused"]["code"] == "HS-VIEW-OTHER"
+    assert case.police.files("out", kind="delivery") == []
+    case.social.command(**plan())  # the control: one party
+    await case.settle(2)
+    assert len(case.police.files("out", kind="delivery")) == 1

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sqlite3
 import stat
 from dataclasses import replace
 from hashlib import sha256
@@ -171,11 +170,7 @@ def test_another_seats_key_is_named(export):
 
 def test_the_keys_open_this_seat_in_a_copy_of_the_whole_trail(told, exported, tmp_path):
     play, auditor, *_ = told
-    source = sqlite3.connect(f"file:{play.trail / 'broker.db'}?mode=ro", uri=True)
-    with sqlite3.connect(tmp_path / "trail.db") as target:
-        source.backup(target)
-    target.close()
-    source.close()
+    play.handslag("trail", "copy", tmp_path / "trail.db", "--config", play.broker)
     report = auditor.answer(
         "audit", "verify", tmp_path / "trail.db", "--trust", play.folder / "trust.toml",
         "--keys", exported / "keys.txt", "--units", exported / "units.json",

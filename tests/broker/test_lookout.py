@@ -8,11 +8,13 @@ from dataclasses import replace
 
 import pytest
 
+from audit.checkpoint import Checkpoint
+from broker.hold import RESTORED, Keeper, Seen
 from broker.lookout import Surroundings, look
 from schemas.errors import HandslagError
 from tests.gateway.support import settings_for
 from tests.promises.case import event, grant, ready
-from tests.site import START
+from tests.site import ORIGIN, START
 
 
 @pytest.fixture
@@ -95,3 +97,12 @@ async def test_an_admission_that_cannot_be_read_does_not_end_the_broker(site, tm
         await outside.look()
     with pytest.raises(TimeoutError):  # it goes on until it is told to stop
         await asyncio.wait_for(outside.run(), 0.5)
+
+
+async def test_seats_that_are_held_after_a_restore_are_counted(site, tmp_path):
+    await surroundings(site, tmp_path).look()
+    assert told(site, "held_seats") == 0
+    head = await site.store.read(lambda rows: rows.log.head())
+    await Keeper(site.context).begin(RESTORED, Seen(1, Checkpoint(ORIGIN, *head)))
+    await surroundings(site, tmp_path).look()
+    assert told(site, "held_seats") == 3

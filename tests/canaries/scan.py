@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
+
+from broker.store.cipher import ColumnCipher
+from broker.store.conversion import SEALED
+from broker.store.keys import columns_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,23 @@ def in_names(paths: Iterable[Path], canaries: dict[str, str], root: Path) -> lis
     return [
         hit for path in paths for hit in in_bytes(str(path.relative_to(root)).encode(), canaries, f"name of {path}")
     ]
+
+
+def opened(data_dir: Path, root_key: Path) -> dict[str, list[bytes]]:
+    """What stands in the sealed columns of a broker's store, by `table.column`: seals must not hide what is sought."""
+    cipher = ColumnCipher(columns_key(data_dir / "keys.db", root_key))
+    return opened_columns(data_dir / "broker.db", cipher)
+
+
+def opened_columns(database: Path, cipher: ColumnCipher) -> dict[str, list[bytes]]:
+    """As `opened`, with the key at hand."""
+    found: dict[str, list[bytes]] = {}
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as store:
+        for table, columns in SEALED.items():
+            for column in columns:
+                rows = store.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL").fetchall()
+                found[f"{table}.{column}"] = [cipher.open(f"{table}.{column}", sealed) for (sealed,) in rows]
+    return found
 
 
 def everything(root: Path) -> list[Path]:

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.canaries.scan import everything, in_bytes, in_files, in_names, spellings
+from tests.canaries.scan import everything, in_bytes, in_files, in_names, opened, spellings
 from tests.canaries.whole import CANARIES, TEXT, UNITS, Whole, play
+from tests.seats.test_stolen_store import DIRECTORY, naming
 
 # The reference of the officer who noted a consent stands in the signed act, and the broker keeps acts as they came: it
-# is the one free text that the operator can see. It is looked for everywhere else.
+# is the one free text that the operator can see, with its key. It is looked for everywhere else.
 SEEN_BY_THE_OPERATOR = {"officer"}
-LEDGER = {f"broker/data/broker.db{end}" for end in ("", "-wal")}
+LEDGER = {"ledger_event.event", "inbox_item.body"}
 
 
 class Played:
@@ -47,6 +48,10 @@ class Played:
         """The agency's own folder: inputs as its system dropped them, outputs as it was given them."""
         return everything(self.folder_of(unit) / "folder")
 
+    def opened(self) -> dict[str, list[bytes]]:
+        """What the operator can read with its key, where the store is sealed."""
+        return opened(self.root / "broker" / "data", self.root / "broker" / "keys" / "root.key")
+
     def guarded(self) -> list[Path]:
         """Every file but those of the agencies' own folders."""
         own = {path for unit in UNITS for path in self.given(unit)}
@@ -61,8 +66,14 @@ def played(tmp_path_factory) -> Played:
 def test_no_canary_outside_seals_and_the_recipients_files(played):
     outside = {name: text for name, text in TEXT.items() if name not in SEEN_BY_THE_OPERATOR}
     assert in_files(played.guarded(), outside, played.root) == []
+    columns = played.opened()
+    for column, values in columns.items():
+        assert [hit for value in values for hit in in_bytes(value, outside, column)] == []
     seen = {name: TEXT[name] for name in SEEN_BY_THE_OPERATOR}
-    assert {hit.where for hit in in_files(played.guarded(), seen, played.root)} <= LEDGER
+    assert in_files(played.guarded(), seen, played.root) == []  # to the operator, not to who takes its disk
+    found = {column for column, values in columns.items() for value in values if in_bytes(value, seen, column)}
+    assert "ledger_event.event" in found
+    assert found <= LEDGER
 
 
 def test_the_scan_saw_everything(played):
@@ -120,6 +131,16 @@ def test_no_answer_measure_or_health_page_repeats_anything(played):
     people = {name: text for name, text in TEXT.items() if name not in {"officer", "auditor", "case number"}}
     assert in_bytes(searched.encode(), people, "audit search") == []
     assert "handslag_" in played.heard["/metrics"]
+
+
+def test_no_seat_is_tied_to_a_unit_on_the_brokers_disk(played):
+    """Of the whole run the disk keeps the directory of units, and not which of them sits where."""
+    codes = [unit.code for unit in UNITS.values()]
+    data = played.root / "broker" / "data"
+    assert naming(data / "broker.db", codes) == DIRECTORY
+    named = {hit.where for hit in in_files(everything(data), dict(zip(codes, codes, strict=True)), played.root)}
+    allowed = {"broker.db", "broker.db-wal", "keys.db", "keys.db-wal"}  # the directory, and whose keys a row holds
+    assert {Path(where).name for where in named if "/admissions/" not in where and "/acts/" not in where} <= allowed
 
 
 def test_no_measure_names_a_unit_or_a_municipality(played):

@@ -94,8 +94,8 @@ class Whole(Play):
         def found() -> list[dict[str, Any]]:
             return [f for f in self.files(unit) if all(f.get(key) == value for key, value in wanted.items())]
 
-        self._until(lambda: len(found()) >= count, f"{wanted} at {unit}")
-        return found()[-1]
+        seen: dict[str, Any] = self._first(found, count, f"{wanted} at {unit}")[-1]
+        return seen
 
     def done(self, unit: str, /, **command: Any) -> dict[str, Any]:
         """Drop a command and wait for its result."""

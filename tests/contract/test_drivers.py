@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from broker.store.cipher import ColumnCipher
 from broker.store.entries import EntryRows
 from broker.store.migrate import migrate
 from broker.store.port import Rows, Store
@@ -21,8 +22,9 @@ from tests.promises.schedule import UnversionedGate, VersionlessHand
 def embedded(folder: Any, rows: Any = Rows, wrap: Callable[[Store], Store] = lambda store: store) -> Bench:
     path = folder / "broker.db"
     migrate(path)
-    store = wrap(SqliteStore(path, rows))
-    return Bench(store, EmbeddedStream(store), path, lambda: SqliteStore(path, rows))
+    cipher = ColumnCipher(bytes(32))
+    store = wrap(SqliteStore(path, cipher, rows))
+    return Bench(store, EmbeddedStream(store), path, lambda: SqliteStore(path, cipher, rows))
 
 
 DRIVERS = {"embedded": embedded}
@@ -48,9 +50,9 @@ class _LateEntries(EntryRows):
 
 
 class LateEntries(Rows):
-    def __init__(self, connection: Any) -> None:
-        super().__init__(connection)
-        self.entries = _LateEntries(connection)
+    def __init__(self, connection: Any, cipher: Any) -> None:
+        super().__init__(connection, cipher)
+        self.entries = _LateEntries(connection, cipher)
 
 
 class EntriesAfterCommit:
@@ -64,7 +66,9 @@ class EntriesAfterCommit:
         _LateEntries.aside = []
         result = await self.inner.write(work)
         entries, _LateEntries.aside = _LateEntries.aside, []
-        self.later.add(asyncio.create_task(self.inner.write(lambda rows: EntryRows(rows.gate._c).insert(entries))))
+        self.later.add(
+            asyncio.create_task(self.inner.write(lambda rows: EntryRows(rows.gate._c, rows.cipher).insert(entries)))
+        )
         return result
 
     async def read(self, query: Any) -> Any:

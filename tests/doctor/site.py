@@ -182,7 +182,7 @@ class Site:
         target = self.scratch / f"{into}-{self.next()}"
         source = self.folder / "broker"
         target.mkdir(mode=0o700)
-        for part in ("keys", "tls", "supervisor-demo"):
+        for part in ("keys", "tls", "supervisor-demo", "administrators-demo"):
             shutil.copytree(source / part, target / part)
         copy_data(source / "data", target / "data")
         gateway, operations = free_ports(2)

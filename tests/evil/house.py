@@ -19,10 +19,7 @@ from broker import admissions, initialise, pki, settings
 from broker.actfiles import ActFiles, private_key, signed_by
 from broker.gateway.server import serve_gateway
 from broker.metrics import Metrics
-from broker.node import Node
-from broker.store.keys import KeyVault
-from broker.store.migrate import migrate
-from broker.store.sqlite import SqliteStore
+from broker.node import Node, opened
 from broker.worker import drain
 from connectors import commands, enrolment, executor, runner
 from connectors.adapters.folder import Folder
@@ -212,8 +209,7 @@ async def house(folder: Path, **configured: Any) -> AsyncIterator[House]:
         datetime.now(UTC),
     )
     loaded = settings.load(made.config)
-    migrate(loaded.database)
-    store, vault = SqliteStore(loaded.database), KeyVault.open(loaded.data_dir / "keys.db", loaded.root_key_file)
+    store, vault = opened(loaded)
     async with AsyncExitStack() as stack:
         stack.callback(vault.close)
         stack.callback(store.close)

@@ -255,6 +255,16 @@ def test_an_agency_has_one_key(config, tmp_path):
     assert "HS-ADMISSION-INVALID" in run("agency", "admit", "--config", config, other)[2]
 
 
+@pytest.mark.parametrize("agency", ["EXEMPEL", "SOC/EXEMPEL/K", "SOC-EXEMPEL"])
+def test_a_unit_that_is_not_under_its_agencys_code_is_refused(config, tmp_path, agency):
+    """Such an agency would speak for whatever no listed code begins, and so would the next one."""
+    key = Ed25519PrivateKey.generate()
+    code, _out, err = run("agency", "admit", "--config", config, request(tmp_path, key, agency=agency))
+    assert (code, "HS-ADMISSION-INVALID" in err) == (1, True)
+    assert admissions.load_all(config.parent / "data") == []
+    assert run("agency", "admit", "--config", config, request(tmp_path, key))[0] == 0  # the control
+
+
 async def test_a_running_node_is_told(config, tmp_path):
     data = config.parent / "data"
     heard = []

@@ -9,6 +9,7 @@ from sqlalchemy import event
 
 from broker.contacts import Contacts, kept
 from broker.store import contacts as stored
+from broker.store.cipher import ColumnCipher
 from broker.store.contacts import ContactRow
 from broker.store.migrate import migrate
 from broker.store.sqlite import SqliteStore
@@ -75,7 +76,8 @@ def test_one_clock_that_is_off_is_the_largest_and_ones_own_moves_the_middle():
 
 async def test_a_thousand_calls_cost_one_write(tmp_path):
     migrate(tmp_path / "broker.db")
-    store, contacts = SqliteStore(tmp_path / "broker.db"), Contacts()
+    cipher = ColumnCipher(bytes(32))
+    store, contacts = SqliteStore(tmp_path / "broker.db", cipher), Contacts()
     commits = []
     event.listen(store._engine, "before_cursor_execute", lambda *a: commits.append(a[2]) if a[2] == "COMMIT" else None)
     try:
@@ -89,8 +91,8 @@ async def test_a_thousand_calls_cost_one_write(tmp_path):
         assert [(row.unit, row.at_us) for row in rows] == [("POL/EXEMPEL/SYD", 999), (UNIT, 1000)]
     finally:
         store.close()
-    assert stored.offline(tmp_path / "broker.db") == rows
-    assert stored.offline(tmp_path / "absent.db") == []
+    assert stored.offline(tmp_path / "broker.db", lambda: cipher) == rows
+    assert stored.offline(tmp_path / "absent.db", lambda: cipher) == []
 
 
 async def test_a_contact_kept_before_the_start_does_not_hide_a_newer_one(tmp_path):

@@ -17,11 +17,8 @@ from audit.trailfile import TrailFile
 from audit.verify import verify
 from broker import backup, initialise, restoring, settings
 from broker.metrics import Metrics
-from broker.node import Node
+from broker.node import Node, opened
 from broker.restoring import Known
-from broker.store.keys import KeyVault
-from broker.store.migrate import migrate
-from broker.store.sqlite import SqliteStore
 from schemas.errors import HandslagError
 from schemas.hold import Continuation, SignedContinuation
 from schemas.trail import Payload
@@ -40,8 +37,7 @@ def loaded(tmp_path):
 async def node(loaded):
     """A node with its engines open; the loops are left out, so that a test beats by hand."""
     with ExitStack() as stack:
-        migrate(loaded.database)
-        store, vault = SqliteStore(loaded.database), KeyVault.open(loaded.data_dir / "keys.db", loaded.root_key_file)
+        store, vault = opened(loaded)
         stack.callback(vault.close)
         stack.callback(store.close)
         one = Node(loaded, Metrics(), store, vault)
@@ -62,7 +58,7 @@ def quiet(*_told) -> None:
 
 
 def verified(loaded, one, remembered: str | None = None):
-    with TrailFile(loaded.database) as trail:
+    with TrailFile(loaded.database, lambda: one.store._cipher) as trail:
         return verify(
             trail, origin=ORIGIN, log_keys=[one.log.signer(1).verifier],
             remembered=None if remembered is None else remembered.encode(),

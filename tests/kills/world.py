@@ -283,7 +283,7 @@ class World:
             history.trail[unit] = read_trail(text)
         self.settle()  # the looks are entries too, and their proofs are fetched
         self.stop()
-        argv = [sys.executable, str(ROOT / "handslag.py"), "audit", "verify", str(self.play.trail),
+        argv = [sys.executable, str(ROOT / "handslag.py"), "audit", "verify", str(self.play.copy_trail()),
                 "--trust", str(self.folder / "trust.toml"), "--lang", "en"]  # fmt: skip
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         history.verify = {"code": done.returncode, "text": done.stdout + done.stderr}

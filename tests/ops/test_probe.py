@@ -143,7 +143,9 @@ def test_status_tells_no_depths_and_no_counts():
 
 def request(tmp_path, unit):
     folder = tmp_path / unit.replace("/", "-")
-    who = enrolment.Unit(unit=unit, agency=unit.split("/")[1], controller="EX", roles=("police_coordination",))
+    who = enrolment.Unit(
+        unit=unit, agency="/".join(unit.split("/")[:2]), controller="EX", roles=("police_coordination",)
+    )
     made = enrolment.initialise(folder, who, None, {})
     return admissions.read_request(Path(made.paths["request"]).read_bytes())
 

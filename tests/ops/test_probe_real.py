@@ -121,7 +121,7 @@ def test_no_agency_is_asked_to_trust_the_probe(tmp_path, serving):
     servers.probe_set_up(tmp_path, serving.config)
     draft = handslag("agency", "trust", "--config", serving.config)
     assert "SOND" not in draft
-    handslag("connector", "init", "--dir", tmp_path / "k", "--unit", "SOC/EXEMPEL/KA", "--agency", "EXEMPEL",
+    handslag("connector", "init", "--dir", tmp_path / "k", "--unit", "SOC/EXEMPEL/KA", "--agency", "SOC/EXEMPEL",
              "--controller", "EXEMPEL", "--role", "social_services_lead")  # fmt: skip
     handslag("agency", "admit", "--config", serving.config, tmp_path / "k/request.json")
     draft = handslag("agency", "trust", "--config", serving.config)

@@ -55,7 +55,7 @@ class Stepped:
 def _everything_open(rows: Rows) -> list[DeliveryRow]:
     states = [DeliveryState.PENDING.value, DeliveryState.HANDED.value]
     found = rows.gate._c.execute(select(delivery).where(delivery.c.state.in_(states)))
-    return [DeliveryRow(*row) for row in found]
+    return [rows.deliveries._row(row) for row in found]
 
 
 def _with_seen(rows: Rows, seen: list[DeliveryRow]) -> Rows:
@@ -84,8 +84,8 @@ class _UnversionedGate(GateRows):
 
 
 class UnversionedGate(Rows):
-    def __init__(self, connection: Any) -> None:
-        super().__init__(connection)
+    def __init__(self, connection: Any, cipher: Any) -> None:
+        super().__init__(connection, cipher)
         self.gate = _UnversionedGate(connection)
 
 
@@ -108,9 +108,9 @@ class _VersionlessHand(DeliveryRows):
 
 
 class VersionlessHand(Rows):
-    def __init__(self, connection: Any) -> None:
-        super().__init__(connection)
-        self.deliveries = _VersionlessHand(connection)
+    def __init__(self, connection: Any, cipher: Any) -> None:
+        super().__init__(connection, cipher)
+        self.deliveries = _VersionlessHand(connection, cipher)
 
 
 @dataclass

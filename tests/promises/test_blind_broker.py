@@ -8,6 +8,7 @@ import pytest
 
 from broker.store.inbox import Item
 from connectors.keys import SeatKeyPair, UnitKeyPair
+from tests.canaries.scan import opened_columns
 from tests.promises.case import deliveries, event, grant, ready, sent
 from tests.site import Site, assessment
 
@@ -18,6 +19,12 @@ PERSON = "Tolvan Tolvansson"  # the name in every invitation of the site
 def stored(folder: Path) -> bytes:
     """Every file of the operator: database, WAL, shared memory, keys."""
     return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def opened(site: Site, folder: Path) -> bytes:
+    """What the operator can read with its own key, where the store is sealed."""
+    columns = opened_columns(next(folder.rglob("broker.db")), site.cipher)
+    return b"".join(value for values in columns.values() for value in values)
 
 
 def spellings(text: str) -> list[bytes]:
@@ -44,23 +51,25 @@ async def told(site: Site) -> None:
 
 async def test_no_content_is_in_any_file(site, tmp_path):
     await told(site)
-    files = stored(tmp_path)
+    files = stored(tmp_path) + opened(site, tmp_path)
     assert b"threat_assessment_completed" in files  # what is there in clear is found by the same look
     for word in (CANARY, PERSON):
         assert not any(spelled in files for spelled in spellings(word))
-    opened = site.open(site.lead, site.lead.deliveries[-1]).merged
-    assert CANARY in opened.values()  # and it was content
+    merged = site.open(site.lead, site.lead.deliveries[-1]).merged
+    assert CANARY in merged.values()  # and it was content
 
 
 async def test_a_canary_in_clear_is_found(site, tmp_path):
     """Positive control: the same words, put into a column by hand, are seen in the files."""
     await site.store.write(lambda rows: rows.inbox.put([Item(bytes(16), "KV/EXEMPEL/FRI", "NOTICE", CANARY.encode())]))
+    assert any(spelled in opened(site, tmp_path) for spelled in spellings(CANARY))
+    await site.store.write(lambda rows: rows.events.record_attempts([(bytes(16), 0, bytes(32), CANARY.encode())]))
     assert any(spelled in stored(tmp_path) for spelled in spellings(CANARY))
 
 
 async def test_no_private_key_is_in_any_file(site, tmp_path):
     await told(site)
-    files = stored(tmp_path)
+    files = stored(tmp_path) + opened(site, tmp_path)
     secrets = [secret for unit in site.units.values() for secret in (*private(unit.seat), *private(unit.keys))]
     assert len(secrets) == 18
     assert not any(secret in files for secret in secrets)

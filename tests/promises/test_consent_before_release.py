@@ -252,9 +252,9 @@ class _NoBound(DeliveryRows):
 
 
 class NoBound(Rows):
-    def __init__(self, connection: Any) -> None:
-        super().__init__(connection)
-        self.deliveries = _NoBound(connection)
+    def __init__(self, connection: Any, cipher: Any) -> None:
+        super().__init__(connection, cipher)
+        self.deliveries = _NoBound(connection, cipher)
 
 
 async def test_a_delivery_that_forgets_its_bound_breaks_the_promise():
@@ -267,9 +267,9 @@ class _Unshrunk(DeliveryRows):
 
 
 class Unshrunk(Rows):
-    def __init__(self, connection: Any) -> None:
-        super().__init__(connection)
-        self.deliveries = _Unshrunk(connection)
+    def __init__(self, connection: Any, cipher: Any) -> None:
+        super().__init__(connection, cipher)
+        self.deliveries = _Unshrunk(connection, cipher)
 
 
 async def test_a_withdrawal_that_looks_at_nothing_breaks_the_promise():

@@ -89,9 +89,9 @@ class _Forgetful(EntryRows):
 
 
 class Forgetful(Rows):
-    def __init__(self, connection: Any) -> None:
-        super().__init__(connection)
-        self.entries = _Forgetful(connection)
+    def __init__(self, connection: Any, cipher: Any) -> None:
+        super().__init__(connection, cipher)
+        self.entries = _Forgetful(connection, cipher)
 
 
 @pytest.mark.parametrize("operation", ["DISCLOSURE", "HAND_OVER", "DECISION", "CONSENT_EVENT", "ACK"])
@@ -115,9 +115,9 @@ class _Breaking(EntryRows):
 
 
 class Breaking(Rows):
-    def __init__(self, connection: Any) -> None:
-        super().__init__(connection)
-        self.entries = _Breaking(connection)
+    def __init__(self, connection: Any, cipher: Any) -> None:
+        super().__init__(connection, cipher)
+        self.entries = _Breaking(connection, cipher)
 
 
 async def test_what_breaks_after_its_entry_leaves_neither(tmp_path, monkeypatch):

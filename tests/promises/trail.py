@@ -27,7 +27,10 @@ async def trail(site: Site, seat_id: bytes | None = None, unit: str | None = Non
 
     def look(rows):
         query = select(entry.c.bytes, payload.c.blob).join(payload, payload.c.entry_id == entry.c.entry_id)
-        return list(rows.gate._c.execute(query.order_by(entry.c.number)))
+        found = rows.gate._c.execute(query.order_by(entry.c.number))
+        return [
+            (rows.cipher.open("entry.bytes", row.bytes), rows.cipher.open("payload.blob", row.blob)) for row in found
+        ]
 
     found = []
     for raw, blob in await site.store.read(look):
@@ -41,4 +44,4 @@ async def trail(site: Site, seat_id: bytes | None = None, unit: str | None = Non
 
 async def all_entries(site: Site) -> list[AuditEntry]:
     rows = await site.store.read(lambda rows: list(rows.gate._c.execute(select(entry.c.bytes))))
-    return [AuditEntry.from_bytes(row.bytes) for row in rows]
+    return [AuditEntry.from_bytes(site.cipher.open("entry.bytes", row.bytes)) for row in rows]

@@ -47,7 +47,7 @@ def copy_of_tree(target: Path) -> None:
 
 def baseline(root: Path, patches: Sequence[Patch]) -> str | None:
     """Run every named test once on the honest copy; returns the end of what pytest said when one fails."""
-    done = _pytest(root, sorted({patch.test for patch in patches}), PATIENCE_S * 2)
+    done = _pytest(root, sorted({patch.test for patch in patches}), PATIENCE_S + 20 * len(patches))
     return None if done.returncode == 0 else done.stdout[-6000:]
 
 

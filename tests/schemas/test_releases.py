@@ -59,7 +59,7 @@ def test_what_a_released_version_wrote_is_read_today():
     data = body.header + codec.encode_body(body.parsed, value)
     read = Notice.from_bytes(data)
     assert read.attempt is None
-    assert read.to_dict() == {**value, "attempt": None}
+    assert read.to_dict() == {**value, "attempt": None, "member": None}
     assert codec.name_of(data) == "handslag.inbox.Notice"
     with pytest.raises(PayloadRejected):
         Notice.from_bytes(data + b"\0")

@@ -12,6 +12,7 @@ from audit.entry import SealedEntry
 from broker.anchor import Anchor
 from broker.recorder import Recorder
 from broker.sealer import Sealer
+from broker.store.cipher import ColumnCipher
 from broker.store.keys import KeyVault
 from broker.store.port import Rows
 from broker.store.sqlite import SqliteStore, engine_for
@@ -31,6 +32,7 @@ class House:
         self.anchor_path = folder / "anchor"
         self.signer = note.Signer(ORIGIN, Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
         self.vault = KeyVault.open(folder / "keys.db", folder / "root.key")
+        self.cipher = ColumnCipher(self.vault.columns())
         self.recorder = Recorder(self.vault, os.urandom, segment=2026)
         self.opened = []
         self.clock = 1_700_000_000_000_000
@@ -39,12 +41,12 @@ class House:
             metadata.create_all(connection)
             for guard in GUARDS_SQLITE:
                 connection.exec_driver_sql(guard)
-            Rows(connection).log.create()
+            Rows(connection, self.cipher).log.create()
         engine.dispose()
         self.store = self.open()
 
     def open(self, rows=Rows):
-        store = SqliteStore(self.path, rows)
+        store = SqliteStore(self.path, self.cipher, rows)
         self.opened.append(store)
         return store
 
@@ -73,7 +75,7 @@ class House:
     def anchor(self):
         engine = engine_for(self.path)
         with engine.connect() as connection:
-            size = Rows(connection).log.head().size
+            size = Rows(connection, self.cipher).log.head().size
         engine.dispose()
         return Anchor.open(self.anchor_path, ORIGIN, store_size=size)
 

@@ -120,8 +120,10 @@ async def test_a_beat_is_a_leaf_of_the_next_beat_and_its_payload_tells_the_seed(
     assert [row.entry_id for row in rows] == [first["entry_id"], second["entry_id"]]
     assert 16 <= rows[0].idx < 32
     assert rows[1].idx is None
-    stated = AuditEntry.from_bytes(rows[0].bytes)
-    payload = open_beat(stated, rows[0].blob, house.vault.operator().dek(stated.entry_id))
+    stated = AuditEntry.from_bytes(house.cipher.open("entry.bytes", rows[0].bytes))
+    payload = open_beat(
+        stated, house.cipher.open("payload.blob", rows[0].blob), house.vault.operator().dek(stated.entry_id)
+    )
     assert (stated.owner, payload.first, payload.size, payload.count) == (OPERATOR, 0, 16, 3)
     assert payload.seed == first["seed"]
 
@@ -176,8 +178,8 @@ class NoCompare(LogRows):
 
 
 class NoCompareRows(Rows):
-    def __init__(self, connection):
-        super().__init__(connection)
+    def __init__(self, connection, cipher):
+        super().__init__(connection, cipher)
         self.log = NoCompare(connection)
 
 

@@ -135,4 +135,4 @@ def test_messages_go_on_across_slots_and_old_keys_are_gone(play, until):
         export = play.folder / f"export-{unit}"
         play.handslag("audit", "export", "--ref", ref, "--dir", export, *look, "--config", play.config(unit))
         play.handslag("audit", "verify", export, "--trust", trust)
-    play.handslag("audit", "verify", play.trail, "--trust", trust)
+    play.handslag("audit", "verify", play.copy_trail(), "--trust", trust)

@@ -26,7 +26,7 @@ async def checked(tmp_path, two, sealer):
     anchors = Anchors(agencies={unit.code.rsplit("/", 1)[0]: site._agency.public.signing for unit in units})
     entries = {unit.code: site.entry_of(unit).to_bytes() for unit in units}
     anchors = anchors.with_units(SignedUnit(entry=e, signature=site._agency.sign(e)) for e in entries.values())
-    with TrailFile(tmp_path / "broker") as file:
+    with TrailFile(tmp_path / "broker", lambda: site.cipher) as file:
         return verify(file, origin=ORIGIN, log_keys=[LOG.verifier], keys=keys, anchors=anchors)
 
 

@@ -12,6 +12,7 @@ from audit.trailfile import TrailFile
 from audit.verify import verify
 from broker.anchor import Anchor
 from broker.sealer import Sealer
+from broker.store.trailcopy import copy
 from connectors.keys import UnitKeyPair
 from schemas.errors import HandslagError
 from schemas.statements import SignedUnit
@@ -60,7 +61,8 @@ def entry_keys(site, path):
     owners += [site.vault.unit(unit) for unit in UNITS.values()] + [site.vault.operator()]
     found = {}
     for data, blob in rows:
-        entry = AuditEntry.from_bytes(data)
+        entry = AuditEntry.from_bytes(site.cipher.open("entry.bytes", data))
+        blob = site.cipher.open("payload.blob", blob)  # noqa: PLW2901
         for keys in owners:
             try:
                 (open_beat if entry.operation == "BEAT" else open_payload)(entry, blob, keys.dek(entry.entry_id))
@@ -86,7 +88,9 @@ async def told(tmp_path):
     units = [site.entry_of(unit).to_bytes() for unit in site.units.values()]
     anchors = anchors.with_units(SignedUnit(entry=unit, signature=agency.sign(unit)) for unit in units)
     site.close()
-    return tmp_path / "broker", keys, anchors
+    (tmp_path / "copy").mkdir()
+    copy(tmp_path / "broker" / "broker.db", site.cipher, tmp_path / "copy" / "trail.db")
+    return tmp_path / "copy", keys, anchors
 
 
 async def test_what_the_broker_writes_is_whole_and_comes_out_the_same(told):

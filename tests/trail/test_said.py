@@ -28,7 +28,7 @@ async def checked(tmp_path, site, sealer):
     anchors = Anchors(agencies={code.rsplit("/", 1)[0]: agency.public.signing for code in UNITS.values()})
     units = [site.entry_of(unit).to_bytes() for unit in site.units.values()]
     anchors = anchors.with_units(SignedUnit(entry=unit, signature=agency.sign(unit)) for unit in units)
-    with TrailFile(tmp_path / "broker") as trail:
+    with TrailFile(tmp_path / "broker", lambda: site.cipher) as trail:
         return verify(trail, origin=ORIGIN, log_keys=[LOG.verifier], keys=keys, anchors=anchors)
 
 
