@@ -36,7 +36,7 @@ def handlers(core: BrokerCore, served: Served) -> _Handlers:
     return {
         **_admissions(core, served.context, served.files),
         **_looks(core, served.context),
-        **_hold(core, served.continuing),
+        **_hold(core, served.continuing, served.files),
         **_backup(served.settings),
     }
 
@@ -89,9 +89,9 @@ def _looks(core: BrokerCore, context: Context) -> _Handlers:
     return {"contacts": contacts, "instances": instances, "seat_unit": seat_unit}
 
 
-def _hold(core: BrokerCore, continuing: Continuing) -> _Handlers:
+def _hold(core: BrokerCore, continuing: Continuing, files: ActFiles) -> _Handlers:
     async def status(_arguments: Mapping[str, Any]) -> dict[str, Any]:
-        return {**await core.keeper.status(), "origin": continuing.origin}
+        return {**await core.keeper.status(), "origin": continuing.origin, "acts": files.chain().count}
 
     async def go_on(arguments: Mapping[str, Any]) -> dict[str, Any]:
         signed = await continuing.go_on(str(arguments["administrator"]), str(arguments["reason"]))
