@@ -13,6 +13,7 @@ CALL = 64 * 1024  # any synchronous call but a bundle and an invitation
 INBOX_ITEMS = 200  # most items of one answer
 INBOX_BYTES = 4 * 1024 * 1024  # and most bytes, but for a first item that is larger by itself
 WAIT_MS = 20_000  # longest wait of a fetch: below what proxies and clients give up at
+SEATS_WITHOUT = 1000  # lost seats named in one fetch; of more than these the deliveries are handed over in vain
 PROOFS = 500  # leaf hashes in one call
 PADDING_CLASSES = (256, 1024, 4 * 1024, 16 * 1024, 64 * 1024, 256 * 1024)
 SENT_BACK_US = 30 * 24 * 3600 * 1_000_000  # a delivery is not older than the longest shelf life and a holiday

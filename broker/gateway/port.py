@@ -37,6 +37,7 @@ from schemas.capsule import LookAnswer, LookRequest
 from schemas.hold import ConfirmRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
 from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
 from schemas.joins import JoinAnswer, JoinRequest, SeparateAnswer, SeparateRequest
+from schemas.rekey import LostSeatsAnswer, LostSeatsRequest, RekeyRequest
 from schemas.said import (
     AnnulAnswer,
     AnnulAnswerRequest,
@@ -107,6 +108,14 @@ class Core(Protocol):
 
     async def close(self, unit: str, request: CloseRequest) -> SeatAnswer:
         """POST /v1/seats:close."""
+        ...
+
+    async def lost_seats(self, unit: str, request: LostSeatsRequest) -> LostSeatsAnswer:
+        """POST /v1/seats:lost: the unit's active seats, for a connector that lost them."""
+        ...
+
+    async def rekey(self, unit: str, request: RekeyRequest) -> SeatAnswer:
+        """POST /v1/seats:rekey: a lost seat asks two others to vouch for new keys."""
         ...
 
     async def look(self, unit: str, request: LookRequest) -> LookAnswer:
