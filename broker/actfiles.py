@@ -29,10 +29,13 @@ class ActFiles:
     data_dir: Path
     origin: str
 
-    def all(self) -> list[SignedAdminAct]:
-        """Every act, in order; raises `HS-ADMIN-ACT-INVALID` for a file that cannot be read."""
+    def all(self, folder: str = FOLDER) -> list[SignedAdminAct]:
+        """Every act in order, of another `folder` where one is named.
+
+        Raises `HS-ADMIN-ACT-INVALID` for a file that cannot be read.
+        """
         found = []
-        for path in sorted((self.data_dir / FOLDER).glob("*.act")):
+        for path in sorted((self.data_dir / folder).glob("*.act")):
             try:
                 found.append(SignedAdminAct.from_bytes(path.read_bytes(), SIGNED))
             except (OSError, HandslagError):

@@ -89,15 +89,19 @@ def _percent(left: int, total: int) -> None:
               help="A signed checkpoint that an agency kept; repeatable.")  # fmt: skip
 @click.option("--anchor", "anchors", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="An anchor file that survived; repeatable.")  # fmt: skip
+@click.option("--acts", type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="The folder `acts` of the lost broker, where it survived.")  # fmt: skip
 @as_json
-def restore(config: Path, copy: Path, notes: tuple[Path, ...], anchors: tuple[Path, ...], as_json: bool) -> None:
+def restore(
+    config: Path, copy: Path, notes: tuple[Path, ...], anchors: tuple[Path, ...], acts: Path | None, as_json: bool
+) -> None:
     """Put COPY into the empty data folder of the configuration; the broker then starts in HOLD.
 
     The configuration and its key files are in place already, from their own medium. Nothing is overwritten. What was
     recorded after the copy is not in it: until the agencies' connectors have given it back, nothing is released.
     """
     loaded = settings.load(config)
-    known = restoring.Known(tuple(path.read_bytes() for path in notes), anchors)
+    known = restoring.Known(tuple(path.read_bytes() for path in notes), anchors, acts and acts.absolute())
     steps = {
         "files": "copy is whole",
         "copied": "copied",
@@ -112,6 +116,8 @@ def restore(config: Path, copy: Path, notes: tuple[Path, ...], anchors: tuple[Pa
     result = restoring.restore(loaded, copy.absolute(), known, progress)
     told(as_json, {"data_dir": str(loaded.data_dir), "hold": True, **result}, [
         f"Restored {result['kept_size']} leaves of the log; {result['lost_leaves']} more are known to be lost.",
+        f"{result['acts']} administrative acts, {result['acts_added']} of them beyond the copy.",
+        *(f"Admitted by an act, not in the copy: handslag agency admit again for {u}" for u in result["admit_again"]),
         f"Next: handslag serve --config {config}, then handslag hold continue --config {config}",
     ])  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from audit.continuation import origin_of
 from broker import (
@@ -67,7 +67,7 @@ from schemas.calls import (
 )
 from schemas.capsule import LookAnswer, LookRequest
 from schemas.errors import HandslagError
-from schemas.hold import ConfirmRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
+from schemas.hold import ConfirmRequest, HoldActsAnswer, HoldActsRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
 from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
 from schemas.joins import JoinAnswer, JoinRequest, SeparateAnswer, SeparateRequest
 from schemas.rekey import LostSeatsAnswer, LostSeatsRequest, RekeyRequest
@@ -102,6 +102,7 @@ class BrokerCore:
         self._shown = instances.Shown(context.store)
         self.acts_seen = 0  # of the operator's own acts, how many a connector says it was shown
         self.keeper = Keeper(context)
+        self.acts_back: Callable[[HoldActsRequest], Awaitable[HoldActsAnswer]] | None = None  # a node's, with its files
 
     async def submit(self, unit: str, request: SubmitRequest) -> SubmitAnswer:
         """POST /v1/submissions."""
@@ -279,6 +280,12 @@ class BrokerCore:
     async def replay(self, unit: str, request: ReplayRequest) -> HoldSeatAnswer:
         """POST /v1/hold:replay."""
         return await replay.replay(self._context, unit, request)
+
+    async def hold_acts(self, unit: str, request: HoldActsRequest) -> HoldActsAnswer:
+        """POST /v1/hold:acts."""
+        if not unit or self.acts_back is None:
+            raise HandslagError("HS-CALL-UNKNOWN")
+        return await self.acts_back(request)
 
     async def confirm(self, unit: str, request: ConfirmRequest) -> HoldSeatAnswer:
         """POST /v1/hold:confirm."""

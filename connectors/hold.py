@@ -6,7 +6,7 @@ holds the seat nothing is released on them. Confirming does: `resume.py`, a comm
 
 from __future__ import annotations
 
-from connectors import giving_back, joining, ledgers, reports, sending
+from connectors import giving_back, joining, ledgers, operators, reports, sending
 from connectors.context import Context
 from connectors.identity import Seat
 from connectors.waiting import OutgoingState
@@ -49,7 +49,8 @@ async def step(ctx: Context) -> None:
 
 
 async def _give_back_all(ctx: Context, hold_id: bytes) -> None:
-    """Removals and closings once more, then every seat's acts."""
+    """The operator's acts, removals and closings once more, then what every seat holds."""
+    await operators.give_back(ctx, hold_id)
     await giving_back.narrowed(ctx)
     kept = giving_back.kept(ctx)
     for seat in _seats(ctx):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from schemas.acts import LedgerEvent
+from schemas.admin import SignedAdminAct
 from schemas.records import Record
 from schemas.statements import SignedStatement
 
@@ -131,3 +132,22 @@ class HoldSeatAnswer(Record):
     ledger_seq: int
     head: bytes
     keys: tuple[KeyNumber, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldActsRequest(Record):
+    """POST /v1/hold:acts: the operator's acts that a restored broker lacks, as this connector was shown them."""
+
+    SCHEMA: ClassVar[str] = "handslag.api.HoldActsRequest"
+
+    hold_id: bytes
+    acts: tuple[SignedAdminAct, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldActsAnswer(Record):
+    """How many of the operator's acts the broker knows."""
+
+    SCHEMA: ClassVar[str] = "handslag.api.HoldActsAnswer"
+
+    count: int

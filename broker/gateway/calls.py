@@ -139,6 +139,13 @@ POSTS: Mapping[str, RecordCall] = {
         limit=4 * limits.CALL,
         lane="consents",
     ),
+    "/v1/hold:acts": RecordCall(
+        "hold_acts",
+        hold.HoldActsRequest,
+        lambda core, unit, request: core.hold_acts(unit, request),
+        limit=limits.SUBMISSION,
+        lane="consents",
+    ),
     "/v1/hold:confirm": RecordCall(
         "confirm", hold.ConfirmRequest, lambda core, unit, request: core.confirm(unit, request), lane="consents"
     ),

@@ -34,7 +34,7 @@ from schemas.calls import (
     UnitsAnswer,
 )
 from schemas.capsule import LookAnswer, LookRequest
-from schemas.hold import ConfirmRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
+from schemas.hold import ConfirmRequest, HoldActsAnswer, HoldActsRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
 from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
 from schemas.joins import JoinAnswer, JoinRequest, SeparateAnswer, SeparateRequest
 from schemas.rekey import LostSeatsAnswer, LostSeatsRequest, RekeyRequest
@@ -172,6 +172,10 @@ class Core(Protocol):
 
     async def replay(self, unit: str, request: ReplayRequest) -> HoldSeatAnswer:
         """POST /v1/hold:replay."""
+        ...
+
+    async def hold_acts(self, unit: str, request: HoldActsRequest) -> HoldActsAnswer:
+        """POST /v1/hold:acts."""
         ...
 
     async def confirm(self, unit: str, request: ConfirmRequest) -> HoldSeatAnswer:
