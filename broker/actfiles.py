@@ -57,6 +57,7 @@ class ActFiles:
         targets: Sequence[AdminTarget] = (),
         administrators: Sequence[Administrator] = (),
         reason: str | None = None,
+        subject: bytes | None = None,
     ) -> SignedAdminAct:
         """The next act, unsigned; raises `HS-ADMIN-NONE` when nobody may sign it yet."""
         acts = self.chain()
@@ -71,6 +72,7 @@ class ActFiles:
             targets=tuple(targets),
             administrators=tuple(administrators),
             reason=reason,
+            subject=subject,
         )
         return SignedAdminAct(act=act.to_bytes(), signatures=())
 

@@ -19,6 +19,8 @@ from broker import (
     invitations,
     joins,
     queries,
+    recipients,
+    rekey,
     replay,
     rotation,
     said,
@@ -55,6 +57,8 @@ from schemas.calls import (
     PassRequest,
     ProofsAnswer,
     ProofsRequest,
+    RecipientAnswer,
+    RecipientRequest,
     SeatAnswer,
     StateRequest,
     SubmitAnswer,
@@ -66,6 +70,7 @@ from schemas.errors import HandslagError
 from schemas.hold import ConfirmRequest, HoldActsAnswer, HoldActsRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
 from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
 from schemas.joins import JoinAnswer, JoinRequest, SeparateAnswer, SeparateRequest
+from schemas.rekey import LostSeatsAnswer, LostSeatsRequest, RekeyRequest
 from schemas.said import (
     AnnulAnswer,
     AnnulAnswerRequest,
@@ -95,6 +100,7 @@ class BrokerCore:
         self._trail = trail
         self._witnessed = witnessed
         self._shown = instances.Shown(context.store)
+        self.acts_seen = 0  # of the operator's own acts, how many a connector says it was shown
         self.keeper = Keeper(context)
         self.acts_back: Callable[[HoldActsRequest], Awaitable[HoldActsAnswer]] | None = None  # a node's, with its files
 
@@ -141,6 +147,7 @@ class BrokerCore:
 
     async def acts(self, after: int) -> AdminActsAnswer:
         """GET /v1/acts/N."""
+        self.acts_seen = max(self.acts_seen, after)
         return await administration.acts(self._context, after)
 
     async def record_acts(self, signed: Sequence[SignedAdminAct]) -> int:
@@ -190,11 +197,20 @@ class BrokerCore:
         """POST /v1/seats:state; a removal is taken also in HOLD."""
         if MemberStatement.from_bytes(request.statement.statement).kind != "REMOVE":
             self._require_going_on()
-        return await rotation.state(self._context, unit, request)
+        return await rekey.state(self._context, unit, request)
 
     async def close(self, unit: str, request: CloseRequest) -> SeatAnswer:
         """POST /v1/seats:close."""
         return await cases.close(self._context, unit, request)
+
+    async def lost_seats(self, unit: str, request: LostSeatsRequest) -> LostSeatsAnswer:
+        """POST /v1/seats:lost."""
+        return await rekey.lost(self._context, unit, request)
+
+    async def rekey(self, unit: str, request: RekeyRequest) -> SeatAnswer:
+        """POST /v1/seats:rekey."""
+        self._require_going_on()
+        return await rekey.asked(self._context, unit, request)
 
     async def destroyed(self, unit: str, request: DestroyedRequest) -> SeatAnswer:
         """POST /v1/seats:destroyed."""
@@ -203,6 +219,11 @@ class BrokerCore:
     async def correct(self, unit: str, request: CorrectRequest) -> CorrectAnswer:
         """POST /v1/corrections."""
         return await corrections.correct(self._context, unit, request)
+
+    async def recipient(self, unit: str, request: RecipientRequest) -> RecipientAnswer:
+        """POST /v1/recipients:name."""
+        ordinary(self._context)
+        return await recipients.name(self._context, unit, request)
 
     async def pass_on(self, unit: str, request: PassRequest) -> SeatAnswer:
         """POST /v1/seats:pass."""

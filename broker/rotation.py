@@ -91,11 +91,11 @@ def rotate(
     Raises as `state` does.
     """
     hpke_key = checked_hpke(statement, signed.hpke_key)
-    if statement.seq == own.key_seq and _newest(rows, own).statement == signed.statement:
+    if statement.seq == own.key_seq and newest_statement(rows, own).statement == signed.statement:
         return None  # another seat of the case has given it back
     if statement.member != own.chain_id or statement.role != own.role or statement.seq != own.key_seq + 1:
         raise HandslagError("HS-STATE-INVALID", field="seq")
-    if statement.previous != sha256(_newest(rows, own).statement).digest():
+    if statement.previous != sha256(newest_statement(rows, own).statement).digest():
         raise HandslagError("HS-KEY-UNTRUSTED")
     # The key before the present one signs acts that were on their way, and no key any more.
     signed_by(own.signing_key, signed.signature, signed.statement)
@@ -127,7 +127,7 @@ def _confirm(
     about = next((seat for seat in others if seat.chain_id == statement.member), None)
     if own.role not in {LEAD, DEPUTY} or about is None:
         raise HandslagError("HS-STATE-INVALID", field="signer")
-    newest = _newest(rows, about)
+    newest = newest_statement(rows, about)
     rotated = MemberStatement.from_bytes(newest.statement)
     said = (statement.role, statement.seq, statement.signing_key, statement.hpke_key_hash, statement.previous)
     wanted = (about.role, rotated.seq, rotated.signing_key, rotated.hpke_key_hash, sha256(newest.statement).digest())
@@ -171,11 +171,11 @@ def _tell(context: Context, rows: Rows, seats: Iterable[SeatRow], statements: li
     ])  # fmt: skip
 
 
-def _newest(rows: Rows, seat: SeatRow) -> SignedStatement:
+def newest_statement(rows: Rows, seat: SeatRow) -> SignedStatement:
     """The statement that brought the seat's present keys."""
     for raw in reversed(rows.cases.statements(seat.case_id, seat.chain_id)):
         signed = SignedStatement.from_bytes(raw)
-        if MemberStatement.from_bytes(signed.statement).kind in {"OPEN", "JOIN", "ROTATE"}:
+        if MemberStatement.from_bytes(signed.statement).kind in {"OPEN", "JOIN", "ROTATE", "REPLACE"}:
             return signed
     raise HandslagError("HS-STATE-INVALID", field="seat")
 
@@ -204,7 +204,7 @@ async def destroyed(context: Context, unit: str, request: DestroyedRequest) -> S
             for row in rows.deliveries.open_to_seats([own.seat_id])
             if Delivery.from_bytes(row.body or b"", limits.SUBMISSION).seat_key_id == request.seat_key_id
         ]
-        _reseal(context, rows, found, bump)
+        reseal(context, rows, found, bump)
         payload = Payload(seat_id=own.seat_id, role=own.role, code=DESTROYED)
         entry = context.recorder.about_seat(own, context.directory.controller(unit), "ADMIN", payload, bump.clock_us)
         return seat_answer(rows, unit, request, own, SeatState(own.state), entry, bump)
@@ -212,7 +212,7 @@ async def destroyed(context: Context, unit: str, request: DestroyedRequest) -> S
     return await recorded(context, unit, request, work, SeatAnswer)
 
 
-def _reseal(context: Context, rows: Rows, found: list[DeliveryRow], bump: Bump) -> None:
+def reseal(context: Context, rows: Rows, found: list[DeliveryRow], bump: Bump) -> None:
     """End open deliveries as RESEAL, tell their senders, and record it; the rows are locked by the caller's read."""
     # INVARIANT: test_what_is_sealed_to_a_destroyed_key_is_sealed_anew
     sections = rows.deliveries.sections([row.delivery_id for row in found])

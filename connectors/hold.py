@@ -6,7 +6,7 @@ holds the seat nothing is released on them. Confirming does: `resume.py`, a comm
 
 from __future__ import annotations
 
-from connectors import exposure, giving_back, ledgers, operators, reports, sending
+from connectors import exposure, giving_back, joining, ledgers, operators, reports, sending
 from connectors.context import Context
 from connectors.identity import Seat
 from connectors.waiting import OutgoingState
@@ -75,6 +75,7 @@ async def _confirm_all(ctx: Context, answer: HoldAnswer, hold_id: bytes) -> None
             else:
                 raise
     if not waits:
+        await joining.again(ctx)
         ctx.spool.memory.put(_DONE, hold_id)
         _soon(ctx)
 

@@ -28,6 +28,7 @@ from schemas.trail import AuditEntry
 
 _STATE = "admin-acts"
 _ALARMED = "admin-alarmed"
+_RULES = "admin-rules"
 _ACT = "admin-act-{:06d}"
 _SIGNED = ACT + 4096
 _ENTRY = 64 * 1024
@@ -53,6 +54,8 @@ def remembered(ctx: Context) -> Acts:
         bytes.fromhex(data["head"]),
         _keys(data["administrators"]),
         _keys(data["admitted"]),
+        bytes.fromhex(data["rules"]) if data.get("rules") else None,
+        frozenset(map(bytes.fromhex, data.get("gone_on", ()))),
     )
 
 
@@ -115,6 +118,23 @@ def unsigned(ctx: Context) -> list[str]:
     return found
 
 
+def unsigned_rules(ctx: Context) -> bool:
+    """Whether the broker decides by rules that no two administrators put in force; told once for each such file.
+
+    The caller has compared the broker's rules with ours.
+    """
+    # INVARIANT: test_rules_that_nobody_signed_for_are_told
+    acts = remembered(ctx)
+    if not acts.count or acts.rules == ctx.rules.hash32:
+        return False
+    if ctx.spool.memory.get(_RULES) != ctx.rules.hash32:
+        with ctx.spool.transaction():
+            value = {"kind": "alarm", **reports.error_value(HandslagError("HS-ADMIN-UNSIGNED")), "rules": True}
+            ctx.spool.incoming.put(f"unsigned-rules-{ctx.rules.hash32[:8].hex()}", "receipts", value)
+            ctx.spool.memory.put(_RULES, ctx.rules.hash32)
+    return True
+
+
 def _take(ctx: Context, acts: Acts, each: KeyedEntry) -> Acts:
     try:
         shown = _opened(each)
@@ -156,6 +176,7 @@ def _told(act: AdminAct, signed: SignedAdminAct) -> dict[str, Any]:
         ],
         "signed_by": [each.name for each in signed.signatures],
         "reason": act.reason,
+        "subject": None if act.subject is None else act.subject.hex(),
     }
 
 
@@ -165,6 +186,8 @@ def _kept(acts: Acts) -> bytes:
         "head": acts.head.hex(),
         "administrators": {name: key.hex() for name, key in acts.administrators.items()},
         "admitted": {unit: subject.hex() for unit, subject in acts.admitted.items()},
+        "rules": None if acts.rules is None else acts.rules.hex(),
+        "gone_on": sorted(one.hex() for one in acts.gone_on),
     }
     return json.dumps(data).encode()
 

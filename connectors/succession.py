@@ -175,7 +175,7 @@ def took_over(ctx: Context, seat: Seat) -> Seat:
 
 def _tell(ctx: Context, seat: Seat, role: str, state: SeatState) -> None:
     value = {"kind": "seat", "ref": seat.ref, "role": role, "state": state.value, "passed": True}
-    ctx.spool.incoming.put(sha256(b"passed" + seat.sid + role.encode())[:16].hex(), "receipts", value)
+    ctx.spool.incoming.put(sha256(b"passed" + seat.sid + role.encode() + state.encode())[:16].hex(), "receipts", value)
 
 
 async def unseat(ctx: Context, command: Waiting) -> dict[str, Any]:

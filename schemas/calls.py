@@ -51,6 +51,7 @@ class FetchRequest(Record):
 
     limit: int
     wait_ms: int | None = None
+    without: tuple[bytes, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,6 +252,32 @@ class AuditQuery(Record):
     actor_ref: str
     assurance: str
     case_number: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipientRequest(Record):
+    """POST /v1/recipients:name."""
+
+    SCHEMA: ClassVar[str] = "handslag.api.RecipientRequest"
+
+    call_id: bytes
+    seat_id: bytes
+    event_id: bytes
+    role: str
+    query: AuditQuery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipientAnswer(Record):
+    """Which unit received, or why that is not told."""
+
+    SCHEMA: ClassVar[str] = "handslag.api.RecipientAnswer"
+
+    call_id: bytes
+    unit: str | None = None
+    refused: str | None = None
+    entry_id: bytes
+    leaf_hash: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from audit.tiles import parse_tile_path
 from broker.gateway import bounds
 from broker.gateway.port import Core
 from schemas import calls as records
-from schemas import capsule, catalogue, hold, instances, joins, limits, said, trust_calls
+from schemas import capsule, catalogue, hold, instances, joins, limits, rekey, said, trust_calls
 from schemas.errors import HandslagError
 from schemas.records import Record
 
@@ -101,6 +101,10 @@ POSTS: Mapping[str, RecordCall] = {
     "/v1/seats:destroyed": RecordCall(
         "destroyed", records.DestroyedRequest, lambda core, unit, request: core.destroyed(unit, request)
     ),
+    "/v1/seats:lost": RecordCall(
+        "lost", rekey.LostSeatsRequest, lambda core, unit, request: core.lost_seats(unit, request)
+    ),
+    "/v1/seats:rekey": RecordCall("rekey", rekey.RekeyRequest, lambda core, unit, request: core.rekey(unit, request)),
     "/v1/seats:pass": RecordCall("pass", records.PassRequest, lambda core, unit, request: core.pass_on(unit, request)),
     "/v1/capsules:look": RecordCall("look", capsule.LookRequest, lambda core, unit, request: core.look(unit, request)),
     "/v1/instances": RecordCall(
@@ -117,6 +121,9 @@ POSTS: Mapping[str, RecordCall] = {
     ),
     "/v1/audit:fetch": RecordCall(
         "audit", records.AuditFetchRequest, lambda core, unit, request: core.audit_fetch(unit, request)
+    ),
+    "/v1/recipients:name": RecordCall(
+        "recipient", records.RecipientRequest, lambda core, unit, request: core.recipient(unit, request)
     ),
     "/v1/proofs": RecordCall(
         "proofs",

@@ -25,6 +25,8 @@ from schemas.calls import (
     PassRequest,
     ProofsAnswer,
     ProofsRequest,
+    RecipientAnswer,
+    RecipientRequest,
     SeatAnswer,
     StateRequest,
     SubmitAnswer,
@@ -35,6 +37,7 @@ from schemas.capsule import LookAnswer, LookRequest
 from schemas.hold import ConfirmRequest, HoldActsAnswer, HoldActsRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
 from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
 from schemas.joins import JoinAnswer, JoinRequest, SeparateAnswer, SeparateRequest
+from schemas.rekey import LostSeatsAnswer, LostSeatsRequest, RekeyRequest
 from schemas.said import (
     AnnulAnswer,
     AnnulAnswerRequest,
@@ -107,12 +110,24 @@ class Core(Protocol):
         """POST /v1/seats:close."""
         ...
 
+    async def lost_seats(self, unit: str, request: LostSeatsRequest) -> LostSeatsAnswer:
+        """POST /v1/seats:lost: the unit's active seats, for a connector that lost them."""
+        ...
+
+    async def rekey(self, unit: str, request: RekeyRequest) -> SeatAnswer:
+        """POST /v1/seats:rekey: a lost seat asks two others to vouch for new keys."""
+        ...
+
     async def look(self, unit: str, request: LookRequest) -> LookAnswer:
         """POST /v1/capsules:look."""
         ...
 
     async def correct(self, unit: str, request: CorrectRequest) -> CorrectAnswer:
         """POST /v1/corrections."""
+        ...
+
+    async def recipient(self, unit: str, request: RecipientRequest) -> RecipientAnswer:
+        """POST /v1/recipients:name."""
         ...
 
     async def pass_on(self, unit: str, request: PassRequest) -> SeatAnswer:

@@ -23,13 +23,19 @@ class UnitPlan:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: something said, done, waited for and expected."""
+    """One step: something said, done, waited for and expected.
+
+    `run` is a unit and one of its commands, which prints what `shows` says, or ends with the code `refused`.
+    """
 
     say: str
     drop: str | None = None
     stop: str | None = None
     start: str | None = None
     pause: float = 0.0
+    run: list[str] = field(default_factory=list)
+    shows: str | None = None
+    refused: str | None = None
     awaited: dict[str, Any] | None = None
     expect: dict[str, Any] = field(default_factory=dict)
 
@@ -48,12 +54,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A whole scenario; `inputs` is the folder of the JSON files."""
+    """A whole scenario; `inputs` is the folder of the JSON files, `slot_s` the length of a slot if not a week."""
 
     units: dict[str, UnitPlan]
     steps: list[Step]
     outcomes: list[Outcome]
     inputs: Path
+    slot_s: float | None = None
 
 
 def load(folder: Path) -> Scenario:
@@ -66,8 +73,9 @@ def load(folder: Path) -> Scenario:
     return Scenario(
         units={name: UnitPlan(name=name, **unit) for name, unit in raw["units"].items()},
         steps=steps,
-        outcomes=[Outcome(**row) for row in raw["outcome"]],
+        outcomes=[Outcome(**row) for row in raw.get("outcome", [])],
         inputs=folder / "inputs",
+        slot_s=raw.get("slot_s"),
     )
 
 

@@ -24,7 +24,7 @@ OVERDUE = 'handslag_deliveries_overdue_total{traffic="real"} > 0'
 # The demo has no probe; what the probe feeds is looked at in test_live.
 SHOWN = [param for param in TARGETS if "handslag_probe_" not in param.values[0]]
 FIRING = 'ALERTS{alertname="HandslagHandOverLate", alertstate="firing"}'
-DEMO_S = 240
+DEMO_S = 480
 
 
 @pytest.fixture(scope="module")
