@@ -151,7 +151,8 @@ class _Replay:
         before = self.context.views.of(self.rows, [seat])[seat.seat_id].recorded_at_us
         linked = head_after(seat.head, event.ledger_seq, event.act, event.holders, event.recorded_at_us)
         follows = event.ledger_seq == seat.ledger_seq + 1 and linked == event.head
-        if not follows or not before <= event.recorded_at_us <= hold.began_at_us:
+        # The machine that is new may be behind the one that was lost.
+        if not follows or not before <= event.recorded_at_us <= hold.began_at_us + limits.SENT_AHEAD_US:
             raise HandslagError("HS-HEAD-STALE")
         if (act.case_tag, act.member) != (seat.case_tag, seat.member):
             raise HandslagError("HS-SIGNATURE-INVALID")
@@ -175,7 +176,7 @@ class _Replay:
         ground = annulments.ground_of(said)
         if ground is not None and opened_case(self.rows, seat):
             self.void = ground
-        at_us = min(withdrawal.recorded_at_us, hold.began_at_us)
+        at_us = min(withdrawal.recorded_at_us, hold.began_at_us + limits.SENT_AHEAD_US)
         self.rows.hold.note_withdrawal(hold.hold_id, seat.case_id, at_us, said.effective_at_us)
 
     def _spread(self, seat: SeatRow, positions: _Positions, placed: _Placed) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,8 @@ class World:
         """`handslag restore`, and the broker started on it."""
         loaded = self.node.settings
         told = restoring.restore(loaded, copy, known or Known(), quiet)
+        with closing(sqlite3.connect(loaded.database)) as store, store:
+            store.execute("UPDATE hold SET began_at_us=?", (self.weeks.now(),))
         await self.started()
         return told
 
