@@ -58,15 +58,15 @@ def void_case(context: Context, rows: Rows, case_id: bytes, ground: str, shrunk:
     """A case never was one: nothing is granted in it any more, and of every release in it every recipient is told.
 
     In the transaction that withdraws everything. Each discloser is told as well, and lists its own; one that has left
-    the case since is a discloser all the same.
+    the case since is a discloser all the same, except the lead that handed it over.
     INVARIANT: test_a_void_case_tells_every_recipient_of_every_discloser.
     """
     rows.annulments.void(case_id, ground, at_us)
     for seat in rows.cases.ever_of_case(case_id):
         _tell(context, rows, seat, ZERO16, ground, shrunk, at_us)
         notice = Notice(seat_id=seat.seat_id, code="case_void", categories=(), detail=ground, at_us=at_us)
-        when = mailbox(context, seat, at_us)
-        rows.inbox.put([Item(context.new_id(), seat.unit, "NOTICE", notice.to_bytes(), when)])
+        if not left(seat):
+            rows.inbox.put([Item(context.new_id(), seat.unit, "NOTICE", notice.to_bytes())])
 
 
 def mailbox(context: Context, seat: SeatRow | None, at_us: int) -> int:
@@ -76,8 +76,12 @@ def mailbox(context: Context, seat: SeatRow | None, at_us: int) -> int:
 
     INVARIANT: test_a_correction_comes_to_who_left_in_the_weekly_slot_and_nothing_else_does.
     """
-    left = seat is not None and seat.state == SeatState.CLOSED and seat.role == _LEAD
-    return context.next_slot(at_us) if left else 0
+    return context.next_slot(at_us) if left(seat) else 0
+
+
+def left(seat: SeatRow | None) -> bool:
+    """Whether a seat has handed the lead's role over: it gets nothing more but corrections, and asks nothing."""
+    return seat is not None and seat.state == SeatState.CLOSED and seat.role == _LEAD
 
 
 def _tell(
@@ -168,7 +172,7 @@ async def listed(context: Context, unit: str, request: AnnulmentsRequest) -> Ann
 
     def look(rows: Rows) -> AnnulmentsPage | None:
         seat = rows.cases.seat(request.seat_id)
-        if seat is None or seat.unit != unit:
+        if seat is None or seat.unit != unit or left(seat):
             return None
         told = rows.annulments.told(seat.seat_id, request.consent_id)
         deliveries = rows.deliveries.get([row.delivery_id for row in told])

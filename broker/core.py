@@ -19,6 +19,7 @@ from broker import (
     invitations,
     joins,
     queries,
+    recipients,
     replay,
     rotation,
     said,
@@ -55,6 +56,8 @@ from schemas.calls import (
     PassRequest,
     ProofsAnswer,
     ProofsRequest,
+    RecipientAnswer,
+    RecipientRequest,
     SeatAnswer,
     StateRequest,
     SubmitAnswer,
@@ -202,6 +205,11 @@ class BrokerCore:
     async def correct(self, unit: str, request: CorrectRequest) -> CorrectAnswer:
         """POST /v1/corrections."""
         return await corrections.correct(self._context, unit, request)
+
+    async def recipient(self, unit: str, request: RecipientRequest) -> RecipientAnswer:
+        """POST /v1/recipients:name."""
+        ordinary(self._context)
+        return await recipients.name(self._context, unit, request)
 
     async def pass_on(self, unit: str, request: PassRequest) -> SeatAnswer:
         """POST /v1/seats:pass."""

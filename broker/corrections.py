@@ -52,7 +52,7 @@ def _tell_who_left(
 ) -> None:
     left = rows.cases.seat(recipient_seat(rows, row))
     if left is None or left.state != SeatState.CLOSED:
-        return
+        return  # it has the new event, which names the one it replaces
     ours, theirs = outcome_entries(context, row, handed, {seat.seat_id: seat, left.seat_id: left}, at_us,
                                    _CODE)  # fmt: skip
     rows.entries.insert([ours, theirs])

@@ -38,6 +38,7 @@ CALLS = (
     "compromised",
     "destroyed",
     "pass",
+    "recipient",
     "correct",
     "look",
     "ledger",

@@ -151,3 +151,6 @@ async def _proofs(ctx: Context, entries: Sequence[KeyedEntry]) -> tuple[dict[int
 
 
 audit.add_command(export)
+
+
+__all__ = ["audit"]

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from connectors import executor, instance, reports
+from connectors import executor, instance, reports, transfers
 from connectors.cases import drawn
 from connectors.context import Context
 from connectors.fields import shown_moment
@@ -165,6 +165,10 @@ def _in_service(ctx: Context, state: Restored, answer: InstanceAnswer) -> None:
         now = instance.keep(
             ctx.spool, replace(state, announced_at_us=ctx.now(), instance=answer.instance, lost_seats=lost)
         )
+        for seat in ctx.identities.all():
+            if seat.active and seat.seat_id not in answer.seats:
+                # Handed over since the backup was made, perhaps: the place must not come back with a copy.
+                transfers.erase(ctx, seat)
         ctx.spool.memory.want_proof(answer.leaf_hash, "instance", ctx.now())
         value = {"kind": "restored", **summary(now), "receipts_again": answer.receipts, "sv": _words("sv", now),
                  "en": _words("en", now)}  # fmt: skip

@@ -254,6 +254,32 @@ class AuditQuery(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecipientRequest(Record):
+    """POST /v1/recipients:name."""
+
+    SCHEMA: ClassVar[str] = "handslag.api.RecipientRequest"
+
+    call_id: bytes
+    seat_id: bytes
+    event_id: bytes
+    role: str
+    query: AuditQuery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipientAnswer(Record):
+    """Which unit received, or why that is not told."""
+
+    SCHEMA: ClassVar[str] = "handslag.api.RecipientAnswer"
+
+    call_id: bytes
+    unit: str | None = None
+    refused: str | None = None
+    entry_id: bytes
+    leaf_hash: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerFetchRequest(Record):
     """POST /v1/ledger:fetch."""
 

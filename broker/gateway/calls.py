@@ -118,6 +118,9 @@ POSTS: Mapping[str, RecordCall] = {
     "/v1/audit:fetch": RecordCall(
         "audit", records.AuditFetchRequest, lambda core, unit, request: core.audit_fetch(unit, request)
     ),
+    "/v1/recipients:name": RecordCall(
+        "recipient", records.RecipientRequest, lambda core, unit, request: core.recipient(unit, request)
+    ),
     "/v1/proofs": RecordCall(
         "proofs",
         records.ProofsRequest,

@@ -25,6 +25,8 @@ from schemas.calls import (
     PassRequest,
     ProofsAnswer,
     ProofsRequest,
+    RecipientAnswer,
+    RecipientRequest,
     SeatAnswer,
     StateRequest,
     SubmitAnswer,
@@ -113,6 +115,10 @@ class Core(Protocol):
 
     async def correct(self, unit: str, request: CorrectRequest) -> CorrectAnswer:
         """POST /v1/corrections."""
+        ...
+
+    async def recipient(self, unit: str, request: RecipientRequest) -> RecipientAnswer:
+        """POST /v1/recipients:name."""
         ...
 
     async def pass_on(self, unit: str, request: PassRequest) -> SeatAnswer:

@@ -7,6 +7,7 @@ import pytest
 from connectors.link import Link
 from schemas.calls import AuditFetchRequest, AuditPage, AuditQuery, LedgerFetchRequest, LedgerPage
 from schemas.errors import HandslagError
+from schemas.said import AnnulmentsPage, AnnulmentsRequest, CorrectAnswer, CorrectRequest
 from tests.evil.house import LEAD, assessment, grant
 from tests.relocation.play import ALFA, BETA, NEXT, Seen, moving
 
@@ -19,6 +20,8 @@ async def answers(move, name, seat_id):
         ("/v1/ledger:fetch", LedgerFetchRequest(seat_id=seat_id, after_seq=0), LedgerPage),
         ("/v1/audit:fetch",
          AuditFetchRequest(call_id=bytes(16), seat_id=seat_id, query=query, after=0, limit=10), AuditPage),
+        ("/v1/annulments:list", AnnulmentsRequest(seat_id=seat_id, consent_id=bytes(16)), AnnulmentsPage),
+        ("/v1/corrections", CorrectRequest(call_id=bytes(16), seat_id=seat_id, event_id=bytes(16)), CorrectAnswer),
     ]  # fmt: skip
     for path, request, answer in calls:
         assert isinstance(ctx.link, Link)
@@ -71,7 +74,7 @@ async def test_the_role_changes_hands_in_the_slot_and_the_old_lead_learns_nothin
         # A closed seat is a seat that never was.
         closed = await answers(move, "social", move.seat("social").sid)
         assert closed == await answers(move, "social", bytes(16)) == await answers(move, "social", new.sid)
-        assert [code for code, _context in closed] == ["HS-SEAT-UNKNOWN"] * 2
+        assert [code for code, _context in closed] == ["HS-SEAT-UNKNOWN"] * 4
         last = [body for call, _code, body in seen.calls if call == "fetch"][-1]
         assert move.seat("social").sid not in last  # nor is it listed
 
