@@ -17,12 +17,14 @@ from types import MappingProxyType
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from schemas.admin import ADMINISTRATORS, ADMIT, REVOKE, AdminAct, AdminSignature, SignedAdminAct
+from schemas.admin import ADMINISTRATORS, ADMIT, HOLD, RESTORE, REVOKE, RULES, AdminAct, AdminSignature, SignedAdminAct
 from schemas.errors import HandslagError
 from schemas.identifiers import ZERO32
 
 SIGNERS = 2  # one alone must not be able to admit anybody, nor to shut anybody out
-KINDS = frozenset({ADMINISTRATORS, ADMIT, REVOKE})
+ABOUT_UNITS = frozenset({ADMIT, REVOKE})
+GOING_ON = frozenset({RESTORE, HOLD})
+KINDS = ABOUT_UNITS | GOING_ON | {ADMINISTRATORS, RULES}
 ACT = 512 * 1024
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
 
@@ -32,6 +34,7 @@ class Acts:
     """The chain so far: how many acts, the newest one's hash, who may sign the next, which entries are admitted.
 
     `admitted` maps a unit code to the SHA-256 of the entry that the newest ADMIT named, without those revoked since.
+    `rules` is the hash of the rules that the newest RULES named; `gone_on` what every RESTORE and HOLD was about.
     """
 
     origin: str
@@ -39,6 +42,8 @@ class Acts:
     head: bytes
     administrators: Mapping[str, bytes]
     admitted: Mapping[str, bytes]
+    rules: bytes | None = None
+    gone_on: frozenset[bytes] = frozenset()
 
     @classmethod
     def none(cls, origin: str) -> Acts:
@@ -49,7 +54,7 @@ class Acts:
         """The chain with one more act.
 
         Raises `HS-ADMIN-ACT-INVALID` naming the check: decode, origin, number, previous, kind, administrators, targets,
-        signers.
+        subject, signers.
         """
         # INVARIANT: test_one_administrator_alone_does_nothing
         try:
@@ -67,6 +72,8 @@ class Acts:
         return following._effect(act)
 
     def _check_content(self, act: AdminAct) -> None:
+        about_units = act.kind in ABOUT_UNITS
+        _require((act.subject is None) == (about_units or act.kind == ADMINISTRATORS), "subject")
         if act.kind == ADMINISTRATORS:
             names = {each.name for each in act.administrators}
             keys = {each.signing_key for each in act.administrators}
@@ -77,7 +84,7 @@ class Acts:
             return
         _require(self.count > 0 and not act.administrators, "administrators")
         units = [each.unit for each in act.targets]
-        _require(bool(units) and len(set(units)) == len(units), "targets")
+        _require(bool(units) == about_units and len(set(units)) == len(units), "targets")
         if act.kind == REVOKE:
             _require(all(self.admitted.get(each.unit) == each.subject for each in act.targets), "targets")
 
@@ -85,6 +92,10 @@ class Acts:
         if act.kind == ADMINISTRATORS:
             named = {each.name: each.signing_key for each in act.administrators}
             return replace(self, administrators=MappingProxyType(named))
+        if act.subject is not None:
+            if act.kind == RULES:
+                return replace(self, rules=act.subject)
+            return replace(self, gone_on=self.gone_on | {act.subject})
         admitted = dict(self.admitted)
         for each in act.targets:
             if act.kind == ADMIT:

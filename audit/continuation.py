@@ -7,6 +7,8 @@ by the log's key, in an entry of the log itself. So nobody is ever shown two tre
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -72,3 +74,19 @@ def check_statement(signed: SignedContinuation, *, base: str, log: Verifier) -> 
         if (number, old.size, old.root) != (before, said.old_size, said.old_root):
             raise HandslagError("HS-PROOF-INVALID", check="old")
     return said
+
+
+def subject(hold_id: bytes, kept: Checkpoint, seen: Checkpoint) -> bytes:
+    """What two administrators sign before a log goes on, 32 bytes: which hold, the tree kept, the newest that was seen.
+
+    Of `kept` the origin does not count: the part that goes on has its name from the statement.
+    """
+    # INVARIANT: test_a_log_goes_on_only_as_two_administrators_signed
+    sizes = b"".join(head.size.to_bytes(8, "big") + head.root for head in (kept, seen))
+    return sha256(b"HS1 hold subject\x00" + hold_id + sizes + seen.origin.encode()).digest()
+
+
+def subject_of(said: Continuation) -> bytes:
+    """The same of a statement as it was made."""
+    kept = Checkpoint(said.new_origin, said.kept_size, said.kept_root)
+    return subject(said.hold_id, kept, Checkpoint(said.old_origin, said.old_size, said.old_root))

@@ -181,6 +181,10 @@ NOT_SHOWN: Mapping[str, tuple[str, str]] = {
         "Den huvudansvarigas nyckel är inte känd: dess intyg om andra säten är inte prövade.",
         "The lead's key is not known: its statements about other seats were not checked.",
     ),
+    "vouchers": (
+        "Ett säte fick nya nycklar efter en förlust: vilka två andra säten som intygade dem vet ärendets anslutningar.",
+        "A seat got new keys after a loss: which two others vouched for them the connectors of the case can tell.",
+    ),
     "seat-key": (
         "För säten som inte har skickat något vilar nyckeln på spåret självt.",
         "For seats that have sent nothing the key rests on the trail itself.",

@@ -2,6 +2,8 @@
 
 The key of a seat stands in its KEY_STATEMENT entries: a lead's OPEN, signed by that key itself, or an acceptance,
 signed by the unit; then every ROTATE, signed by the key before it. An act bears the key of its day or the one before.
+A REPLACE, for keys that were lost, stands once for each seat that signed it; whose signatures they are only the
+connectors of the case can tell. No act after it bears an earlier key.
 An OPEN alone proves little, for anybody can make one; what ties it to the agency is the connector's own key where it is
 given, else events whose seat signature the unit signed as well (`verify_evidence`). An operator that puts another key
 in its place cannot make those agree.
@@ -38,7 +40,8 @@ class Opened(NamedTuple):
 class Speaker(NamedTuple):
     """Whose signature the acts of a seat must bear; `proven` when more than the trail vouches for the key.
 
-    `key` and `hpke_key_hash` are those it began with, `rotated` the (number of the entry, key) of its rotations.
+    `key` and `hpke_key_hash` are those it began with, `rotated` the (number of the entry, key) of its rotations and
+    replacements, `replaced` the numbers of the latter.
     """
 
     member: bytes
@@ -47,6 +50,7 @@ class Speaker(NamedTuple):
     hpke_key_hash: bytes
     proven: bool
     rotated: tuple[tuple[int, bytes], ...] = ()
+    replaced: tuple[int, ...] = ()
 
     @property
     def keys(self) -> tuple[bytes, ...]:
@@ -57,10 +61,13 @@ class Speaker(NamedTuple):
         """Whether a key of the seat signed: any, or for entry `number` the key of that day or the one before."""
         keys = self.keys
         if number is not None:
-            keys = (self.key, *(key for at, key in self.rotated if at < number))[-2:]
+            since = max((at for at in self.replaced if at < number), default=0)
+            first = () if since else (self.key,)
+            keys = (*first, *(key for at, key in self.rotated if since <= at < number))[-2:]
         return any(holds(key, signature, data) for key in keys)
 
 
+_VOUCHERS = 2
 Leads = dict[LeadKey, set[bytes]]
 
 
@@ -79,7 +86,11 @@ def lead_keys(statements: Iterable[Opened], anchors: Anchors) -> Leads:
     recorded = ((one.payload.act or b"", one.payload.act_signature or b"") for one in ones)
     for data, signature in [*anchors.rotations, *recorded]:
         statement = _statement_of(data)
-        if statement is None or statement.kind != "ROTATE" or statement.signer != statement.member:
+        if statement is None or statement.kind not in {"ROTATE", "REPLACE"} or statement.signer != statement.member:
+            continue
+        if statement.kind == "REPLACE":  # counts as the connector's word only, which knows who signed
+            if (data, signature) in anchors.rotations:
+                found.setdefault((statement.case_tag, statement.member), set()).add(statement.signing_key)
             continue
         keys = found.get((statement.case_tag, statement.member), set())
         if any(holds(key, signature, data) for key in keys):
@@ -121,6 +132,7 @@ def _rotated(statements: Sequence[Opened], speaker: Speaker, report: Report) -> 
     """The speaker with the keys of its rotations: each signed by the key before and naming the statement before."""
     # INVARIANT: test_a_rotation_that_the_seat_did_not_sign_is_named
     before: bytes | None = None
+    replacing: dict[bytes, set[bytes]] = {}
     chain, offered = speaker.member, set[bytes]()
     for one in statements:
         statement = _member_statement(one.payload)
@@ -134,6 +146,10 @@ def _rotated(statements: Sequence[Opened], speaker: Speaker, report: Report) -> 
             continue
         if statement.member != chain:
             continue
+        if statement.kind == "REPLACE":
+            speaker, done = _replaced(one, statement, speaker, before, replacing, report)
+            before = one.payload.act if done else before
+            continue
         if statement.kind == "ROTATE":
             data = one.payload.act or b""
             follows = before is None or statement.previous == sha256(before).digest()
@@ -144,6 +160,30 @@ def _rotated(statements: Sequence[Opened], speaker: Speaker, report: Report) -> 
         if statement.kind in {"OPEN", "JOIN", "ROTATE"}:
             before = one.payload.act
     return speaker
+
+
+def _replaced(
+    one: Opened,
+    statement: MemberStatement,
+    speaker: Speaker,
+    before: bytes | None,
+    replacing: dict[bytes, set[bytes]],
+    report: Report,
+) -> tuple[Speaker, bool]:
+    """The speaker with keys that two others vouched for: two signatures of one statement, and none by its own keys."""
+    # INVARIANT: test_a_replacement_that_two_did_not_sign_is_named
+    data, signature = one.payload.act or b"", one.payload.act_signature or b""
+    follows = before is None or statement.previous == sha256(before).digest()
+    if not follows or any(holds(key, signature, data) for key in speaker.keys):
+        report.add(one.finding("seat-key", "replace"))
+        return speaker, False
+    report.leave_open(["vouchers"])
+    signatures = replacing.setdefault(data, set())
+    signatures.add(signature)
+    if len(signatures) != _VOUCHERS:
+        return speaker, False
+    rotated = (*speaker.rotated, (one.number, statement.signing_key))
+    return speaker._replace(rotated=rotated, replaced=(*speaker.replaced, one.number)), True
 
 
 def _offered(one: Opened, speaker: Speaker, report: Report) -> set[bytes]:

@@ -29,10 +29,13 @@ class ActFiles:
     data_dir: Path
     origin: str
 
-    def all(self) -> list[SignedAdminAct]:
-        """Every act, in order; raises `HS-ADMIN-ACT-INVALID` for a file that cannot be read."""
+    def all(self, folder: str = FOLDER) -> list[SignedAdminAct]:
+        """Every act in order, of another `folder` where one is named.
+
+        Raises `HS-ADMIN-ACT-INVALID` for a file that cannot be read.
+        """
         found = []
-        for path in sorted((self.data_dir / FOLDER).glob("*.act")):
+        for path in sorted((self.data_dir / folder).glob("*.act")):
             try:
                 found.append(SignedAdminAct.from_bytes(path.read_bytes(), SIGNED))
             except (OSError, HandslagError):
@@ -54,6 +57,7 @@ class ActFiles:
         targets: Sequence[AdminTarget] = (),
         administrators: Sequence[Administrator] = (),
         reason: str | None = None,
+        subject: bytes | None = None,
     ) -> SignedAdminAct:
         """The next act, unsigned; raises `HS-ADMIN-NONE` when nobody may sign it yet."""
         acts = self.chain()
@@ -68,6 +72,7 @@ class ActFiles:
             targets=tuple(targets),
             administrators=tuple(administrators),
             reason=reason,
+            subject=subject,
         )
         return SignedAdminAct(act=act.to_bytes(), signatures=())
 

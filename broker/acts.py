@@ -15,7 +15,7 @@ from broker import affected as consequences
 from broker import annulments
 from broker.acks import outcome_entries
 from broker.affected import Write
-from broker.calls import answered, recorded, signed_by_seat
+from broker.calls import answered, recorded, signed_by_known_seat
 from broker.context import Context
 from broker.hold import require_place
 from broker.narrowing import Shrunk, shrink
@@ -53,7 +53,7 @@ async def consents(context: Context, unit: str, request: ConsentsRequest) -> Con
         raise HandslagError("HS-TOO-LARGE", limit=limits.ACT)
     seat = await own_seat(context, unit, request.seat_id)
     whole = codec.name_of(request.act) == CaseWithdrawal.SCHEMA
-    signed_by_seat(seat, request.signature, request.act)
+    await signed_by_known_seat(context, seat, request.signature, request.act)
     for _ in range(_RETRIES):
         wanted = await context.store.read(lambda rows: _reached(rows, request, seat)) if whole else Counter[int]()
         try:

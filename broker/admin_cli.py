@@ -14,6 +14,7 @@ from broker import actfiles, admitting, keyfiles, settings
 from broker.administration import described
 from broker.cli_parts import as_json, config_option, examples, told
 from broker.pending import Pending
+from consent.rules import shipped
 from schemas.admin import ADMINISTRATORS, AdminAct, Administrator
 from schemas.errors import HandslagError
 
@@ -48,7 +49,7 @@ def ready(broker: admitting.Broker, pending: Pending, draft: Path, json_wanted: 
     signed.save(draft)
     act = described(AdminAct.from_bytes(signed.signed.act, ACT))
     lines = [
-        f"Act {act['number']} {act['kind']} {', '.join(map(str, act['units'] or act['administrators']))}: drawn up.",
+        f"Act {act['number']} {act['kind']} {_who(act)}: drawn up.",
         f"It needs {lacking} more signature(s). Carry {draft} to the administrators:",
         f"  handslag admin sign {draft} --key KEYFILE",
         f"  handslag admin carry-out {draft} --config CONFIG",
@@ -99,6 +100,20 @@ def admin_adopt(config: Path, draft: Path, as_json: bool) -> None:
     """Sign for every unit that an earlier version admitted without signatures."""
     broker = broker_of(config)
     _carry_out(broker, ready(broker, admitting.adoption(broker, _now()), draft, as_json), as_json)
+
+
+@admin.command("rules", epilog=examples("handslag admin rules --config broker.toml"))
+@config_option
+@click.option("--draft", type=click.Path(path_type=Path), default=Path("rules.json"), show_default=True)
+@as_json
+def admin_rules(config: Path, draft: Path, as_json: bool) -> None:
+    """Let the rules of this installation take force: after an upgrade that brings new ones, before the start.
+
+    The broker does not start on rules that nobody signed for. Exit code 4: drawn up, waits for signatures.
+    """
+    broker = broker_of(config)
+    pending = admitting.rules_in_force(broker, shipped()[1].hash32, _now())
+    _carry_out(broker, ready(broker, pending, draft, as_json), as_json)
 
 
 @admin.command("sign", epilog=examples("handslag admin sign admit.json --key on-call.key"))
@@ -160,7 +175,7 @@ def admin_list(config: Path, as_json: bool) -> None:
 
 
 def _who(row: dict[str, Any]) -> str:
-    return ", ".join(map(str, row["units"] or row["administrators"]))
+    return ", ".join(map(str, row["units"] or row["administrators"])) or str(row["subject"])[:16]
 
 
 def _not_done(row: dict[str, Any]) -> str:

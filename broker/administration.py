@@ -80,6 +80,15 @@ def require_admitted(chain: Acts, unit: str, subject: bytes) -> None:
         raise HandslagError("HS-ADMIN-UNSIGNED", check="unit")
 
 
+def require_rules(chain: Acts, rules_hash: bytes) -> None:
+    """Raise `HS-ADMIN-UNSIGNED` unless two administrators signed that these rules take force.
+
+    INVARIANT: test_rules_that_nobody_signed_for_do_not_take_force.
+    """
+    if chain.rules != rules_hash:
+        raise HandslagError("HS-ADMIN-UNSIGNED", check="rules")
+
+
 def described(act: AdminAct) -> dict[str, Any]:
     """An act for a person or as JSON."""
     return {
@@ -89,4 +98,5 @@ def described(act: AdminAct) -> dict[str, Any]:
         "units": [each.unit for each in act.targets],
         "administrators": [each.name for each in act.administrators],
         "reason": act.reason,
+        "subject": act.subject.hex() if act.subject is not None else None,
     }

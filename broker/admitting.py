@@ -1,4 +1,4 @@
-"""Admitting and revoking units: checked and drawn up, signed by two administrators, then carried out.
+"""The operator's acts: checked and drawn up, signed by two administrators, then carried out.
 
 All units of one command are checked before anybody signs, and made known together. Where the administrators' keys do
 not lie on this machine, what was drawn up waits in a file (`Pending`) that is carried to them.
@@ -17,7 +17,7 @@ from broker.actfiles import ActFiles
 from broker.admissions import Admission
 from broker.pending import Pending
 from broker.settings import BrokerSettings
-from schemas.admin import ADMIT, REVOKE, AdminTarget
+from schemas.admin import ADMIT, REVOKE, RULES, AdminTarget
 from schemas.errors import HandslagError
 
 
@@ -102,6 +102,22 @@ def revocation(broker: Broker, unit: str, reason: str | None, now: datetime) -> 
     return Pending(signed=signed, revoked=(unit,))
 
 
+def going_on(broker: Broker, reason: str, now: datetime) -> Pending:
+    """Draw up the act by which the log of a node in HOLD goes on; raises `HS-HOLD-NONE`, `HS-NODE-ABSENT`."""
+    missing = control.call(broker.settings.data_dir, "hold-status", {})["missing"]
+    if missing is None:
+        raise HandslagError("HS-HOLD-NONE")
+    signed = broker.files.draft(missing["kind"], _us(now), subject=bytes.fromhex(missing["subject"]), reason=reason)
+    return Pending(signed=signed, continued=True)
+
+
+def rules_in_force(broker: Broker, rules_hash: bytes, now: datetime) -> Pending:
+    """Draw up the act by which rules take force; raises `HS-ADMIN-NONE`, `HS-ADMIN-ACT-INVALID` when they have."""
+    if broker.files.chain().rules == rules_hash:
+        raise HandslagError("HS-ADMIN-ACT-INVALID", check="subject")
+    return Pending(signed=broker.files.draft(RULES, _us(now), subject=rules_hash))
+
+
 def signed_here(broker: Broker, pending: Pending) -> Pending:
     """Sign with those administrators' keys that the configuration names; where two people sign, it names none."""
     named = broker.settings.administration
@@ -117,12 +133,16 @@ def carried_out(broker: Broker, pending: Pending, now: datetime) -> Admitted:
 
     Raises `HS-ADMIN-UNSIGNED`, `HS-ADMIN-ACT-INVALID`, and what a running node refuses.
     """
-    if pending.signed not in broker.files.all():  # a command that was cut off half-way is given again
-        broker.files.append(pending.signed)
     data_dir = broker.settings.data_dir
     running = control.is_running(data_dir)
+    if pending.continued and not running:  # what is kept and lost, only the node can state
+        raise HandslagError("HS-NODE-ABSENT")
+    if pending.signed not in broker.files.all():  # a command that was cut off half-way is given again
+        broker.files.append(pending.signed)
     if running:
         control.call(data_dir, "acts", {})
+    if pending.continued:
+        control.call(data_dir, "hold-continue", {})
     for unit in pending.revoked:
         _revoke(data_dir, unit, now, running=running)
     if running and pending.admissions:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
+from broker import admitting, control, restoring, settings
 from broker import backup as copies
-from broker import control, restoring, settings
+from broker.admin_cli import broker_of, ready
 from broker.cli_parts import as_json, config_option, examples, told
 from broker.settings import BrokerSettings
 from schemas.errors import HandslagError
 
 _LONG_S = 6 * 3600.0  # the largest store on the slowest disk that anybody should run this on
 _LOOK_S = 0.5
+_LOST_ACTS = (
+    "WARNING: a connector says that it was shown {seen} acts of the administrators, and {known} are here. Put the lost"
+    " ones back first (`handslag admin carry-out` of their drafts, in order), or no agency can follow."
+)
 _APART = "Not in it: root key, log key, TLS keys, configuration. Keep those on another medium, in another place."
 
 
@@ -83,15 +89,19 @@ def _percent(left: int, total: int) -> None:
               help="A signed checkpoint that an agency kept; repeatable.")  # fmt: skip
 @click.option("--anchor", "anchors", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="An anchor file that survived; repeatable.")  # fmt: skip
+@click.option("--acts", type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="The folder `acts` of the lost broker, where it survived.")  # fmt: skip
 @as_json
-def restore(config: Path, copy: Path, notes: tuple[Path, ...], anchors: tuple[Path, ...], as_json: bool) -> None:
+def restore(
+    config: Path, copy: Path, notes: tuple[Path, ...], anchors: tuple[Path, ...], acts: Path | None, as_json: bool
+) -> None:
     """Put COPY into the empty data folder of the configuration; the broker then starts in HOLD.
 
     The configuration and its key files are in place already, from their own medium. Nothing is overwritten. What was
     recorded after the copy is not in it: until the agencies' connectors have given it back, nothing is released.
     """
     loaded = settings.load(config)
-    known = restoring.Known(tuple(path.read_bytes() for path in notes), anchors)
+    known = restoring.Known(tuple(path.read_bytes() for path in notes), anchors, acts and acts.absolute())
     steps = {
         "files": "copy is whole",
         "copied": "copied",
@@ -106,6 +116,8 @@ def restore(config: Path, copy: Path, notes: tuple[Path, ...], anchors: tuple[Pa
     result = restoring.restore(loaded, copy.absolute(), known, progress)
     told(as_json, {"data_dir": str(loaded.data_dir), "hold": True, **result}, [
         f"Restored {result['kept_size']} leaves of the log; {result['lost_leaves']} more are known to be lost.",
+        f"{result['acts']} administrative acts, {result['acts_added']} of them beyond the copy.",
+        *(f"Admitted by an act, not in the copy: handslag agency admit again for {u}" for u in result["admit_again"]),
         f"Next: handslag serve --config {config}, then handslag hold continue --config {config}",
     ])  # fmt: skip
 
@@ -122,26 +134,34 @@ def hold_status(config: Path, as_json: bool) -> None:
     """Say whether the running broker holds anything back, in numbers; names no seat and no case."""
     loaded = settings.load(config)
     state = control.call(loaded.data_dir, "hold-status", {})
-    lines = [f"{name}: {value}" for name, value in state.items()]
+    lines = [f"{name}: {value}" for name, value in state.items() if name != "missing"]
+    if state["missing"] is not None:
+        lines.append(f"Missing: act {state['missing']['kind']} of two administrators. Next: handslag hold continue")
     told(as_json, state, lines)
 
 
 @hold.command("continue", epilog=examples(
-    "handslag hold continue --config broker.toml --administrator 'EXEMPEL Admin' --reason 'disk lost'"))  # fmt: skip
+    "handslag hold continue --config broker.toml --reason 'disk lost'",
+    "handslag admin sign hold.json --key duty.key --name duty", "handslag admin carry-out hold.json"))  # fmt: skip
 @config_option
-@click.option("--administrator", required=True, help="Your name; every agency is shown it.")
 @click.option("--reason", required=True, help="What happened, in a line; no names of cases or persons.")
+@click.option("--draft", type=click.Path(path_type=Path), default=Path("hold.json"), show_default=True)
 @as_json
-def hold_continue(config: Path, administrator: str, reason: str, as_json: bool) -> None:
+def hold_continue(config: Path, reason: str, draft: Path, as_json: bool) -> None:
     """State under the log's key that the log goes on under its next origin, and what is known to be lost.
 
     Wait until the connectors have shown what they have seen (`hold status`, seen_size): what is stated is shown to all
-    of them, and each agency compares it with its own memory before it follows.
+    of them, and each agency compares it with its own memory before it follows. Two administrators sign it, as every
+    act; exit code 4: drawn up, waits for signatures. When a connector shows more meanwhile, it is drawn up anew.
     """
-    loaded = settings.load(config)
-    signed = control.call(loaded.data_dir, "hold-continue", {"administrator": administrator, "reason": reason})
-    state = control.call(loaded.data_dir, "hold-status", {})
-    told(as_json, {**signed, "origin": state["origin"]}, [
+    broker, now = broker_of(config), datetime.now(UTC)
+    data_dir = broker.settings.data_dir
+    known, seen = broker.files.chain().count, control.call(data_dir, "hold-status", {})["acts_seen"]
+    if seen > known:
+        click.echo(_LOST_ACTS.format(seen=seen, known=known), err=True)
+    admitting.carried_out(broker, ready(broker, admitting.going_on(broker, reason, now), draft, as_json), now)
+    state = control.call(data_dir, "hold-status", {})
+    told(as_json, {"origin": state["origin"]}, [
         f"The log goes on as {state['origin']}.",
         "Each agency now runs `handslag connector resume`; its seats are held until it has.",
     ])  # fmt: skip

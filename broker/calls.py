@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from broker.context import Context
 from broker.store.cases import SeatRow
+from broker.store.hold import HELD
 from broker.store.port import Rows
 from schemas.errors import HandslagError
 from schemas.records import Record
@@ -70,6 +71,20 @@ def signed_by_seat(seat: SeatRow, signature: bytes, message: bytes) -> None:
             continue
         return
     signed_by(seat.signing_key, signature, message)
+
+
+async def signed_by_known_seat(context: Context, seat: SeatRow, signature: bytes, message: bytes) -> None:
+    """As `signed_by_seat`; raises `HS-HEAD-LOST` instead while a restored broker may lack the seat's newest keys.
+
+    A withdrawal must not be refused for good because the broker forgot whose key it is.
+    """
+    # INVARIANT: test_a_withdrawal_signed_with_a_lost_key_waits_for_it
+    try:
+        signed_by_seat(seat, signature, message)
+    except HandslagError:
+        if await context.store.read(lambda rows: rows.hold.state(seat.seat_id)) == HELD:
+            raise HandslagError("HS-HEAD-LOST") from None
+        raise
 
 
 def signed_by(key: bytes, signature: bytes, message: bytes) -> None:

@@ -32,6 +32,7 @@ from schemas.envelope import SeatKey
 from schemas.errors import HandslagError
 from schemas.identifiers import ZERO32
 from schemas.inbox import StatementNotice
+from schemas.rekey import RekeyRequest
 from schemas.statements import Acceptance, MemberStatement, SignedStatement
 from schemas.trail import Payload
 
@@ -120,14 +121,12 @@ async def accept(context: Context, unit: str, request: AcceptRequest) -> SeatAns
 async def state(context: Context, unit: str, request: StateRequest) -> SeatAnswer:
     """Answer `POST /v1/seats:state`: the lead's JOIN makes a seat ACTIVE, its REMOVE closes one.
 
-    Raises `HS-NOT-YET` for the kinds of later versions, `HS-KEY-UNTRUSTED`, `HS-STATE-INVALID`, `HS-SEAT-UNKNOWN`.
+    Raises `HS-KEY-UNTRUSTED` (also for another kind), `HS-STATE-INVALID`, `HS-SEAT-UNKNOWN`.
     """
     if (before := await answered(context, unit, request)) is not None:
         return SeatAnswer.from_bytes(before)
     lead = await own_seat(context, unit, request.seat_id)
     statement = MemberStatement.from_bytes(request.statement.statement)
-    if statement.kind == "REPLACE":
-        raise HandslagError("HS-NOT-YET", field="kind")
     if lead.role != LEAD or not lead.active or statement.signer != lead.chain_id:
         raise HandslagError("HS-STATE-INVALID", field="signer")
     if statement.case_tag != lead.case_tag or statement.kind not in {"JOIN", "REMOVE"}:
@@ -342,7 +341,7 @@ def key_entry(context: Context, seat: SeatRow, signed: SignedStatement, bump: Bu
     return context.recorder.about_seat(seat, controller, "KEY_STATEMENT", payload, bump.clock_us)
 
 
-_Request = OpenRequest | AcceptRequest | StateRequest | CloseRequest | DestroyedRequest | PassRequest
+_Request = OpenRequest | AcceptRequest | StateRequest | CloseRequest | DestroyedRequest | PassRequest | RekeyRequest
 
 
 def seat_answer(

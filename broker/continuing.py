@@ -1,8 +1,9 @@
 """How the log goes on after a loss: under the next origin, after a statement that the operator signs.
 
 The kept leaves stay the beginning of the tree. What was signed under the old origin beyond them is left as evidence:
-nobody ever signs a second tree of that name. The statement names the newest head that anybody showed and the kept one,
-is an entry of the log, and is shown to every connector; each agency's own people decide whether to follow.
+nobody ever signs a second tree of that name. Two administrators sign an act for it first. The statement names the
+newest head that anybody showed and the kept one, is an entry of the log, and is shown to every connector; each agency's
+own people decide whether to follow.
 """
 
 from __future__ import annotations
@@ -12,21 +13,25 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from audit.administration import ACT
 from audit.checkpoint import Checkpoint, sign_checkpoint
-from audit.continuation import number_of, origin_of
+from audit.continuation import number_of, origin_of, subject
 from audit.note import Signer
+from broker.actfiles import ActFiles
+from broker.administration import recorded
 from broker.anchor import Anchor
 from broker.context import Context
-from broker.hold import Keeper
+from broker.hold import RESTORED, Keeper
 from broker.sealer import Sealer
 from broker.store.hold import ContinuationRow
 from broker.store.port import Rows
 from broker.trail import Witnessed
+from schemas.admin import HOLD, RESTORE, AdminAct
 from schemas.errors import HandslagError
 from schemas.hold import Continuation, SignedContinuation
 from schemas.trail import Payload
 
-_WORDS = 200  # characters of a name or a reason
+_WORDS = 200  # characters of the names of those who signed
 
 
 class LogKey:
@@ -57,8 +62,11 @@ class LogKey:
 class Continuing:
     """Carries out the operator's statement on a running node."""
 
-    def __init__(self, context: Context, log: LogKey, sealer: Sealer, witnessed: Witnessed, keeper: Keeper) -> None:
+    def __init__(
+        self, context: Context, log: LogKey, sealer: Sealer, witnessed: Witnessed, keeper: Keeper, files: ActFiles
+    ) -> None:
         self._context = context
+        self._files = files
         self._log = log
         self._sealer = sealer
         self._witnessed = witnessed
@@ -69,22 +77,43 @@ class Continuing:
         """The origin of the part of the log that is written now."""
         return self._log.origin(self._keeper.number)
 
-    async def go_on(self, administrator: str, reason: str) -> SignedContinuation:
+    async def missing(self) -> dict[str, str] | None:
+        """What two administrators have to sign before the log goes on: kind and subject; None when nothing waits."""
+        row = self._keeper.row
+        if row is None or not self._keeper.silent:
+            return None
+        head = await self._context.store.read(lambda rows: rows.log.head())
+        seen = Checkpoint(row.seen_origin, row.seen_size, row.seen_root)
+        about = subject(row.hold_id, Checkpoint(self._log.origin(1), *head), seen)
+        return {"kind": RESTORE if row.cause == RESTORED else HOLD, "subject": about.hex()}
+
+    async def go_on(self) -> SignedContinuation:
         """State how the log goes on, record it, and seal and sign again under the next origin.
 
-        Raises HS-HOLD-NONE unless a hold waits for it, HS-INPUT-INVALID for a name or reason that is missing.
+        Raises HS-HOLD-NONE unless a hold waits for it, HS-ADMIN-UNSIGNED (`check` = hold) unless two administrators
+        signed exactly this: what is kept, and the newest that anybody has shown by now.
         """
         async with self._keeper.turn:
-            signed = await self._gone_on(administrator, reason)
+            signed = await self._gone_on()
         await self._sealer.beat()
         return signed
 
-    async def _gone_on(self, administrator: str, reason: str) -> SignedContinuation:
-        if not self._keeper.silent:
+    async def _act(self) -> tuple[str, str]:
+        """Who signed that this hold ends so, and why; the act is an entry before the statement is."""
+        missing = await self.missing()
+        if missing is None:
             raise HandslagError("HS-HOLD-NONE")
-        for field, words in (("administrator", administrator), ("reason", reason)):
-            if not words.strip() or len(words) > _WORDS:
-                raise HandslagError("HS-INPUT-INVALID", field=field)
+        signed = self._files.all()
+        self._files.chain()  # every signature, and no gap
+        await recorded(self._context, signed)
+        for one in reversed(signed):
+            act = AdminAct.from_bytes(one.act, ACT)
+            if act.kind == missing["kind"] and act.subject == bytes.fromhex(missing["subject"]):
+                return ", ".join(each.name for each in one.signatures)[:_WORDS], act.reason or ""
+        raise HandslagError("HS-ADMIN-UNSIGNED", check="hold")
+
+    async def _gone_on(self) -> SignedContinuation:
+        administrator, reason = await self._act()
         head = await self._context.store.read(lambda rows: rows.log.head())
         number, said = self._statement(Checkpoint(self._log.origin(1), *head), administrator, reason)
         signed = SignedContinuation(statement=said.to_bytes(), signature=self._log.sign(said.to_bytes()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from audit.continuation import origin_of
 from broker import (
@@ -20,6 +20,7 @@ from broker import (
     joins,
     queries,
     recipients,
+    rekey,
     replay,
     rotation,
     said,
@@ -66,9 +67,10 @@ from schemas.calls import (
 )
 from schemas.capsule import LookAnswer, LookRequest
 from schemas.errors import HandslagError
-from schemas.hold import ConfirmRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
+from schemas.hold import ConfirmRequest, HoldActsAnswer, HoldActsRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
 from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
 from schemas.joins import JoinAnswer, JoinRequest, SeparateAnswer, SeparateRequest
+from schemas.rekey import LostSeatsAnswer, LostSeatsRequest, RekeyRequest
 from schemas.said import (
     AnnulAnswer,
     AnnulAnswerRequest,
@@ -98,7 +100,9 @@ class BrokerCore:
         self._trail = trail
         self._witnessed = witnessed
         self._shown = instances.Shown(context.store)
+        self.acts_seen = 0  # of the operator's own acts, how many a connector says it was shown
         self.keeper = Keeper(context)
+        self.acts_back: Callable[[HoldActsRequest], Awaitable[HoldActsAnswer]] | None = None  # a node's, with its files
 
     async def submit(self, unit: str, request: SubmitRequest) -> SubmitAnswer:
         """POST /v1/submissions."""
@@ -143,6 +147,7 @@ class BrokerCore:
 
     async def acts(self, after: int) -> AdminActsAnswer:
         """GET /v1/acts/N."""
+        self.acts_seen = max(self.acts_seen, after)
         return await administration.acts(self._context, after)
 
     async def record_acts(self, signed: Sequence[SignedAdminAct]) -> int:
@@ -192,11 +197,20 @@ class BrokerCore:
         """POST /v1/seats:state; a removal is taken also in HOLD."""
         if MemberStatement.from_bytes(request.statement.statement).kind != "REMOVE":
             self._require_going_on()
-        return await rotation.state(self._context, unit, request)
+        return await rekey.state(self._context, unit, request)
 
     async def close(self, unit: str, request: CloseRequest) -> SeatAnswer:
         """POST /v1/seats:close."""
         return await cases.close(self._context, unit, request)
+
+    async def lost_seats(self, unit: str, request: LostSeatsRequest) -> LostSeatsAnswer:
+        """POST /v1/seats:lost."""
+        return await rekey.lost(self._context, unit, request)
+
+    async def rekey(self, unit: str, request: RekeyRequest) -> SeatAnswer:
+        """POST /v1/seats:rekey."""
+        self._require_going_on()
+        return await rekey.asked(self._context, unit, request)
 
     async def destroyed(self, unit: str, request: DestroyedRequest) -> SeatAnswer:
         """POST /v1/seats:destroyed."""
@@ -266,6 +280,12 @@ class BrokerCore:
     async def replay(self, unit: str, request: ReplayRequest) -> HoldSeatAnswer:
         """POST /v1/hold:replay."""
         return await replay.replay(self._context, unit, request)
+
+    async def hold_acts(self, unit: str, request: HoldActsRequest) -> HoldActsAnswer:
+        """POST /v1/hold:acts."""
+        if not unit or self.acts_back is None:
+            raise HandslagError("HS-CALL-UNKNOWN")
+        return await self.acts_back(request)
 
     async def confirm(self, unit: str, request: ConfirmRequest) -> HoldSeatAnswer:
         """POST /v1/hold:confirm."""

@@ -36,7 +36,7 @@ def handlers(core: BrokerCore, served: Served) -> _Handlers:
     return {
         **_admissions(core, served.context, served.files),
         **_looks(core, served.context),
-        **_hold(core, served.continuing),
+        **_hold(core, served.continuing, served.files),
         **_backup(served.settings),
     }
 
@@ -89,12 +89,19 @@ def _looks(core: BrokerCore, context: Context) -> _Handlers:
     return {"contacts": contacts, "instances": instances, "seat_unit": seat_unit}
 
 
-def _hold(core: BrokerCore, continuing: Continuing) -> _Handlers:
+def _hold(core: BrokerCore, continuing: Continuing, files: ActFiles) -> _Handlers:
     async def status(_arguments: Mapping[str, Any]) -> dict[str, Any]:
-        return {**await core.keeper.status(), "origin": continuing.origin}
+        missing = await continuing.missing()
+        return {
+            **await core.keeper.status(),
+            "origin": continuing.origin,
+            "missing": missing,
+            "acts": files.chain().count,
+            "acts_seen": core.acts_seen,
+        }
 
-    async def go_on(arguments: Mapping[str, Any]) -> dict[str, Any]:
-        signed = await continuing.go_on(str(arguments["administrator"]), str(arguments["reason"]))
+    async def go_on(_arguments: Mapping[str, Any]) -> dict[str, Any]:
+        signed = await continuing.go_on()
         return {"statement": signed.statement.hex(), "signature": signed.signature.hex()}
 
     return {"hold-status": status, "hold-continue": go_on}

@@ -47,7 +47,7 @@ async def fetch(context: Context, unit: str, request: FetchRequest) -> FetchAnsw
     """Answer `POST /v1/inbox:fetch`: leased items, oldest first, deliveries after notices."""
     limit = max(1, min(request.limit, limits.INBOX_ITEMS))
     now_us = context.now_us()
-    read = await context.store.read(lambda rows: _read(rows, unit, now_us, limit))
+    read = await context.store.read(lambda rows: _read(rows, unit, now_us, limit, request.without or ()))
     prepared = [_prepare(context, row, read, now_us) async for row in paced(_that_fit(read))]
     lease_until = now_us + context.lease_us
     if not prepared and not await context.store.read(lambda rows: rows.inbox.any(unit, now_us)):
@@ -81,8 +81,8 @@ def _that_fit(read: _Read) -> list[DeliveryRow]:
     return fit
 
 
-def _read(rows: Rows, unit: str, now_us: int, limit: int) -> _Read:
-    due = rows.deliveries.due_for(unit, now_us, limit)
+def _read(rows: Rows, unit: str, now_us: int, limit: int, without: Sequence[bytes]) -> _Read:
+    due = rows.deliveries.due_for(unit, now_us, limit, without)
     closed = rows.units.closed({row.sender_unit for row in due})
     due = [row for row in due if row.sender_unit not in closed]  # held as well; whoever lets go does not let these go
     own = rows.cases.of_unit(unit)

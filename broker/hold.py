@@ -10,6 +10,7 @@ everything back. All of it is rows of the store: a restart changes nothing.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,6 +168,18 @@ def require_place(rows: Rows, seat_id: bytes, head: bytes, prev: bytes | None, *
     if widening:
         raise HandslagError("HS-HOLD")
     if state == "HELD" and prev != head:
+        raise HandslagError("HS-HEAD-LOST")
+
+
+def require_keys(rows: Rows, case_id: bytes, members: Collection[bytes]) -> None:
+    """Raise HS-HEAD-LOST while a member of these has not given back its keys: what follows them would be refused.
+
+    The connector gives back and repeats; a refusal for good would make it draw other keys of the same number.
+    """
+    # INVARIANT: test_a_rotation_on_a_lost_one_waits_until_it_is_given_back
+    unreplayed = rows.hold.unreplayed(case_id)
+    ever = rows.cases.ever_of_case(case_id) if unreplayed else []
+    if any(one.seat_id in unreplayed for one in ever if one.chain_id in members):
         raise HandslagError("HS-HEAD-LOST")
 
 

@@ -16,7 +16,8 @@ from broker import pki, settings
 from broker.actfiles import ActFiles, signed_by
 from broker.keyfiles import new_log_key, supervisor_key, write_new
 from broker.store.keys import KeyVault
-from schemas.admin import ADMINISTRATORS, Administrator
+from consent.rules import shipped
+from schemas.admin import ADMINISTRATORS, RULES, Administrator
 from schemas.errors import HandslagError
 
 DEMONSTRATION_NOTE = """\
@@ -97,7 +98,7 @@ def _authority(folder: Path, hosts: tuple[str, ...], now: datetime) -> None:
 
 
 def _administrators(folder: Path, origin: str, now: datetime) -> None:
-    """Two demonstration administrators and the first act, which names them."""
+    """Two demonstration administrators; the first act names them, the second lets the rules take force."""
     (folder / "administrators-demo").mkdir(mode=0o700)
     made = {}
     for name in ("first", "second"):
@@ -108,10 +109,12 @@ def _administrators(folder: Path, origin: str, now: datetime) -> None:
         Administrator(name=f"demo-{name}", signing_key=key.public_key().public_bytes_raw())
         for name, key in made.items()
     ]
-    signed = files.draft(ADMINISTRATORS, int(now.timestamp() * 1_000_000), administrators=named)
-    for key in made.values():
-        signed = signed_by(signed, key, files.chain)
-    files.append(signed)
+    at_us = int(now.timestamp() * 1_000_000)
+    for plan in ({"kind": ADMINISTRATORS, "administrators": named}, {"kind": RULES, "subject": shipped()[1].hash32}):
+        signed = files.draft(made_at_us=at_us, **plan)  # type: ignore[arg-type]
+        for key in made.values():
+            signed = signed_by(signed, key, files.chain)
+        files.append(signed)
 
 
 def _supervisor(folder: Path, given: Path | None) -> str:

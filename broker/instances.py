@@ -180,7 +180,7 @@ def _raised(
     rows.units.raise_instance(unit, statement.instance)
     _saw(rows, unit, 0)
     rows.instances.end_leases(unit)
-    rows.inbox.put([statement_item(context, rows, to=seat, about=_seen_by(context, rows, seat)) for seat in seats])
+    rows.inbox.put([statement_item(context, rows, to=seat, about=seen_by(context, rows, seat)) for seat in seats])
     rows.inbox.put([Item(context.new_id(), unit, "RECEIPT", raw) for raw in receipts])
     rows.entries.insert([entry])
     answer = InstanceAnswer(
@@ -197,7 +197,7 @@ def _raised(
     return answer
 
 
-def _seen_by(context: Context, rows: Rows, seat: SeatRow) -> list[SeatRow]:
+def seen_by(context: Context, rows: Rows, seat: SeatRow) -> list[SeatRow]:
     """The seats whose statements a seat was ever given: its own, the lead's, and those it has met; a lead made all."""
     others = rows.cases.every(case_ids=[seat.case_id])
     if seat.role == LEAD:
@@ -253,4 +253,4 @@ def buckets(rows: Rows, unit: str) -> frozenset[int]:
     return frozenset({seat.bucket for seat in rows.cases.every(unit=unit)} | rows.cases.invited_buckets(unit))
 
 
-__all__ = ["SURE_S", "Shown", "admitted", "announce", "buckets", "compromised", "shut_out"]
+__all__ = ["SURE_S", "Shown", "admitted", "announce", "buckets", "compromised", "seen_by", "shut_out"]

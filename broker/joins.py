@@ -19,6 +19,7 @@ from broker.context import Context
 from broker.narrowing import shrink
 from broker.store.cases import SeatRow
 from broker.store.gate import Bump, GateMoved
+from broker.store.hold import RELEASED
 from broker.store.inbox import Item
 from broker.store.joins import JoinRow
 from broker.store.port import Rows
@@ -183,7 +184,9 @@ def _earlier(
         return
     seats = rows.cases.of_cases(heard)
     views = context.views.of(rows, seats)
-    meant = [seat for seat in seats if _holds_older(views[seat.seat_id], word, bumps[seat.bucket].clock_us)]
+    # A seat that the restored broker holds gives its ledger back first: whatever was written on it stands there.
+    free = [seat for seat in seats if rows.hold.state(seat.seat_id) in {None, RELEASED}]
+    meant = [seat for seat in free if _holds_older(views[seat.seat_id], word, bumps[seat.bucket].clock_us)]
     writes = withdrawn(context, rows, meant, word.from_us, bumps)
     crossed(rows, writes, word.case_id)
     if writes:

@@ -9,10 +9,12 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 
 from audit.checkpoint import Checkpoint
-from broker import admissions, control, keyfiles, logs
+from broker import acts_back, admissions, control, keyfiles, logs
 from broker.actfiles import ActFiles
+from broker.administration import require_rules
 from broker.anchor import Anchor
 from broker.contacts import keep
 from broker.context import Context
@@ -103,9 +105,11 @@ class Node:
         core = BrokerCore(self.context, self.sealer, self.trail, self.witnessed, self._desk())
         await core.keeper.load()
         self.witnessed.go_on(number)
-        continuing = Continuing(self.context, self.log, self.sealer, self.witnessed, core.keeper)
+        continuing = Continuing(self.context, self.log, self.sealer, self.witnessed, core.keeper, self.files)
         self.served = Served(self.settings, self.context, self.files, continuing)
+        core.acts_back = partial(acts_back.take, core, self.files)
         await core.record_acts(self.files.all())
+        require_rules(self.files.chain(), self.context.rules.hash32)
         await self._take_in(core)
         self.context.contacts.take(await self.store.read(lambda rows: rows.contacts.all()))
         if frozen:
@@ -141,6 +145,8 @@ class Node:
 
     async def _take_in(self, core: BrokerCore) -> None:
         """Every admission and revocation that lies here as a file and is not in the store yet."""
+        await core.reload_units()
+        await acts_back.shut_out(core, self.files)
         chain = self.files.chain()
         for admission in admissions.load_all(self.settings.data_dir):
             try:

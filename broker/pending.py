@@ -17,13 +17,17 @@ _FILE = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """The act with the signatures so far; admissions with their answer files, regions, and units to shut out."""
+    """The act with the signatures so far; admissions with their answer files, regions, units to shut out.
+
+    `continued`: the log of a broker in HOLD goes on.
+    """
 
     signed: SignedAdminAct
     admissions: tuple[Admission, ...] = ()
     answers: tuple[str, ...] = ()
     regions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     revoked: tuple[str, ...] = ()
+    continued: bool = False
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
@@ -33,6 +37,7 @@ class Pending:
             "answers": list(self.answers),
             "regions": {region: list(units) for region, units in self.regions.items()},
             "revoked": list(self.revoked),
+            "continued": self.continued,
         }
         path.write_text(json.dumps(data, indent=1, ensure_ascii=False), encoding="utf-8")
 
@@ -49,6 +54,7 @@ class Pending:
                 answers=tuple(map(str, data["answers"])),
                 regions={str(region): tuple(map(str, units)) for region, units in data["regions"].items()},
                 revoked=tuple(map(str, data["revoked"])),
+                continued=bool(data.get("continued")),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, HandslagError):
             raise HandslagError("HS-ADMIN-ACT-INVALID", check="file") from None

@@ -9,12 +9,12 @@ what came before it; until then the whole case is held, so nothing waits for it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from broker import annulments
+from broker import annulments, keys_back
 from broker.acts import opened_case, tell_shrunk
 from broker.affected import Write
-from broker.calls import signed_by
+from broker.calls import signed_by_known_seat
 from broker.context import Context
 from broker.hold import Keeper, everything
 from broker.narrowing import Shrunk, shrink
@@ -42,10 +42,11 @@ async def replay(context: Context, unit: str, request: ReplayRequest) -> HoldSea
     """Answer `POST /v1/hold:replay`; repeating it records nothing twice.
 
     Raises `HS-SEAT-UNKNOWN`, `HS-HOLD-NONE` (no such hold, or not of this seat), `HS-HEAD-STALE` (the acts do not
-    follow the broker's last one), `HS-SIGNATURE-INVALID`, and what `check_act` raises.
+    follow the broker's last one), `HS-SIGNATURE-INVALID`, what `check_act` raises and `keys_back.take`.
     """
     seat = await _own(context, unit, request.seat_id)
-    return await context.store.write(lambda rows: _Replay(context, rows, request, seat).run())
+    sealed = await keys_back.sealed_units(context, seat, request.statements)
+    return await context.store.write(lambda rows: _Replay(context, rows, request, seat, sealed).run())
 
 
 async def confirm(context: Context, keeper: Keeper, origin: str, unit: str, request: ConfirmRequest) -> HoldSeatAnswer:
@@ -56,7 +57,7 @@ async def confirm(context: Context, keeper: Keeper, origin: str, unit: str, requ
     """
     said = HeadConfirmation.from_bytes(request.statement)
     seat = await _own(context, unit, said.seat_id)
-    signed_by(seat.signing_key, request.signature, request.statement)
+    await signed_by_known_seat(context, seat, request.signature, request.statement)
     row = keeper.row
     if row is None or keeper.silent or (said.hold_id, said.origin) != (row.hold_id, origin):
         raise HandslagError("HS-HOLD")
@@ -88,11 +89,14 @@ class _Positions:
 class _Replay:
     """The body of one replay; runs on the store's writer."""
 
-    def __init__(self, context: Context, rows: Rows, request: ReplayRequest, seat: SeatRow) -> None:
+    def __init__(
+        self, context: Context, rows: Rows, request: ReplayRequest, seat: SeatRow, sealed: keys_back.Sealed
+    ) -> None:
         self.context = context
         self.rows = rows
         self.request = request
         self.seat = seat
+        self.sealed = sealed
         self.void: str | None = None
 
     def run(self) -> HoldSeatAnswer:
@@ -108,7 +112,9 @@ class _Replay:
             raise HandslagError("HS-HOLD-NONE")
         now = self._fresh(self.seat.seat_id)
         if state == RELEASED:
-            return _answer(now, state)
+            return self._answer(now, state)
+        keys_back.take(self.context, rows, now, request.statements, self.sealed, bump)
+        now = self._fresh(now.seat_id)
         placed: _Placed = []
         for event in request.events:
             self._place(event, hold, positions, placed)
@@ -121,7 +127,10 @@ class _Replay:
         for seat_id in seats.keys() - rows.hold.unreplayed(self.seat.case_id):
             self._spread(self._fresh(seat_id), positions, placed)
         self._finish(placed, bump)
-        return _answer(self._fresh(self.seat.seat_id), state)
+        return self._answer(self._fresh(self.seat.seat_id), state)
+
+    def _answer(self, seat: SeatRow, state: str) -> HoldSeatAnswer:
+        return replace(_answer(seat, state), keys=keys_back.numbers(self.context, self.rows, seat))
 
     def _fresh(self, seat_id: bytes) -> SeatRow:
         seat = self.rows.cases.seat(seat_id)
@@ -149,7 +158,7 @@ class _Replay:
         if act.act != _ALL or event.signature is not None:
             if event.signature is None:
                 raise HandslagError("HS-SIGNATURE-INVALID")
-            signed_by(seat.signing_key, event.signature, event.act)
+            keys_back.signed_by_member(self.rows, seat, event.signature, event.act)
             check_act(act, seat.head, event.recorded_at_us)
         self._append(seat, event, positions, placed)
         if act.act == _ALL:  # it was put on every ledger of the case: others may not have been told
@@ -160,7 +169,7 @@ class _Replay:
     def _note(self, withdrawal: RecordedWithdrawal, hold: HoldRow, seat: SeatRow) -> None:
         """A withdrawal of everything that this seat noted: for the whole case, also for those not told of it."""
         said = CaseWithdrawal.from_bytes(withdrawal.act, limits.ACT)
-        signed_by(seat.signing_key, withdrawal.signature, withdrawal.act)
+        keys_back.signed_by_member(self.rows, seat, withdrawal.signature, withdrawal.act)
         if (said.case_tag, said.recorder) != (seat.case_tag, seat.member):
             raise HandslagError("HS-SIGNATURE-INVALID")
         ground = annulments.ground_of(said)

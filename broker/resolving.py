@@ -20,6 +20,7 @@ from schemas.inbox import Notice
 from schemas.trail import Payload
 
 CODE = "seat_resolved"
+REFUSED = "seat_look_refused"
 _ACTOR = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)  # a function, as administrators are named; never a person's name
 _CASE_NUMBER = re.compile(r"[\w./:-]{1,64}")
 
@@ -64,8 +65,9 @@ async def told(context: Context, arguments: Mapping[str, Any]) -> dict[str, Any]
 async def unit_of_seat(context: Context, question: Question) -> Resolved:
     """Record the look and tell the seat's unit of it, in one transaction; answer only when that is committed.
 
-    Raises `HS-CODE-UNKNOWN`, `HS-GRANT-INCOMPLETE`, `HS-SEAT-UNKNOWN`, and `HS-NOT-RECORDED` when it is not sure that
-    the agency will see it: then nothing is told.
+    Raises `HS-CODE-UNKNOWN`, `HS-GRANT-INCOMPLETE`, `HS-SEAT-UNKNOWN`, `HS-NOT-RECORDED` when it is not sure that the
+    agency will see it, and `HS-SEAT-PROTECTED` for a seat that came by a protected relocation, whose agency is told of
+    the attempt: then nothing is told.
     """
     if question.purpose not in PURPOSES:
         raise HandslagError("HS-CODE-UNKNOWN", field="purpose")
@@ -74,7 +76,7 @@ async def unit_of_seat(context: Context, question: Question) -> Resolved:
     seat = await context.store.read(lambda rows: rows.cases.seat(question.seat_id))
     if seat is None:
         raise HandslagError("HS-SEAT-UNKNOWN")
-    at_us = context.now_us()
+    at_us, code = context.now_us(), REFUSED if seat.protected else CODE
     payload = Payload(
         seat_id=seat.seat_id,
         role=seat.role,
@@ -82,13 +84,13 @@ async def unit_of_seat(context: Context, question: Question) -> Resolved:
         assurance="ASSERTED",
         query_purpose=question.purpose,
         case_number=question.case_number,
-        code=CODE,
+        code=code,
     )
     controller = context.directory.controller(seat.unit)
     entry = context.recorder.about_seat(seat, controller, "CONSULTATION", payload, at_us)
     notice = Notice(
         seat_id=seat.seat_id,
-        code=CODE,
+        code=code,
         categories=(),
         detail=question.purpose,
         at_us=at_us,
@@ -102,4 +104,7 @@ async def unit_of_seat(context: Context, question: Question) -> Resolved:
 
     # INVARIANT: test_who_sits_where_is_told_only_after_the_agency_can_see_it
     await context.store.write(work)
+    # INVARIANT: test_a_seat_of_a_protected_relocation_is_told_to_nobody
+    if seat.protected:
+        raise HandslagError("HS-SEAT-PROTECTED")
     return Resolved(seat.unit, entry.entry_id)

@@ -18,7 +18,8 @@ from audit.checkpoint import Checkpoint
 from audit.continuation import number_of, open_part
 from audit.note import Verifier
 from audit.tiles import frontier
-from broker import backup, hold, keyfiles
+from broker import acts_back, backup, hold, keyfiles
+from broker.actfiles import ActFiles
 from broker.hold import Seen
 from broker.recorder import Recorder
 from broker.settings import BrokerSettings
@@ -36,10 +37,11 @@ _SEGMENT = 1
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of the log beyond the copy: signed notes, and anchor files that survived."""
+    """What is known beyond the copy: signed notes, anchor files and the folder of administrative acts that survived."""
 
     notes: tuple[bytes, ...] = ()
     anchors: tuple[Path, ...] = ()
+    acts: Path | None = None
 
 
 def restore(settings: BrokerSettings, copy: Path, known: Known, told: Callable[[str], None]) -> dict[str, Any]:
@@ -58,6 +60,7 @@ def restore(settings: BrokerSettings, copy: Path, known: Known, told: Callable[[
     try:
         shutil.rmtree(part, ignore_errors=True)
         _copied(copy, part)
+        added = _acts(ActFiles(part, settings.origin), known.acts)
         told("copied")
         report = backup.checked(settings, part)
         told("verified")
@@ -70,7 +73,18 @@ def restore(settings: BrokerSettings, copy: Path, known: Known, told: Callable[[
         raise HandslagError("HS-COPY-FAILED") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return {**result, "entries": report.entries}
+    return {**result, "entries": report.entries, **added}
+
+
+def _acts(files: ActFiles, survived: Path | None) -> dict[str, Any]:
+    """Take in the acts that survived beyond the copy; raises HS-ADMIN-ACT-INVALID when they are of another chain."""
+    given = [] if survived is None else ActFiles(survived.parent, files.origin).all(survived.name)
+    return {
+        "acts_added": acts_back.added(files, given),
+        "acts": files.chain().count,
+        "revoked": sorted(acts_back.revoked(files)),
+        "admit_again": acts_back.admitted_elsewhere(files),
+    }
 
 
 def _copied(copy: Path, part: Path) -> None:

@@ -18,6 +18,7 @@ from broker.cases import DEPUTY, LEAD, checked_hpke, key_entry, seat_answer
 from broker.cases import state as join_or_remove
 from broker.context import Context
 from broker.effects import reseal_item
+from broker.hold import require_keys
 from broker.recipient_seal import seal_unit
 from broker.store.cases import SeatRow
 from broker.store.deliveries import DeliveryRow
@@ -59,8 +60,9 @@ async def state(context: Context, unit: str, request: StateRequest) -> SeatAnswe
             raise HandslagError("HS-STATE-INVALID", field="signer")
         if statement.case_tag != own.case_tag:
             raise HandslagError("HS-KEY-UNTRUSTED")
+        require_keys(rows, own.case_id, {statement.signer, statement.member})
         if statement.kind == "ROTATE":
-            heir = _rotate(context, rows, own, statement, request.statement, sealed, bump)
+            heir = rotate(context, rows, own, statement, request.statement, sealed, bump)
             if heir is not None:
                 rows.entries.insert([key_entry(context, heir, request.statement, bump)])
                 entry = key_entry(context, own, request.statement, bump)
@@ -74,7 +76,7 @@ async def state(context: Context, unit: str, request: StateRequest) -> SeatAnswe
     return await recorded(context, unit, request, work, SeatAnswer)
 
 
-def _rotate(
+def rotate(
     context: Context,
     rows: Rows,
     own: SeatRow,
@@ -83,14 +85,17 @@ def _rotate(
     sealed: tuple[bytes, bytes],
     bump: Bump,
 ) -> SeatRow | None:
-    """A seat's own next keys, signed with its present ones; told to those who can vouch, the lead's to all.
+    """Record a seat's own next keys, signed with its present ones; told to those who can vouch, the lead's to all.
 
-    Keys that another seat offered take the lead's role to it: that seat is returned.
+    `sealed` is its unit, sealed anew. Keys that another seat offered take the lead's role to it: that seat is returned.
+    Raises as `state` does.
     """
     hpke_key = checked_hpke(statement, signed.hpke_key)
+    if statement.seq == own.key_seq and newest_statement(rows, own).statement == signed.statement:
+        return None  # another seat of the case has given it back
     if statement.member != own.chain_id or statement.role != own.role or statement.seq != own.key_seq + 1:
         raise HandslagError("HS-STATE-INVALID", field="seq")
-    if statement.previous != sha256(_newest(rows, own).statement).digest():
+    if statement.previous != sha256(newest_statement(rows, own).statement).digest():
         raise HandslagError("HS-KEY-UNTRUSTED")
     # The key before the present one signs acts that were on their way, and no key any more.
     signed_by(own.signing_key, signed.signature, signed.statement)
@@ -122,22 +127,31 @@ def _confirm(
     about = next((seat for seat in others if seat.chain_id == statement.member), None)
     if own.role not in {LEAD, DEPUTY} or about is None:
         raise HandslagError("HS-STATE-INVALID", field="signer")
-    newest = _newest(rows, about)
+    newest = newest_statement(rows, about)
     rotated = MemberStatement.from_bytes(newest.statement)
     said = (statement.role, statement.seq, statement.signing_key, statement.hpke_key_hash, statement.previous)
     wanted = (about.role, rotated.seq, rotated.signing_key, rotated.hpke_key_hash, sha256(newest.statement).digest())
     if said != wanted or rotated.kind != "ROTATE":
         raise HandslagError("HS-STATE-INVALID", field="seq")
     signed_by_seat(own, signed.signature, signed.statement)
-    if rows.cases.confirmed(own.case_id, about.chain_id, statement.seq, own.chain_id):
-        return about
-    rows.cases.insert_statement(own.case_id, about.chain_id, "CONFIRM", statement.seq, signed.to_bytes(), own.chain_id)
+    if not rows.cases.confirmed(own.case_id, about.chain_id, statement.seq, own.chain_id):
+        vouched(context, rows, own, about, (newest, signed))
+    return about
+
+
+def vouched(
+    context: Context, rows: Rows, own: SeatRow, about: SeatRow, word: tuple[SignedStatement, SignedStatement]
+) -> None:
+    """Record a seat's checked word for another's keys (the ROTATE, the CONFIRM), and tell whom they concern."""
+    newest, signed = word
+    seq = MemberStatement.from_bytes(signed.statement).seq
+    rows.cases.insert_statement(own.case_id, about.chain_id, "CONFIRM", seq, signed.to_bytes(), own.chain_id)
+    others = [seat for seat in rows.cases.of_cases([own.case_id]) if seat.seat_id != own.seat_id]
     told = [seat for seat in others if about.role == LEAD or _concerned(context, rows, about, seat)]
     chain = [newest, signed]
     if own.role != LEAD:  # whoever is to believe a deputy must know it
         chain = [*(SignedStatement.from_bytes(raw) for raw in rows.cases.statements(own.case_id, own.chain_id)), *chain]
     _tell(context, rows, told, chain)
-    return about
 
 
 def _concerned(context: Context, rows: Rows, about: SeatRow, seat: SeatRow) -> bool:
@@ -157,11 +171,11 @@ def _tell(context: Context, rows: Rows, seats: Iterable[SeatRow], statements: li
     ])  # fmt: skip
 
 
-def _newest(rows: Rows, seat: SeatRow) -> SignedStatement:
+def newest_statement(rows: Rows, seat: SeatRow) -> SignedStatement:
     """The statement that brought the seat's present keys."""
     for raw in reversed(rows.cases.statements(seat.case_id, seat.chain_id)):
         signed = SignedStatement.from_bytes(raw)
-        if MemberStatement.from_bytes(signed.statement).kind in {"OPEN", "JOIN", "ROTATE"}:
+        if MemberStatement.from_bytes(signed.statement).kind in {"OPEN", "JOIN", "ROTATE", "REPLACE"}:
             return signed
     raise HandslagError("HS-STATE-INVALID", field="seat")
 
@@ -179,6 +193,8 @@ async def destroyed(context: Context, unit: str, request: DestroyedRequest) -> S
     def work(rows: Rows) -> SeatAnswer:
         bump = rows.gate.bump(seen.bucket, 1, context.now_us())
         own = rows.cases.seat(seen.seat_id)
+        if own is not None:
+            require_keys(rows, own.case_id, {own.chain_id})
         if own is None or own.seat_key_id == request.seat_key_id:
             raise HandslagError("HS-STATE-INVALID", field="seat_key_id")
         if own.previous_key_id == request.seat_key_id:
@@ -188,7 +204,7 @@ async def destroyed(context: Context, unit: str, request: DestroyedRequest) -> S
             for row in rows.deliveries.open_to_seats([own.seat_id])
             if Delivery.from_bytes(row.body or b"", limits.SUBMISSION).seat_key_id == request.seat_key_id
         ]
-        _reseal(context, rows, found, bump)
+        reseal(context, rows, found, bump)
         payload = Payload(seat_id=own.seat_id, role=own.role, code=DESTROYED)
         entry = context.recorder.about_seat(own, context.directory.controller(unit), "ADMIN", payload, bump.clock_us)
         return seat_answer(rows, unit, request, own, SeatState(own.state), entry, bump)
@@ -196,7 +212,7 @@ async def destroyed(context: Context, unit: str, request: DestroyedRequest) -> S
     return await recorded(context, unit, request, work, SeatAnswer)
 
 
-def _reseal(context: Context, rows: Rows, found: list[DeliveryRow], bump: Bump) -> None:
+def reseal(context: Context, rows: Rows, found: list[DeliveryRow], bump: Bump) -> None:
     """End open deliveries as RESEAL, tell their senders, and record it; the rows are locked by the caller's read."""
     # INVARIANT: test_what_is_sealed_to_a_destroyed_key_is_sealed_anew
     sections = rows.deliveries.sections([row.delivery_id for row in found])

@@ -12,12 +12,14 @@ from hashlib import sha256
 
 from audit.entry import SealedEntry
 from broker.acts import own_seat
-from broker.calls import answered, recorded, signed_by
+from broker.calls import answered, recorded, signed_by_seat
 from broker.context import Context
 from broker.effects import reason_class
 from broker.judge import own_party
+from broker.keys_back import signed_by_member
 from broker.resolve import party_of, vacant
 from broker.store.cases import SeatRow
+from broker.store.hold import HELD, RELEASED
 from broker.store.port import Rows
 from consent.decide import decide
 from consent.ledger import LedgerView
@@ -43,7 +45,7 @@ async def record(context: Context, unit: str, request: DisclosureRequest) -> Dis
     if len(request.statement) > limits.ACT:
         raise HandslagError("HS-TOO-LARGE", limit=limits.ACT)
     seat = await own_seat(context, unit, request.seat_id)
-    signed_by(seat.signing_key, request.signature, request.statement)
+    await _signed(context, seat, request)
     said = SpokenDisclosure.from_bytes(request.statement)
     _check(said, seat, context.now_us())
 
@@ -52,6 +54,20 @@ async def record(context: Context, unit: str, request: DisclosureRequest) -> Dis
         return _written(context, unit, request, said, rows)
 
     return await recorded(context, unit, request, work, DisclosureAnswer)
+
+
+async def _signed(context: Context, seat: SeatRow, request: DisclosureRequest) -> None:
+    """The seat's signature; while it is held what it gives back may be signed with keys that are gone since.
+
+    Raises `HS-HEAD-LOST` before the seat has given its ledger back: on half of it a no could read as a yes.
+    """
+    state = await context.store.read(lambda rows: rows.hold.state(seat.seat_id))
+    if state == HELD:
+        raise HandslagError("HS-HEAD-LOST")
+    if state in {None, RELEASED}:
+        signed_by_seat(seat, request.signature, request.statement)
+        return
+    await context.store.read(lambda rows: signed_by_member(rows, seat, request.signature, request.statement))
 
 
 def _check(said: SpokenDisclosure, seat: SeatRow, now_us: int) -> None:

@@ -16,6 +16,7 @@ from schemas.inbox import Notice, StatementNotice
 from schemas.statements import MemberStatement, SignedStatement
 
 _LEAD = "social_services_lead"
+_DEPUTY = "police_coordination"
 
 
 def introduce_keys(context: Context, rows: Rows, discloser: SeatRow, holders: Iterable[Holder]) -> None:
@@ -65,14 +66,41 @@ def _changed(context: Context, discloser: SeatRow, role: str, at_us: int) -> Ite
 
 def statement_item(context: Context, rows: Rows, *, to: SeatRow, about: Iterable[SeatRow]) -> Item:
     """A STATEMENT item for `to` with the statements of the seats it may see, and of who vouched for them."""
-    shown = {seat.chain_id: _needed(context, rows, seat) for seat in about}
-    signers = {MemberStatement.from_bytes(s.statement).signer for statements in shown.values() for s in statements}
-    for seat in rows.cases.of_cases([to.case_id]):
-        if seat.chain_id in signers - shown.keys() and seat.role != _LEAD:
-            shown[seat.chain_id] = _needed(context, rows, seat)
-    signed = in_order(one for statements in shown.values() for one in statements)
+    signed = seen_statements(context, rows, to=to, about=about)
     notice = StatementNotice(seat_id=to.seat_id, statements=tuple(signed))
     return Item(context.new_id(), to.unit, "STATEMENT", notice.to_bytes())
+
+
+def seen_statements(context: Context, rows: Rows, *, to: SeatRow, about: Iterable[SeatRow]) -> list[SignedStatement]:
+    """The statements of seats that `to` may see, and of those who vouched for them.
+
+    A replacement that somebody signed whom `to` has not met, or who left, stays behind: the word for the next rotation
+    must do.
+    """
+    everybody = {seat.chain_id: seat for seat in rows.cases.of_cases([to.case_id])}
+    shown: dict[bytes, list[SignedStatement]] = {}
+    signers: set[bytes] = set()
+    for seat in about:
+        shown[seat.chain_id] = []
+        for one in _needed(context, rows, seat):
+            statement = MemberStatement.from_bytes(one.statement)
+            by = {statement.signer}
+            if statement.kind == "REPLACE":
+                by = set(rows.cases.replacers(seat.case_id, seat.chain_id, statement.seq))
+                if not all(who in everybody and _may_know(context, rows, to, everybody[who]) for who in by):
+                    continue
+            shown[seat.chain_id].append(one)
+            signers |= by
+    for seat in everybody.values():
+        if seat.chain_id in signers - shown.keys() and seat.role != _LEAD and seat.seat_id != to.seat_id:
+            shown[seat.chain_id] = _needed(context, rows, seat)
+    return in_order(one for statements in shown.values() for one in statements)
+
+
+def _may_know(context: Context, rows: Rows, one: SeatRow, other: SeatRow) -> bool:
+    if one.role == _LEAD or other.role in {_LEAD, _DEPUTY} or one.seat_id == other.seat_id:
+        return True
+    return met(context, rows, one, other)
 
 
 def _needed(context: Context, rows: Rows, seat: SeatRow) -> list[SignedStatement]:
@@ -91,11 +119,11 @@ def in_order(statements: Iterable[SignedStatement]) -> list[SignedStatement]:
     """Statements so that each finds what it rests on: keys before words for them, the lead's before the deputy's."""
     read = [(MemberStatement.from_bytes(one.statement), one) for one in statements]
     leads = {s.signer for s, _one in read if s.kind in {"OPEN", "JOIN"} or s.role == _LEAD}
-    rank = {"OPEN": 0, "JOIN": 1, "ROTATE": 2, "CONFIRM": 3, "REMOVE": 5}
+    rank = {"OPEN": 0, "JOIN": 1, "ROTATE": 2, "REPLACE": 2, "CONFIRM": 3, "REMOVE": 5}
 
     def place(one: tuple[MemberStatement, SignedStatement]) -> tuple[int, int]:
         statement = one[0]
-        if statement.kind == "ROTATE" and statement.role == _LEAD:
+        if statement.kind in {"ROTATE", "REPLACE"} and statement.role == _LEAD:
             return 0, statement.seq
         late = statement.kind == "CONFIRM" and statement.signer not in leads
         return rank[statement.kind] + late, statement.seq

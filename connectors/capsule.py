@@ -13,10 +13,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from connectors.keys import PublicKeys, UnitKeyPair
+from schemas import limits
 from schemas.capsule import CapsuleInfo, Place, SealedCapsule
 from schemas.errors import HandslagError, PayloadRejected
 
-SIZE = 4096  # every place is as long as every other
 KEY_BYTES = 32
 _NONCE = bytes(12)  # the key seals one place
 _LENGTH = 2
@@ -41,11 +41,11 @@ def seal(
 ) -> Capsule:
     """Seal a place for a unit, and for these officers; raises `HS-TOO-LARGE`, `HS-KEY-UNTRUSTED`."""
     data = place.to_bytes()
-    if len(data) > SIZE - _LENGTH:
-        raise HandslagError("HS-TOO-LARGE", limit=SIZE)
+    if len(data) > limits.CAPSULE - _LENGTH:
+        raise HandslagError("HS-TOO-LARGE", limit=limits.CAPSULE)
     info = CapsuleInfo(capsule_id=capsule_id, case_tag=case_tag).to_bytes()
     key = random(KEY_BYTES)
-    plain = (len(data).to_bytes(_LENGTH, "big") + data).ljust(SIZE, b"\0")
+    plain = (len(data).to_bytes(_LENGTH, "big") + data).ljust(limits.CAPSULE, b"\0")
     sealed = SealedCapsule(
         capsule_id=capsule_id,
         case_tag=case_tag,

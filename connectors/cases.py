@@ -168,9 +168,15 @@ def _invitation(ctx: Context, seat: Seat, value: dict[str, Any]) -> dict[str, An
 
 
 def _check_inviter(ctx: Context, seat: Seat, role: str, value: dict[str, Any]) -> None:
-    """Only the lead can state the JOIN that must follow; for the police's word about who takes over it does."""
-    leads, over = ctx.members(seat).lead == seat.chain_id, role == "social_services_lead_next"
-    if not leads and not (over and seat.role == DEPUTY):
+    """Only the lead can state the JOIN that must follow; for the police's word about who takes over it does.
+
+    Not a lead whose keys were replaced: the one invited could not verify who vouched for them without being shown who
+    sits in the case.
+    """
+    members = ctx.members(seat)
+    leads, over = members.lead == seat.chain_id, role == "social_services_lead_next"
+    replaced = any(key.replacement for key in members.chains[members.lead])
+    if replaced or (not leads and not (over and seat.role == DEPUTY)):
         raise HandslagError("HS-NOT-YET", field="invite")
     if leads and over and not value.get("officer"):
         raise HandslagError("HS-OFFICER-NOT-NAMED")  # `handslag connector relocation invite`, by a named officer

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from connectors import backup_cli, enrolment, instance, keeping, returning, runner, sending
+from connectors import backup_cli, enrolment, instance, keeping, rekey_cli, returning, runner, sending
 from connectors import settings as configuration
 from connectors.box import DataKey
 from connectors.context import Context, clock
@@ -266,7 +266,7 @@ def doctor(ctx: click.Context, config: Path, offline: bool, as_json: bool) -> No
     ctx.exit(faults.exit_code(found))
 
 
-for _command in (*backup_cli.COMMANDS, resume_command):
+for _command in (*backup_cli.COMMANDS, *rekey_cli.COMMANDS, resume_command):
     connector.add_command(_command)
 
 __all__ = ["EXITS", "NO_BACKUP", "as_json", "config_option", "connector", "examples", "offline", "told"]

@@ -10,32 +10,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from connectors import fields
+from connectors.command_types import CaseCommand, Code, Command, Method, Moment, Name, Ref, Spelled
+from connectors.lost_commands import Identify, Reaffirm, RekeyAsk, RekeyCompare, RekeySign
 from schemas import codes, limits
 from schemas.errors import HandslagError
 from schemas.event_types import content_type
 from schemas.identifiers import checked_unit, parsed
-
-Ref = Annotated[str, Field(min_length=1, max_length=128)]
-Code = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_]+$")]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-Moment = Annotated[str, Field(min_length=16, max_length=40)]
-Spelled = Annotated[str, Field(min_length=32, max_length=36, pattern=r"^[0-9a-fA-F-]+$")]
-Method = Literal["WRITTEN", "EID", "ORAL_DOCUMENTED"]
-
-
-class Command(BaseModel):
-    """What all commands share."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    id: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9._-]*$")] = ""
-    actor_ref: Annotated[str, Field(max_length=64)] = ""
-
-
-class CaseCommand(Command):
-    """A command about one case, which the agency names by its own reference."""
-
-    ref: Ref
 
 
 class OpenCase(CaseCommand):
@@ -289,6 +269,11 @@ AnyCommand = (
     | JoinCases
     | SeparateCases
     | AnswerAnnulment
+    | RekeyAsk
+    | RekeyCompare
+    | RekeySign
+    | Identify
+    | Reaffirm
 )
 _ADAPTER: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="do")])
 _WORDS = {

@@ -20,6 +20,7 @@ from connectors.cli import as_json, config_option, examples, told
 from connectors.context import Context
 from connectors.fields import moment, shown_moment
 from connectors.identity import Seat
+from connectors.persons import CONFIRMED, OWN, UNCONFIRMED, origin
 from consent import explain
 from consent.decide import decide
 from consent.ledger import LedgerView
@@ -139,9 +140,9 @@ def show(
 ) -> None:
     """What was in force for the case of SEAT at one moment, by what had been recorded at another."""
     look = Look(seat=seat, ref=ref, purpose=purpose, case_number=case_number, actor=actor)
-    ctx, _seat, whole, entry = asyncio.run(_fetched(config, look, "consent show"))
-    at, view = _moments(ctx, whole, as_of, known_at)
-    rows = [_grant_row(grant, at) for grant in view.grants]
+    ctx, shown_seat, _counted, entry = asyncio.run(_fetched(config, look, "consent show"))
+    at, view = _moments(ctx, ctx.whole_ledger(shown_seat), as_of, known_at)
+    rows = [{**_grant_row(grant, at), "origin": origin(ctx, shown_seat, grant.consent_id)} for grant in view.grants]
     blocks = [
         {"block": shown(block.consent_id), "in_force": block.from_us <= at <= block.until_us} for block in view.blocks
     ]
@@ -149,7 +150,7 @@ def show(
     lines = [f"As of {data['as_of']}, ledger number {view.ledger_seq}:"]
     lines += [
         f"  {row['consent']}  {'in force' if row['in_force'] else 'not in force'}  to {_recipients(row)}:"
-        f" {', '.join(_category(code) for code in row['categories'])}"
+        f" {', '.join(_category(code) for code in row['categories'])}{_ORIGINS[row['origin']]}"
         for row in rows
     ]
     if not rows:
@@ -157,6 +158,13 @@ def show(
     lines += [f"  block {row['block']}  {'in force' if row['in_force'] else 'lifted'}" for row in blocks]
     ctx.spool.close()
     told(as_json, {**data, "consents": rows, "blocks": blocks}, lines)
+
+
+_ORIGINS = {
+    OWN: "",
+    CONFIRMED: " (from the broker, confirmed)",
+    UNCONFIRMED: " (FROM THE BROKER, NOT FROM OWN MEMORY: permits nothing until `connector rekey consent`)",
+}
 
 
 def _grant_row(grant: Grant, at: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from connectors import instance, trust
@@ -22,6 +22,7 @@ from connectors.witness import Witness
 from consent import rules as rule_files
 from consent.ledger import LedgerView, view_of
 from consent.rules import Rules
+from schemas.acts import ConsentAct
 from schemas.calls import UnitsAnswer
 from schemas.errors import HandslagError
 from schemas.records import Record
@@ -134,6 +135,13 @@ class Context:
         return view
 
     def ledger(self, seat: Seat) -> LedgerView:
+        """What may be decided on: our copy of the seat's ledger, without consents that only the broker remembers."""
+        # INVARIANT: test_a_consent_from_the_broker_alone_permits_nothing
+        whole = self.whole_ledger(seat)
+        left = borrowed(seat, whole) - {bytes.fromhex(one) for one in seat.reaffirmed}
+        return replace(whole, grants=tuple(g for g in whole.grants if g.consent_id not in left)) if left else whole
+
+    def whole_ledger(self, seat: Seat) -> LedgerView:
         """What our copy of the seat's ledger says; its head names every act before it."""
         head = self.spool.memory.head(seat.sid)
         cached = self._ledgers.get(seat.sid)
@@ -156,6 +164,14 @@ class Context:
             raise HandslagError("HS-ANSWER-INVALID", field="call_id")
         memory.answer_call(call_id, got.to_bytes())
         return got
+
+
+def borrowed(seat: Seat, view: LedgerView) -> frozenset[bytes]:
+    """Ids of the consents that came back from the broker after this connector had lost its own memory of them."""
+    if not seat.borrowed_seq:
+        return frozenset()
+    acts = (ConsentAct.from_bytes(event.act) for event in view.events if event.ledger_seq <= seat.borrowed_seq)
+    return frozenset(act.consent_id for act in acts if act.act == "GRANT")
 
 
 def load_trust(settings: Settings) -> trust.Trust:

@@ -14,15 +14,20 @@ from connectors import (
     incidents,
     joining,
     outbound,
+    persons,
+    rekeying,
     reports,
     retry,
     rotation,
     spoken,
     succession,
     transfers,
+    vouching,
 )
 from connectors.context import Context
 from connectors.fields import moment, shown_moment
+from connectors.identity import Seat
+from connectors.lost_commands import Identify, Named, Reaffirm, RekeyCompare, RekeySign
 from connectors.spool.commands import Waiting
 from schemas.acts import ConsentAct
 from schemas.errors import HandslagError
@@ -51,6 +56,11 @@ _RUN: dict[str, Callable[[Context, Waiting], Awaitable[dict[str, Any]]]] = {
     "rotate": rotation.rotate,
     "confirm": rotation.confirm,
     "destroyed": rotation.destroyed,
+    "rekey_ask": rekeying.ask,
+    "rekey_compare": rekeying.compare,
+    "rekey_sign": vouching.sign,
+    "identify": persons.identify,
+    "reaffirm": persons.reaffirm,
     "vouch": succession.vouch,
     "offer": succession.offer,
     "unseat": succession.unseat,
@@ -132,17 +142,41 @@ def _check(ctx: Context, command: commands.AnyCommand, ref: str) -> None:
     if isinstance(command, commands.AnswerAnnulment):
         annulling.known(ctx, parsed(command.notice))
         return
+    if isinstance(command, Named):
+        _check_named(ctx, command)
+        return
     seat = ctx.identities.get(ref)
+    if command.do not in commands.NARROWING:
+        persons.require_identified(seat)
+    _check_case(ctx, command, seat)
+
+
+def _check_case(ctx: Context, command: commands.AnyCommand, seat: Seat) -> None:
     if isinstance(command, commands.RecordDisclosure) and command.said_at:
         spoken.check_said_at(moment(command.said_at, "said_at"), ctx.now())
     if isinstance(command, commands.JoinCases):
-        joining.check_pair(ctx, ref, command.other)
+        joining.check_pair(ctx, seat.ref, command.other)
+        persons.require_identified(ctx.identities.get(command.other))
     if isinstance(command, commands.SeparateCases):
-        joining.found(ctx, ref, command.join)
+        joining.found(ctx, seat.ref, command.join)
     if isinstance(command, commands.Withdraw | commands.Unblock | commands.Annul):
         acts_known = (ConsentAct.from_bytes(event.act) for event in ctx.spool.memory.ledger(seat.sid))
         if parsed(command.consent) not in {act.consent_id for act in acts_known}:
             raise HandslagError("HS-EVENT-UNKNOWN", field="consent")
+
+
+def _check_named(ctx: Context, command: Named) -> None:
+    """What a named person does about lost seats; raises what stands in its way before it is kept."""
+    if isinstance(command, RekeySign):
+        vouching.check_heard(ctx, parsed(command.request), command.heard)
+    elif isinstance(command, RekeyCompare):
+        rekeying.check_heard(ctx, parsed(command.seat), command.heard)
+    elif isinstance(command, Identify):
+        persons.unknown_seat(ctx, parsed(command.seat))
+        if ctx.identities.find(command.ref) is not None:
+            raise HandslagError("HS-REF-TAKEN", field="ref")
+    elif isinstance(command, Reaffirm):
+        persons.require_identified(ctx.identities.get(command.ref))
 
 
 async def run_due(ctx: Context) -> int:
@@ -202,8 +236,8 @@ def _failed(ctx: Context, command: Waiting, error: HandslagError) -> bool:
 def give_up(ctx: Context, command: Waiting, error: HandslagError) -> None:
     """End a command that will not be carried out, and say why."""
     with ctx.spool.transaction():
-        if command.kind in {"open_case", "accept"}:
-            ctx.identities.forget_opening(command.value["ref"])
+        if command.kind in {"open_case", "accept", "rekey_ask"}:
+            ctx.identities.forget_opening(cases.drawn(command).get("ref", command.value["ref"]))
         told = {
             "kind": "refused",
             "do": command.kind,

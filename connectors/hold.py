@@ -6,40 +6,27 @@ holds the seat nothing is released on them. Confirming does: `resume.py`, a comm
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from connectors import ledgers, reports, sending
+from connectors import giving_back, joining, ledgers, operators, reports, sending
 from connectors.context import Context
 from connectors.identity import Seat
 from connectors.waiting import OutgoingState
-from schemas import codec, limits
-from schemas.acts import CaseWithdrawal, LedgerEvent
-from schemas.calls import (
-    CloseRequest,
-    ConsentsAnswer,
-    ConsentsRequest,
-    SeatAnswer,
-    StateRequest,
-)
 from schemas.errors import HandslagError
 from schemas.hold import (
     ConfirmRequest,
     HeadConfirmation,
     HoldAnswer,
     HoldSeatAnswer,
-    RecordedWithdrawal,
-    ReplayRequest,
 )
-from schemas.statements import MemberStatement
 
 _FOLLOWED = "hold.followed"
 _DONE = "hold.done"
 _GIVEN = "hold.given"
-_ROOM = 2 * limits.CALL  # bytes of acts in one call; the gateway takes twice as much
 _NOTHING = b"-"
-_Noted = tuple[int, RecordedWithdrawal]
 # Nothing that this connector could do would change it: a seat that the broker lost, or another history.
-_HOPELESS = frozenset({"HS-SEAT-UNKNOWN", "HS-CASE-INCOMPLETE", "HS-HOLD-NONE", "HS-HEAD-STALE"})
+_HOPELESS = frozenset({
+    "HS-SEAT-UNKNOWN", "HS-CASE-INCOMPLETE", "HS-HOLD-NONE", "HS-HEAD-STALE",
+    "HS-SIGNATURE-INVALID", "HS-KEY-UNTRUSTED", "HS-STATE-INVALID",
+})  # fmt: skip
 
 
 async def step(ctx: Context) -> None:
@@ -62,12 +49,13 @@ async def step(ctx: Context) -> None:
 
 
 async def _give_back_all(ctx: Context, hold_id: bytes) -> None:
-    """Removals and closings once more, then every seat's acts."""
-    await _narrow_again(ctx)
-    noted = _withdrawals(ctx)
+    """The operator's acts, removals and closings once more, then what every seat holds."""
+    await operators.give_back(ctx, hold_id)
+    await giving_back.narrowed(ctx)
+    kept = giving_back.kept(ctx)
     for seat in _seats(ctx):
         try:
-            await _given_back(ctx, hold_id, seat, noted.get(seat.sid, []))
+            await _given_back(ctx, hold_id, seat, kept[seat.sid])
         except HandslagError as error:
             if error.code not in _HOPELESS:
                 raise
@@ -78,19 +66,20 @@ async def _give_back_all(ctx: Context, hold_id: bytes) -> None:
 async def _confirm_all(ctx: Context, answer: HoldAnswer, hold_id: bytes) -> None:
     """Every seat's confirmation; one that the broker does not take yet is given back and tried again next time."""
     waits = False
-    noted = _withdrawals(ctx)
+    kept = giving_back.kept(ctx)
     for seat in _seats(ctx):
         try:
             await _confirmed(ctx, answer.origin, hold_id, seat)
         except HandslagError as error:
             if error.code == "HS-HEAD-LOST":
                 waits = True
-                await _given_back(ctx, hold_id, seat, noted.get(seat.sid, []))
+                await _given_back(ctx, hold_id, seat, kept[seat.sid])
             elif error.code in _HOPELESS:
                 _alarm(ctx, hold_id, seat, error)
             else:
                 raise
     if not waits:
+        await joining.again(ctx)
         ctx.spool.memory.put(_DONE, hold_id)
         _soon(ctx)
 
@@ -150,71 +139,9 @@ async def replay_all(ctx: Context) -> None:
         await _give_back_all(ctx, answer.hold_id)
 
 
-async def _given_back(ctx: Context, hold_id: bytes, seat: Seat, noted: list[_Noted]) -> None:
-    """The acts that the broker lacks, and the withdrawals of everything that this seat noted after them.
-
-    INVARIANT: test_a_withdrawal_that_the_copy_lacks_releases_nothing_until_its_connector_is_back.
-    """
-
-    async def replay(
-        events: tuple[LedgerEvent, ...], withdrawals: tuple[RecordedWithdrawal, ...], *, last: bool
-    ) -> HoldSeatAnswer:
-        request = ReplayRequest(hold_id=hold_id, seat_id=seat.sid, events=events, withdrawals=withdrawals, last=last)
-        return await ctx.link.call("/v1/hold:replay", request, HoldSeatAnswer)
-
-    kept = (await replay((), (), last=False)).ledger_seq
-    withdrawals = tuple(one for seq, one in noted if seq > kept)
-    parts = list(_parts(ctx.spool.memory.ledger(seat.sid, kept))) or [()]
-    for at, part in enumerate(parts):
-        # With the first part: were it with the last, a call lost between would leave the others untold for ever.
-        await replay(part, () if at else withdrawals, last=at == len(parts) - 1)
-
-
-def _parts(events: list[LedgerEvent]) -> Iterator[tuple[LedgerEvent, ...]]:
-    """Acts in order, as many together as one call has room for."""
-    part: list[LedgerEvent] = []
-    room = _ROOM
-    for event in events:
-        size = len(event.act) + 512
-        if part and size > room:
-            yield tuple(part)
-            part, room = [], _ROOM
-        part.append(event)
-        room -= size
-    if part:
-        yield tuple(part)
-
-
-def _withdrawals(ctx: Context) -> dict[bytes, list[_Noted]]:
-    """By seat, every withdrawal of everything that it noted, with its number in the seat's ledger: the kept calls."""
-    found: dict[bytes, list[_Noted]] = {}
-    for request, answer in ctx.spool.memory.calls("/v1/consents"):
-        asked = ConsentsRequest.from_bytes(request, limits.CALL)
-        if answer is None or codec.name_of(asked.act) != CaseWithdrawal.SCHEMA:
-            continue
-        told = ConsentsAnswer.from_bytes(answer, 4 * limits.SUBMISSION)
-        one = RecordedWithdrawal(act=asked.act, signature=asked.signature, recorded_at_us=told.recorded_at_us)
-        found.setdefault(asked.seat_id, []).append((told.ledger_seq, one))
-    return found
-
-
-async def _narrow_again(ctx: Context) -> None:
-    """Removals and closings that were ever asked for here, as they were asked; the broker does them once."""
-    # INVARIANT: test_a_removed_member_stays_removed_after_a_restore
-    for request, _answer in ctx.spool.memory.calls("/v1/seats:state"):
-        state = StateRequest.from_bytes(request, limits.CALL)
-        if MemberStatement.from_bytes(state.statement.statement).kind == "REMOVE":
-            await _once_more(ctx, "/v1/seats:state", state)
-    for request, _answer in ctx.spool.memory.calls("/v1/seats:close"):
-        await _once_more(ctx, "/v1/seats:close", CloseRequest.from_bytes(request, limits.CALL))
-
-
-async def _once_more(ctx: Context, path: str, request: StateRequest | CloseRequest) -> None:
-    try:
-        await ctx.link.call(path, request, SeatAnswer)
-    except HandslagError as error:
-        if error.entry.retriable:
-            raise  # anything else: it is done already, or the broker cannot know whom it concerns
+async def _given_back(ctx: Context, hold_id: bytes, seat: Seat, held: giving_back.Kept) -> None:
+    await giving_back.seat_of(ctx, hold_id, seat, held)
+    await giving_back.repeated(ctx, seat, held)
 
 
 async def _confirmed(ctx: Context, origin: str, hold_id: bytes, seat: Seat) -> None:

@@ -51,6 +51,10 @@ class Seat:
     that is sealed to them. `succeeding` are private keys with which the seat will hold the lead's role, `chain` the
     member id in its statements once it does (else empty: its own). `holders` gives by role the id (hexadecimal) that
     stands for its holder in consents, where it is another than the member id in its statements.
+
+    Of a seat that was lost with no backup: `identified` is False until a person has said again whose it is, `key_floor`
+    is the number of the statement that replaced its keys, `borrowed_seq` up to where its ledger came from the broker
+    alone, `reaffirmed` are the consents before that (hexadecimal) which a named person has confirmed.
     """
 
     ref: str
@@ -67,6 +71,10 @@ class Seat:
     introduced: tuple[str, ...] = ()
     coming: bytes = field(default=b"", repr=False)
     retired: tuple[Retired, ...] = ()
+    identified: bool = True
+    key_floor: int = 0
+    borrowed_seq: int = 0
+    reaffirmed: tuple[str, ...] = ()
     succeeding: bytes = field(default=b"", repr=False)
     chain: bytes = b""
     holders: Mapping[str, str] = field(default_factory=dict)
@@ -162,6 +170,14 @@ class Identities:
         if role in seat.introduced:
             self.update(replace(seat, introduced=tuple(each for each in seat.introduced if each != role)))
 
+    def identified(self, seat: Seat, ref: str) -> None:
+        """Name a seat, whose person nobody knew, by the agency's own reference; raises `HS-REF-TAKEN`."""
+        if self.find(ref) is not None:
+            raise HandslagError("HS-REF-TAKEN", field="ref")
+        named = replace(seat, ref=ref, identified=True)
+        sql = "UPDATE seat SET ref=?, value=? WHERE ref=?"
+        self._store.run(sql, self.handle(ref), self._sealed(named), self.handle(seat.ref))
+
     def changed(self, ref: str, role: str, member: bytes, lead: bytes) -> None:
         """Note that another holds a role in the same chain of keys; who it is now, and which unit, is not known."""
         # INVARIANT: test_a_consent_that_does_not_follow_waits_for_the_person
@@ -204,6 +220,7 @@ class Identities:
         value = {**_SINCE, **self._store.open_json("seat.value", sealed)}
         value.update({name: bytes.fromhex(value[name]) for name in _HEX}, introduced=tuple(value["introduced"]))
         value["retired"] = tuple(Retired(**one) for one in value["retired"])
+        value["reaffirmed"] = tuple(value.get("reaffirmed", ()))
         return Seat(seat_id=seat_id, state=state, **value)
 
 

@@ -16,16 +16,17 @@ from connectors import (
     annulling,
     cases,
     hold,
-    instance,
     inviting,
     ledgers,
     opening,
     outcomes,
     recalls,
+    rekeying,
     reports,
     returning,
     succession,
     transfers,
+    vouching,
 )
 from connectors.context import Context
 from connectors.fields import to_json
@@ -50,11 +51,14 @@ from schemas.inbox import (
     StatementNotice,
 )
 from schemas.placement import check_placement
+from schemas.rekey import RekeyNotice
 from schemas.said import AnnulNotice
 from schemas.statements import Acceptance, MemberStatement, SignedStatement
 from schemas.views import check_view
 
-_KINDS = ("STATEMENT", "SUCCESSION", "RECALL", "LEDGER", "RECEIPT", "NOTICE", "INVITATION", "DELIVERY", "ANNULMENT")
+_KINDS = (
+    "STATEMENT", "SUCCESSION", "RECALL", "LEDGER", "RECEIPT", "NOTICE", "INVITATION", "DELIVERY", "ANNULMENT", "REKEY"
+)  # fmt: skip
 _ORDER = {kind: place for place, kind in enumerate(_KINDS)}
 _AT_ONCE_US, _PAUSE_S = 200_000, 1.0  # an empty answer so soon is followed by a pause, or asking would be a flood
 _BODY = limits.SUBMISSION + 64 * 1024
@@ -71,11 +75,13 @@ async def poll(ctx: Context, wait_s: float | None = None) -> int:
     wait_s = ctx.settings.wait_s if wait_s is None else wait_s
     ctx.witness.check_running()
     hold.require_given(ctx)
+    await rekeying.look(ctx, None)
     before = {seat.sid: ctx.spool.memory.head(seat.sid) for seat in ctx.identities.all() if seat.seat_id is not None}
-    request = FetchRequest(limit=limits.INBOX_ITEMS, wait_ms=int(wait_s * 1000) or None)
+    request = FetchRequest(limit=limits.INBOX_ITEMS, wait_ms=int(wait_s * 1000) or None, without=rekeying.without(ctx))
     asked, ctx.deferred = ctx.now(), 0
     async with ctx.link.until_leaving() if wait_s else nullcontext():
         answer = await returning.fetch(ctx, request)
+    await rekeying.look(ctx, answer.heads)
     await ledgers.compare(ctx, answer.heads, before)
     ledgers.confirmed(ctx)
     take_all(ctx, answer.items)
@@ -105,6 +111,9 @@ def take_all(ctx: Context, items: Iterable[InboxItem]) -> None:
 
 def take(ctx: Context, item: InboxItem) -> None:
     """Work one item off, whole or not at all, whatever its kind; what cannot be used is rejected with a code."""
+    if rekeying.waits(ctx, item):
+        ctx.deferred += 1
+        return
     try:
         with ctx.spool.savepoint():
             _take(ctx, item)
@@ -145,6 +154,16 @@ def _take(ctx: Context, item: InboxItem) -> None:
             outcomes.notice(ctx, item, Notice.from_bytes(item.body, _BODY))
         case "ANNULMENT":
             annulling.take(ctx, item, ctx.identities.by_seat_id(AnnulNotice.from_bytes(item.body, _BODY).seat_id))
+        case _:
+            _take_of_members(ctx, item)
+
+
+def _take_of_members(ctx: Context, item: InboxItem) -> None:
+    """What concerns who holds which seat of a case, beside the statements themselves."""
+    match item.kind:
+        case "REKEY":
+            asked = RekeyNotice.from_bytes(item.body, _BODY)
+            vouching.take(ctx, item, outcomes.seat_of(ctx, asked.seat_id), asked)
         case "SUCCESSION":
             passed = PassNotice.from_bytes(item.body, _BODY)
             succession.take(ctx, outcomes.seat_of(ctx, passed.seat_id), passed)
@@ -206,7 +225,7 @@ def _delivery(ctx: Context, delivery: Delivery) -> None:
     )
     value = reports.delivery(seat, delivery.delivery_id, opened, fresh, delivery)
     ctx.spool.incoming.put(delivery.delivery_id.hex(), "out", value, delivery.delivery_id)
-    if returning.perhaps_given(ctx, delivery, opened.core.sent_at_us):
+    if returning.perhaps_given(ctx, seat, delivery, opened.core):
         returning.hold(ctx, delivery, value)
     if not fresh:
         # Every section was given before (or recalled): acknowledged, and nothing written twice.
@@ -278,8 +297,18 @@ def _ledger(ctx: Context, item: InboxItem, told: LedgerNotice) -> None:
 
 def _statement(ctx: Context, item: InboxItem, told: StatementNotice) -> None:
     seat = outcomes.seat_of(ctx, told.seat_id)
-    for signed in told.statements:
-        seat = _member(ctx, seat, signed)
+    left, before = list(told.statements), -1
+    while left and len(left) != before:  # each may rest on another of them, in whatever order they come
+        before, again = len(left), []
+        for signed in left:
+            try:
+                seat = _member(ctx, seat, signed)
+            except HandslagError as error:
+                again.append(signed)
+                fault = error
+        left = again
+    if left:
+        raise fault
     if told.acceptance is not None:
         succession.accepted(ctx, seat, told.acceptance, told.unit_signature or b"", told.hpke_key or b"")
     ctx.spool.incoming.want_ack(item.item_id, 0, "ACK")
@@ -288,7 +317,8 @@ def _statement(ctx: Context, item: InboxItem, told: StatementNotice) -> None:
 def _member(ctx: Context, seat: Seat, signed: SignedStatement) -> Seat:
     """Keep a statement; this unit's own JOIN makes its seat active when it says exactly what was accepted."""
     statement = MemberStatement.from_bytes(signed.statement)
-    if statement.kind == "JOIN" and statement.member == seat.member and seat.state == SeatState.ACCEPTED:
+    own = statement.member == seat.member and seat.state == SeatState.ACCEPTED and not seat.key_floor
+    if statement.kind == "JOIN" and own:
         inviting.own_join(ctx.members(seat), signed, Acceptance.from_bytes(seat.acceptance))
         cases.add_statement(ctx, seat, signed)
         value = {"kind": "seat", "ref": seat.ref, "role": seat.role, "state": SeatState.ACTIVE.value}
@@ -316,7 +346,7 @@ def _recall(ctx: Context, item: InboxItem, told: Recall) -> None:
             "event_id": shown(told.event_id),
             "delivery_id": shown(told.delivery_id),
             # What a lost connector gave, nobody here knows: the agency's system looks for itself.
-            "given": bool(given) or (waits is None and evidence is None and instance.restored(ctx.spool) is not None),
+            "given": bool(given) or (waits is None and evidence is None and returning.was_lost(ctx, seat)),
             "reason": reports.words("reason", told.code),
         }
         ctx.spool.incoming.put(f"recall-{item.item_id.hex()}", "out", value)

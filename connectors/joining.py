@@ -19,6 +19,7 @@ from schemas.acts import ConsentAct
 from schemas.errors import HandslagError
 from schemas.identifiers import ZERO16, parsed, shown
 from schemas.joins import CaseJoin, CaseSeparation, JoinAnswer, JoinRequest, SeparateAnswer, SeparateRequest
+from schemas.records import Record
 
 _ASSURANCE = "ASSERTED"  # until staff sign in at the connector
 KIND = "crossing"  # what the connector notes by itself in the other case
@@ -44,6 +45,34 @@ def standing(ctx: Context) -> list[Join]:
             made.pop(told["join"], None)
     void = _another_persons(ctx)
     return [one for one in made.values() if not void & set(one.refs)]
+
+
+async def again(ctx: Context) -> None:
+    """Tell a restored broker every join and separation once more: it may be older than they are; done once there.
+
+    A join that it does not take is an alarm: what the person takes back does not reach the other case any more.
+    """
+    # INVARIANT: test_a_restored_broker_is_told_of_joins_and_separations_again
+    for kind, told in ctx.spool.commands.finished(("join_cases", "separate_cases")):
+        seat, other = ctx.identities.get(told["ref"]), ctx.identities.get(told["other"])
+        if kind == "separate_cases":
+            await _once_more(ctx, told, "/v1/cases:separate", _separation(ctx, told, seat), SeparateAnswer)
+        elif seat.active and other.active and any(one.join == told["join"] for one in standing(ctx)):
+            await _once_more(ctx, told, "/v1/cases:join", _request(ctx, told, seat, other), JoinAnswer)
+
+
+async def _once_more(
+    ctx: Context, told: dict[str, Any], path: str, request: JoinRequest | SeparateRequest, answer: type[Record]
+) -> None:
+    try:
+        await ctx.link.call(path, request, answer)
+    except HandslagError as error:
+        if error.entry.retriable:
+            raise
+        # HS-STATE-INVALID: it has it. A separation of a join that it does not know is done.
+        if error.code != "HS-STATE-INVALID" and isinstance(request, JoinRequest):
+            with ctx.spool.transaction():
+                reports.alarm(ctx, error, f"join-{parsed(told['join']).hex()}", ref=told["ref"])
 
 
 def _another_persons(ctx: Context) -> set[str]:
@@ -118,16 +147,12 @@ async def join(ctx: Context, command: Waiting) -> dict[str, Any]:
     """Have a join recorded, signed by both seats; then look what the person had taken back in either."""
     value = command.value
     seat, other = ctx.identities.get(value["ref"]), ctx.identities.get(value["other"])
-    made = drawn(command) or keep(ctx, command, _signed(ctx, value, seat, other))
-    call_id, act = bytes.fromhex(made["call_id"]), bytes.fromhex(made["act"])
-    request = JoinRequest(
-        call_id=call_id,
-        seat_id=seat.sid,
-        other_seat_id=other.sid,
-        act=act,
-        signature=bytes.fromhex(made["signature"]),
-        other_signature=bytes.fromhex(made["other_signature"]),
-    )
+    made = drawn(command)
+    if not made:
+        told = {**value, "join": shown(ctx.random(16))}
+        made = keep(ctx, command, {"request": _request(ctx, told, seat, other).to_bytes().hex()})
+    request = JoinRequest.from_bytes(bytes.fromhex(made["request"]))
+    call_id, act = request.call_id, request.act
     answer = await ctx.kept_call("/v1/cases:join", call_id, request, JoinAnswer)
     for each in (seat, other):
         await ledgers.sync(ctx, each)
@@ -136,53 +161,53 @@ async def join(ctx: Context, command: Waiting) -> dict[str, Any]:
     return {
         "join": shown(CaseJoin.from_bytes(act).join_id),
         "other": other.ref,
+        "actor_ref": value["actor_ref"],
+        "noted_at_us": value["noted_at_us"],
         "recorded_at": shown_moment(answer.recorded_at_us),
     }
 
 
-def _signed(ctx: Context, value: dict[str, Any], seat: Seat, other: Seat) -> dict[str, Any]:
+def _request(ctx: Context, told: dict[str, Any], seat: Seat, other: Seat) -> JoinRequest:
     act = CaseJoin(
-        join_id=ctx.random(16),
+        join_id=parsed(told["join"]),
         case_tag=seat.case_tag,
         member=seat.member,
         other_case_tag=other.case_tag,
         other_member=other.member,
-        actor_ref=value["actor_ref"],
+        actor_ref=told["actor_ref"],
         assurance=_ASSURANCE,
-        noted_at_us=value["noted_at_us"],
+        noted_at_us=told["noted_at_us"],
     ).to_bytes()
-    return {
-        "call_id": ctx.random(16).hex(),
-        "act": act.hex(),
-        "signature": seat.keys.sign(act).hex(),
-        "other_signature": other.keys.sign(act).hex(),
-    }
+    return JoinRequest(
+        call_id=ctx.random(16),
+        seat_id=seat.sid,
+        other_seat_id=other.sid,
+        act=act,
+        signature=seat.keys.sign(act),
+        other_signature=other.keys.sign(act),
+    )
+
+
+def _separation(ctx: Context, told: dict[str, Any], seat: Seat) -> SeparateRequest:
+    act = CaseSeparation(
+        join_id=parsed(told["join"]),
+        case_tag=seat.case_tag,
+        member=seat.member,
+        actor_ref=told["actor_ref"],
+        assurance=_ASSURANCE,
+        noted_at_us=told["noted_at_us"],
+    ).to_bytes()
+    return SeparateRequest(call_id=ctx.random(16), seat_id=seat.sid, act=act, signature=seat.keys.sign(act))
 
 
 async def separate(ctx: Context, command: Waiting) -> dict[str, Any]:
     """Have it recorded that the two are two persons'; returns what this unit must look through, with its 72 hours."""
     value = command.value
     seat = ctx.identities.get(value["ref"])
-    made = drawn(command)
-    if not made:
-        act = CaseSeparation(
-            join_id=parsed(value["join"]),
-            case_tag=seat.case_tag,
-            member=seat.member,
-            actor_ref=value["actor_ref"],
-            assurance=_ASSURANCE,
-            noted_at_us=value["noted_at_us"],
-        ).to_bytes()
-        drawn_now = {"call_id": ctx.random(16).hex(), "act": act.hex(), "signature": seat.keys.sign(act).hex()}
-        made = keep(ctx, command, drawn_now)
+    made = drawn(command) or keep(ctx, command, {"request": _separation(ctx, value, seat).to_bytes().hex()})
     was = found(ctx, value["ref"], value["join"])
-    call_id = bytes.fromhex(made["call_id"])
-    request = SeparateRequest(
-        call_id=call_id,
-        seat_id=seat.sid,
-        act=bytes.fromhex(made["act"]),
-        signature=bytes.fromhex(made["signature"]),
-    )
+    request = SeparateRequest.from_bytes(bytes.fromhex(made["request"]))
+    call_id = request.call_id
     answer = await ctx.kept_call("/v1/cases:separate", call_id, request, SeparateAnswer)
     ctx.spool.memory.want_proof(answer.leaf_hash, "separation", ctx.now(), seat.sid)
     sent = _sent_since(ctx, was)
@@ -190,6 +215,8 @@ async def separate(ctx: Context, command: Waiting) -> dict[str, Any]:
     return {
         "join": was.join,
         "other": next(each for each in was.refs if each != seat.ref),
+        "actor_ref": value["actor_ref"],
+        "noted_at_us": value["noted_at_us"],
         "recorded_at": shown_moment(answer.recorded_at_us),
         "steps": [reports.words("incident_step", step) for step in incidents.steps({"exposed": exposed, "said": []})],
         "aware_at": shown_moment(value["noted_at_us"]),

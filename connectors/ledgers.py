@@ -91,10 +91,13 @@ def _check_signed(ctx: Context, seat: Seat, event: LedgerEvent) -> None:
         return
     if event.signature is None:
         raise HandslagError("HS-SIGNATURE-INVALID", check="ledger")
-    # An act is signed with the keys of its day; all of them stand in this seat's own statements.
+    # An act is signed with the keys of its day; all of them stand in this seat's own statements. What came after the
+    # keys were lost and replaced, the lost ones did not sign.
+    # INVARIANT: test_an_act_signed_with_the_lost_key_after_its_end_is_refused
+    floor = seat.key_floor if seat.active and event.ledger_seq > seat.borrowed_seq else 0
     chains = ctx.members(seat).chains
-    earlier = {key.signing for own in (seat.member, seat.chain_id) for key in chains.get(own, ())}
-    earlier -= {seat.keys.public.signing}
+    of_own = (key for own in (seat.member, seat.chain_id) for key in chains.get(own, ()))
+    earlier = {key.signing for key in of_own if key.seq >= floor} - {seat.keys.public.signing}
     if not any(_signed(key, event.signature, event.act) for key in earlier):
         seat.keys.public.verify(event.signature, event.act)
 

@@ -2,17 +2,18 @@
 
 A connector seals only to, and accepts signatures only of, keys that chain to its pin: the lead's own OPEN statement,
 whose hash it got when it opened the case or inside its invitation. The broker stores and forwards statements and
-cannot make one (protocol, "Who vouches for a key"). What each key is worth at a moment says `standing.py`; kind REPLACE
-is `HS-NOT-YET`.
+cannot make one (protocol, "Who vouches for a key"). What each key is worth at a moment says `standing.py`; what two
+members together may replace, `replacing.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 
+from connectors import replacing
 from connectors.keys import PublicKeys, SeatKeyPair, verify
 from connectors.slots import WEEKLY, Slots
 from connectors.standing import KeyState, Member, Standing, Voucher, first_key, key_of
@@ -20,6 +21,8 @@ from schemas.checks import sha256
 from schemas.errors import HandslagError
 from schemas.identifiers import ZERO32
 from schemas.statements import Acceptance, MemberStatement, SignedStatement
+
+_holds = replacing.holds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +32,8 @@ class CaseMembers:
     `chains` are the keys of each member, ascending by seq. `removed` gives the moment of removal by member id, kept
     also for ids not met yet: REMOVE is final, whatever the order in which the broker hands statements out. `conflicts`
     are (member, seq) under which there are two valid statements; `disputed` the members whose keys are used for
-    nothing: those, and two at once in one role. A non-empty `disputed` is an alarm.
+    nothing: those, and two at once in one role. A non-empty `disputed` is an alarm. `offered` are, by the hash of their
+    statement, new keys of lost members that one other member has signed for, which is not enough.
     """
 
     case_tag: bytes
@@ -40,6 +44,7 @@ class CaseMembers:
     removed: Mapping[bytes, int]
     conflicts: frozenset[Voucher]
     disputed: frozenset[bytes]
+    offered: Mapping[bytes, Member] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod
     def pinned(cls, signed: SignedStatement, pin: bytes, slots: Slots = WEEKLY) -> CaseMembers:
@@ -95,12 +100,13 @@ class CaseMembers:
 
         A conflict does not raise here: it is recorded, and every look-up of those concerned raises `HS-EQUIVOCATION`.
         Raises `HS-KEY-UNTRUSTED` or `HS-SIGNATURE-INVALID` for what does not chain to the pin, `HS-EQUIVOCATION` for
-        a statement by a lead that contradicted itself, `HS-NOT-YET` for kinds of later versions, PayloadRejected.
+        a statement by a lead that contradicted itself, `HS-KEY-REPLACED` for a rotation by a key that two others have
+        replaced, PayloadRejected.
         """
         # INVARIANT: test_a_statement_that_does_not_chain_to_the_pin_changes_nothing
         statement = MemberStatement.from_bytes(signed.statement)
         if statement.kind == "REPLACE":
-            raise HandslagError("HS-NOT-YET", field="kind")
+            return self._with_replacement(signed, statement)
         _require(statement.kind in {"OPEN", "JOIN", "REMOVE", "ROTATE", "CONFIRM"}, "kind")
         known = self._known(signed, statement)
         if known is not None:
@@ -165,7 +171,8 @@ class CaseMembers:
         """
         gone = self.removed.keys() | self.disputed | {signer}
         word = self.standing.by_lead if signer == self.lead else self.standing.vouched
-        return tuple(key for member, key in self.members.items() if member not in gone and word(key) is None)
+        newest = ((member, key) for member, key in self.members.items() if not key.replacement)  # has its two words
+        return tuple(key for member, key in newest if member not in gone and word(key) is None)
 
     def state(self, key: Member, at_us: int) -> KeyState:
         """What a key is worth at a moment."""
@@ -216,6 +223,8 @@ class CaseMembers:
         _require(statement.seq > 0 and statement.invitation_hash == ZERO32, "seq")
         chain = self.chains.get(statement.member, ())
         before = next((key for key in chain if sha256(key.statement) == statement.previous), None)
+        if replacing.overruled(chain, before, statement.seq):
+            raise HandslagError("HS-KEY-REPLACED")
         found = key_of(signed, statement, self.slots, proven=before is not None)
         if before is not None:
             _require(before.seq + 1 == statement.seq and before.role == statement.role, "seq")
@@ -230,6 +239,25 @@ class CaseMembers:
             return self._with_key(found)
         _require(found.proven, "previous")
         return self._in_conflict(found)
+
+    def _with_replacement(self, signed: SignedStatement, statement: MemberStatement) -> CaseMembers:
+        """One more signature under a lost member's new keys; with the second that is needed they are its keys."""
+        _require(statement.case_tag == self.case_tag, "chain")
+        offer = replacing.offered(self.chains, self.removed, self.slots, signed, statement)
+        if {who for who, _seq in offer.vouchers} & self.disputed:
+            raise HandslagError("HS-EQUIVOCATION", check="member")
+        self._require_own_keys(offer)
+        chain = self.chains.get(offer.member, ())
+        name = sha256(signed.statement)
+        known = next((key for key in chain if key.statement == signed.statement), self.offered.get(name))
+        if known is not None and offer.vouchers <= known.vouchers and (known.hpke or not offer.hpke):
+            return self
+        made = replacing.joined(offer, known)
+        if not replacing.enough((who for who, _seq in made.vouchers), self.chains, self.lead, made.member):
+            return replace(self, offered=MappingProxyType({**self.offered, name: made}))
+        left = MappingProxyType({one: key for one, key in self.offered.items() if one != name})
+        grown = replace(self, chains=replacing.taken(self.chains, made), offered=left)
+        return _settled(replace(grown, conflicts=replacing.disputes(self.conflicts, grown.chains, made)))
 
     def _with_confirmation(self, signed: SignedStatement, statement: MemberStatement) -> CaseMembers:
         """The word of the lead or the deputy for one ROTATE that is in the view."""
@@ -346,14 +374,6 @@ def remove_statement(*, members: CaseMembers, lead: SeatKeyPair, member: bytes, 
 def _signed(statement: MemberStatement, keys: SeatKeyPair, hpke_key: bytes | None) -> SignedStatement:
     data = statement.to_bytes()
     return SignedStatement(statement=data, signature=keys.sign(data), hpke_key=hpke_key)
-
-
-def _holds(key: bytes, signed: SignedStatement) -> bool:
-    try:
-        verify(key, signed.signature, signed.statement)
-    except HandslagError:
-        return False
-    return True
 
 
 def _settled(view: CaseMembers) -> CaseMembers:

@@ -22,11 +22,14 @@ from schemas.admin import AdminAct, AdminActsAnswer, SignedAdminAct
 from schemas.calls import KeyedEntry
 from schemas.checks import sha256
 from schemas.errors import HandslagError
+from schemas.hold import HoldActsAnswer, HoldActsRequest
 from schemas.statements import UnitEntry
 from schemas.trail import AuditEntry
 
 _STATE = "admin-acts"
 _ALARMED = "admin-alarmed"
+_RULES = "admin-rules"
+_ACT = "admin-act-{:06d}"
 _SIGNED = ACT + 4096
 _ENTRY = 64 * 1024
 
@@ -51,6 +54,8 @@ def remembered(ctx: Context) -> Acts:
         bytes.fromhex(data["head"]),
         _keys(data["administrators"]),
         _keys(data["admitted"]),
+        bytes.fromhex(data["rules"]) if data.get("rules") else None,
+        frozenset(map(bytes.fromhex, data.get("gone_on", ()))),
     )
 
 
@@ -65,6 +70,29 @@ async def follow(ctx: Context) -> int:
             new += 1
         if not answer.entries:
             return new
+
+
+async def give_back(ctx: Context, hold_id: bytes) -> None:
+    """Give a restored broker the acts that it lacks, as they were shown here; raises the errors of the call.
+
+    It refuses them when it has made others since: that stays between the operator and the log, and is told here by
+    `follow` when they are shown.
+    """
+
+    # INVARIANT: test_a_revocation_after_the_copy_is_not_undone
+    async def give(*acts: SignedAdminAct) -> int:
+        request = HoldActsRequest(hold_id=hold_id, acts=acts)
+        return (await ctx.link.call("/v1/hold:acts", request, HoldActsAnswer)).count
+
+    try:
+        number = await give()
+        while (held := ctx.spool.memory.get(_ACT.format(number + 1))) is not None:
+            if await give(SignedAdminAct.from_bytes(held, _SIGNED)) == number:
+                return
+            number += 1
+    except HandslagError as error:
+        if error.code not in {"HS-ADMIN-ACT-INVALID", "HS-HOLD-NONE", "HS-CALL-UNKNOWN"}:
+            raise
 
 
 def unsigned(ctx: Context) -> list[str]:
@@ -90,6 +118,23 @@ def unsigned(ctx: Context) -> list[str]:
     return found
 
 
+def unsigned_rules(ctx: Context) -> bool:
+    """Whether the broker decides by rules that no two administrators put in force; told once for each such file.
+
+    The caller has compared the broker's rules with ours.
+    """
+    # INVARIANT: test_rules_that_nobody_signed_for_are_told
+    acts = remembered(ctx)
+    if not acts.count or acts.rules == ctx.rules.hash32:
+        return False
+    if ctx.spool.memory.get(_RULES) != ctx.rules.hash32:
+        with ctx.spool.transaction():
+            value = {"kind": "alarm", **reports.error_value(HandslagError("HS-ADMIN-UNSIGNED")), "rules": True}
+            ctx.spool.incoming.put(f"unsigned-rules-{ctx.rules.hash32[:8].hex()}", "receipts", value)
+            ctx.spool.memory.put(_RULES, ctx.rules.hash32)
+    return True
+
+
 def _take(ctx: Context, acts: Acts, each: KeyedEntry) -> Acts:
     try:
         shown = _opened(each)
@@ -103,6 +148,7 @@ def _take(ctx: Context, acts: Acts, each: KeyedEntry) -> Acts:
     act = AdminAct.from_bytes(shown.signed.act, ACT)
     with ctx.spool.transaction():
         ctx.spool.memory.put(_STATE, _kept(following))
+        ctx.spool.memory.put(_ACT.format(act.number), shown.signed.to_bytes())
         ctx.spool.memory.want_proof(shown.leaf, "admin", ctx.now())
         ctx.spool.incoming.put(f"operator-{act.number:06d}", "receipts", _told(act, shown.signed))
     return following
@@ -130,6 +176,7 @@ def _told(act: AdminAct, signed: SignedAdminAct) -> dict[str, Any]:
         ],
         "signed_by": [each.name for each in signed.signatures],
         "reason": act.reason,
+        "subject": None if act.subject is None else act.subject.hex(),
     }
 
 
@@ -139,6 +186,8 @@ def _kept(acts: Acts) -> bytes:
         "head": acts.head.hex(),
         "administrators": {name: key.hex() for name, key in acts.administrators.items()},
         "admitted": {unit: subject.hex() for unit, subject in acts.admitted.items()},
+        "rules": None if acts.rules is None else acts.rules.hex(),
+        "gone_on": sorted(one.hex() for one in acts.gone_on),
     }
     return json.dumps(data).encode()
 

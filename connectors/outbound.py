@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from connectors import commands, fields, transfers, waiting
+from connectors import commands, fields, persons, transfers, waiting
 from connectors.cases import drawn, keep
 from connectors.context import Context
 from connectors.identity import Seat
@@ -23,9 +23,10 @@ _HELD = {OutgoingState.ACCEPTED, OutgoingState.SEALED, OutgoingState.WAITING, Ou
 def accept(ctx: Context, seat: Seat, command: commands.Send | commands.Introduce) -> bytes:
     """Check an event and make it durable; returns its event id (UUIDv7).
 
-    Raises `HS-STATE-INVALID` (no active seat), `HS-NOT-CONFIRMED`, PayloadRejected, `HS-INPUT-INVALID`,
-    `HS-EVENT-UNKNOWN` (`replaces`), `HS-VIEW-OTHER`, `HS-CHILD-ALONE`.
+    Raises `HS-SEAT-UNIDENTIFIED`, `HS-STATE-INVALID` (no active seat), `HS-NOT-CONFIRMED`, PayloadRejected,
+    `HS-INPUT-INVALID`, `HS-EVENT-UNKNOWN` (`replaces`), `HS-VIEW-OTHER`, `HS-CHILD-ALONE`.
     """
+    persons.require_identified(seat)
     if not seat.active:
         raise HandslagError("HS-STATE-INVALID", field="ref")
     event = transfers.with_capsule(ctx, seat, _event_of(seat, command))

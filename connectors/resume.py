@@ -11,9 +11,9 @@ from hashlib import sha256
 from typing import Any
 
 from audit.checkpoint import Checkpoint
-from audit.continuation import check_statement, number_of, open_part
+from audit.continuation import check_statement, number_of, open_part, subject_of
 from audit.note import Verifier
-from connectors import hold
+from connectors import hold, operators
 from connectors.context import Context
 from connectors.fields import shown_moment
 from connectors.witness import ReadPath
@@ -62,8 +62,8 @@ class Loss:
 async def found(ctx: Context) -> Loss:
     """The newest continuation that the broker shows, checked against what this connector holds.
 
-    Raises HS-RESUME-REFUSED with `check` = none (nothing to follow), statement, or fork: the kept leaves are not a
-    beginning of the log that we saw.
+    Raises HS-RESUME-REFUSED with `check` = none (nothing to follow), statement, unsigned (no two administrators signed
+    for it), or fork: the kept leaves are not a beginning of the log that we saw.
     """
     answer = await ctx.link.get("/v1/hold", HoldAnswer)
     log = ctx.witness.base_key
@@ -72,6 +72,7 @@ async def found(ctx: Context) -> Loss:
     if not fresh:
         raise HandslagError("HS-RESUME-REFUSED", check="none")
     said, signed = fresh[-1], answer.statements[-1]
+    await signed_for(ctx, fresh)
     kept = min(one.kept_size for one in fresh)
     ours = ctx.witness.opened_newest()
     await same_beginning(ctx, said, kept, ctx.link.raw)
@@ -86,6 +87,25 @@ async def found(ctx: Context) -> Loss:
         wanted=ctx.spool.memory.proof_counts()[1],
         hold_id=answer.hold_id if answer.active else None,
     )
+
+
+async def signed_for(ctx: Context, fresh: list[Continuation]) -> None:
+    """Check that two administrators signed for every continuation that is news here; raises HS-RESUME-REFUSED.
+
+    A connector that was never shown an act is of a broker of an earlier version, and asks for none.
+    """
+    # INVARIANT: test_a_log_that_went_on_without_two_administrators_is_not_followed
+    if not operators.remembered(ctx).count:
+        return
+    try:
+        await operators.follow(ctx)
+    except HandslagError as error:
+        if error.code != "HS-ADMIN-ACT-INVALID":
+            raise
+        raise HandslagError("HS-RESUME-REFUSED", check="unsigned") from None
+    signed = operators.remembered(ctx).gone_on
+    if any(subject_of(one) not in signed for one in fresh):
+        raise HandslagError("HS-RESUME-REFUSED", check="unsigned")
 
 
 def confirm(ctx: Context, loss: Loss) -> None:

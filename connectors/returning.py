@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from connectors import executor, instance, reports, transfers
+from connectors import executor, instance, rekeying, reports, transfers
 from connectors.cases import drawn
 from connectors.context import Context
 from connectors.fields import shown_moment
@@ -25,7 +25,7 @@ from connectors.waiting import OutgoingState
 from schemas import limits
 from schemas.calls import FetchAnswer, FetchRequest
 from schemas.checks import sha256
-from schemas.envelope import Delivery
+from schemas.envelope import Core, Delivery
 from schemas.errors import HandslagError
 from schemas.identifiers import shown
 from schemas.instances import InstanceAnswer, InstanceRequest, InstanceStatement, RestoreStatement
@@ -216,14 +216,17 @@ async def fetch(ctx: Context, request: FetchRequest) -> FetchAnswer:
         raise
 
 
-def perhaps_given(ctx: Context, delivery: Delivery, sent_at_us: int) -> bool:
+def perhaps_given(ctx: Context, seat: Seat, delivery: Delivery, core: Core) -> bool:
     """Whether a delivery that this spool never saw may have been given by the connector that was lost.
 
-    It was handed over before (`hand_number` counts), and sealed before this connector was the only one.
+    It was handed over before (`hand_number` counts), and sealed before this connector was the only one; of a seat lost
+    with no backup, the broker named it when this connector first asked.
     """
     # INVARIANT: test_a_delivery_that_may_have_been_given_waits_for_a_person
+    if rekeying.handed_before(ctx, seat, core.event_id):
+        return True
     state = restored(ctx.spool) if delivery.hand_number > 1 else None
-    return state is not None and sent_at_us <= state.since_us + limits.SENT_AHEAD_US
+    return state is not None and core.sent_at_us <= state.since_us + limits.SENT_AHEAD_US
 
 
 def hold(ctx: Context, delivery: Delivery, value: dict[str, Any]) -> None:
@@ -247,12 +250,17 @@ def _tell_held(ctx: Context, delivery_id: bytes, value: dict[str, Any]) -> None:
     ctx.spool.incoming.put(f"perhaps-given-{delivery_id.hex()}", "receipts", told)
 
 
+def was_lost(ctx: Context, seat: Seat) -> bool:
+    """Whether another connector was at work for a seat, of which this spool does not know all."""
+    return bool(seat.key_floor) or restored(ctx.spool) is not None
+
+
 def unknown_receipt(ctx: Context, seat: Seat, item_id: bytes, value: dict[str, Any]) -> bool:
     """A receipt of an event this spool never had: the lost connector sent it after the backup; tell of its fate.
 
     Returns False where nothing was lost: then nobody here ever sent it.
     """
-    if restored(ctx.spool) is None:
+    if not was_lost(ctx, seat):
         return False
     told = {**value, "kind": "sent_before_the_loss", "ref": seat.ref}
     ctx.spool.incoming.put(item_id.hex(), "receipts", told)

@@ -21,6 +21,7 @@ from connectors import (
     inbox,
     incidents,
     keeping,
+    rekeying,
     retry,
     returning,
     reviews,
@@ -135,6 +136,7 @@ def _lost_and_found(ctx: Context) -> list[tuple[str, float, Step]]:
     return [
         ("announce", LATE_S, lambda: returning.announce(ctx)),
         ("backup", TIDY_S, lambda: keeping.due(ctx)),
+        ("rekey", LOCAL_BEAT_S * 5, lambda: rekeying.step(ctx)),
     ]
 
 

@@ -58,7 +58,8 @@ class Member:
 
     `statement` is the encoded MemberStatement that brought the key, `hpke` None where only its signing key is known (a
     superseded one, which nobody seals to). `proven`: the statement's own signature was checked; a ROTATE whose
-    predecessor was never seen counts by its CONFIRM alone.
+    predecessor was never seen counts by its CONFIRM alone. `replacement`: a REPLACE that two others signed, who are its
+    `vouchers`.
     """
 
     member: bytes
@@ -75,6 +76,7 @@ class Member:
     hpke_hash: bytes
     proven: bool
     vouchers: frozenset[Voucher] = frozenset()
+    replacement: bool = False
 
     @cached_property
     def keys(self) -> PublicKeys:
@@ -118,7 +120,7 @@ class Standing:
                 break
             late = before is not None and key.slot - before.slot > 1
             confirmed = before is not None and self._deputy_speaks(key, before.slot)
-            whole = confirmed or (whole and (not late or not self.deputies))
+            whole = confirmed if key.replacement else confirmed or (whole and (not late or not self.deputies))
             if whole:
                 standing[key.seq] = key.slot
             before = key
@@ -130,10 +132,12 @@ class Standing:
         return max(self.lead_slots.values(), default=self.chains[self.lead][0].slot)
 
     def _deputy_speaks(self, key: Member, since: int) -> bool:
-        """Whether a deputy confirmed a late key of the lead: one the lead vouched for when it was last heard."""
-        return any(
-            member in self.deputies and self._vouched_once(member, seq, since - 1) for member, seq in key.vouchers
-        )
+        """Whether a deputy confirmed a late key of the lead: one the lead vouched for when it was last heard.
+
+        For a key that replaces a lost one another member is needed beside the deputy, vouched for in the same way.
+        """
+        known = {member for member, seq in key.vouchers if self._vouched_once(member, seq, since - 1)}
+        return bool(known & self.deputies) and (not key.replacement or len(known) > 1)
 
     def _vouched_once(self, deputy: bytes, seq: int, since: int) -> bool:
         """Whether the deputy's key, or one from which its own ROTATEs lead to it, has the lead's word from `since` on.
@@ -141,8 +145,9 @@ class Standing:
         By the lead's slots as they stand in the statements: this is asked while the lead's own standing is worked out.
         """
         lead = {key.seq: key.slot for key in self.chains[self.lead]}
-        for key in reversed([key for key in self.chains[deputy] if key.seq <= seq]):
-            if any(who == self.lead and lead.get(at, since - 1) >= since for who, at in key.vouchers):
+        for key in reversed([key for key in self.chains.get(deputy, ()) if key.seq <= seq]):
+            vouched = any(who == self.lead and lead.get(at, since - 1) >= since for who, at in key.vouchers)
+            if vouched and not key.replacement:
                 return True
             if not key.proven:
                 return False
@@ -184,6 +189,8 @@ class Standing:
 
     def by_lead(self, key: Member) -> int | None:
         """The slot of the newest standing key of the lead that vouches for this one, or None."""
+        if key.replacement and not self._seconded(key, self.lead):
+            return None
         slots = [self.lead_slots[seq] for who, seq in key.vouchers if who == self.lead and seq in self.lead_slots]
         return max(slots, default=None)
 
@@ -192,13 +199,45 @@ class Standing:
         # INVARIANT: test_a_statement_counts_in_the_slot_of_its_confirmation_and_the_next
         if key.member == self.lead:
             return self.lead_slots.get(key.seq)
-        slots = [self.by_lead(key), *(self.deputy_slots.get(voucher) for voucher in key.vouchers)]
+        slots = [self.by_lead(key), *(self._by_deputy(key, voucher) for voucher in key.vouchers)]
         if key.member in self.deputies and self.by_lead(key) is None:
             slots.append(self.deputy_slots.get((key.member, key.seq)))
         return max((slot for slot in slots if slot is not None), default=None)
 
+    def _by_deputy(self, key: Member, voucher: Voucher) -> int | None:
+        if key.replacement and not self._seconded(key, voucher[0]):
+            return None
+        return self.deputy_slots.get(voucher)
+
+    def _seconded(self, key: Member, first: bytes) -> bool:
+        """Whether somebody beside `first` signed this REPLACE with a key that was worth something in its slot.
+
+        Of the second only what leads to it from a JOIN counts, or two lost seats could vouch for each other in a ring.
+        """
+        # INVARIANT: test_one_signature_replaces_nothing
+        return any(self._second(key, member, seq) for member, seq in key.vouchers if member != first)
+
+    def _second(self, key: Member, member: bytes, seq: int) -> bool:
+        found = next((one for one in self.chains.get(member, ()) if one.seq == seq), None)
+        if found is None or found.replacement or member in self.disputed:
+            return False
+        # Of the deputy's own new key the lead's word decides: the deputy's word is what is being asked about.
+        worth = self.by_lead(found) if key.role == DEPUTY else self.vouched(found)
+        return worth is not None and key.slot <= worth + 1
+
+    def replaced_us(self, key: Member) -> int | None:
+        """From when a key is worth nothing because two others replaced it, microseconds UTC; None while nobody did."""
+        later = [
+            k for k in self.chains[key.member] if k.replacement and k.seq > key.seq and self.vouched(k) is not None
+        ]
+        return min((one.not_before_us for one in later), default=None)
+
     def counts(self, key: Member, at_us: int) -> bool:
         """Whether a key is vouched for and in its time at a moment; disputes and removal are outside this."""
+        # INVARIANT: test_a_key_that_was_replaced_is_worth_nothing_from_then_on
+        replaced = self.replaced_us(key)
+        if replaced is not None and at_us >= replaced:
+            return False
         vouched = self.vouched(key)
         return vouched is not None and key.covers(at_us) and self.slots.number(at_us) <= vouched + 1
 

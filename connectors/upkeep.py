@@ -38,6 +38,7 @@ async def operator(ctx: Context) -> None:
     """Fetch what the operator's administrators signed, and look whether all that is admitted was."""
     await operators.follow(ctx)
     operators.unsigned(ctx)
+    operators.unsigned_rules(ctx)
 
 
 async def checkpoint(ctx: Context) -> None:

@@ -11,6 +11,9 @@ from schemas.records import Record
 ADMINISTRATORS = "ADMINISTRATORS"
 ADMIT = "ADMIT"
 REVOKE = "REVOKE"
+RULES = "RULES"
+RESTORE = "RESTORE"
+HOLD = "HOLD"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +38,10 @@ class AdminTarget(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminAct(Record):
-    """One act; `previous` is the SHA-256 of the encoded act before it, zeros in the first; times in microseconds."""
+    """One act; `previous` is the SHA-256 of the encoded act before it, zeros in the first; times in microseconds.
+
+    `subject` (32 bytes): the hash of the rules of RULES; `audit.continuation.subject` of RESTORE and HOLD; else None.
+    """
 
     SCHEMA: ClassVar[str] = "handslag.admin.AdminAct"
     LABEL: ClassVar[str] = "HS1 admin act"
@@ -48,6 +54,7 @@ class AdminAct(Record):
     targets: tuple[AdminTarget, ...] = ()
     administrators: tuple[Administrator, ...] = ()
     reason: str | None = None
+    subject: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

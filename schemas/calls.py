@@ -51,6 +51,7 @@ class FetchRequest(Record):
 
     limit: int
     wait_ms: int | None = None
+    without: tuple[bytes, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

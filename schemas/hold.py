@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from schemas.acts import LedgerEvent
+from schemas.admin import SignedAdminAct
 from schemas.records import Record
+from schemas.statements import SignedStatement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,12 +89,13 @@ class HoldAnswer(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayRequest(Record):
-    """POST /v1/hold:replay: acts of an own seat that the restored broker lacks, as the connector kept them."""
+    """POST /v1/hold:replay: what the restored broker lacks, as the connector kept it: keys of the case, own acts."""
 
     SCHEMA: ClassVar[str] = "handslag.api.ReplayRequest"
 
     hold_id: bytes
     seat_id: bytes
+    statements: tuple[SignedStatement, ...] = ()
     events: tuple[LedgerEvent, ...]
     withdrawals: tuple[RecordedWithdrawal, ...]
     last: bool
@@ -109,8 +112,18 @@ class ConfirmRequest(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyNumber(Record):
+    """Which of a member's key statements is the broker's newest."""
+
+    SCHEMA: ClassVar[str] = "handslag.hold.KeyNumber"
+
+    member: bytes
+    seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HoldSeatAnswer(Record):
-    """Where a seat stands in a hold: HELD, REPLAYED, CONFIRMED or RELEASED."""
+    """Where a seat stands in a hold: HELD, REPLAYED, CONFIRMED or RELEASED; `keys` of members it may know of."""
 
     SCHEMA: ClassVar[str] = "handslag.api.HoldSeatAnswer"
 
@@ -118,3 +131,23 @@ class HoldSeatAnswer(Record):
     state: str
     ledger_seq: int
     head: bytes
+    keys: tuple[KeyNumber, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldActsRequest(Record):
+    """POST /v1/hold:acts: the operator's acts that a restored broker lacks, as this connector was shown them."""
+
+    SCHEMA: ClassVar[str] = "handslag.api.HoldActsRequest"
+
+    hold_id: bytes
+    acts: tuple[SignedAdminAct, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldActsAnswer(Record):
+    """How many of the operator's acts the broker knows."""
+
+    SCHEMA: ClassVar[str] = "handslag.api.HoldActsAnswer"
+
+    count: int

@@ -122,6 +122,8 @@ def check_fetch(request: FetchRequest) -> None:
         raise HandslagError("HS-TOO-LARGE", limit=limits.INBOX_ITEMS)
     if not 0 <= (request.wait_ms or 0) <= limits.WAIT_MS:
         raise HandslagError("HS-TOO-LARGE", limit=limits.WAIT_MS)
+    if len(request.without or ()) > limits.SEATS_WITHOUT:
+        raise HandslagError("HS-TOO-LARGE", limit=limits.SEATS_WITHOUT)
 
 
 def check_acks(request: AckRequest) -> None:

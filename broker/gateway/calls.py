@@ -12,7 +12,7 @@ from audit.tiles import parse_tile_path
 from broker.gateway import bounds
 from broker.gateway.port import Core
 from schemas import calls as records
-from schemas import capsule, catalogue, hold, instances, joins, limits, said, trust_calls
+from schemas import capsule, catalogue, hold, instances, joins, limits, rekey, said, trust_calls
 from schemas.errors import HandslagError
 from schemas.records import Record
 
@@ -101,6 +101,10 @@ POSTS: Mapping[str, RecordCall] = {
     "/v1/seats:destroyed": RecordCall(
         "destroyed", records.DestroyedRequest, lambda core, unit, request: core.destroyed(unit, request)
     ),
+    "/v1/seats:lost": RecordCall(
+        "lost", rekey.LostSeatsRequest, lambda core, unit, request: core.lost_seats(unit, request)
+    ),
+    "/v1/seats:rekey": RecordCall("rekey", rekey.RekeyRequest, lambda core, unit, request: core.rekey(unit, request)),
     "/v1/seats:pass": RecordCall("pass", records.PassRequest, lambda core, unit, request: core.pass_on(unit, request)),
     "/v1/capsules:look": RecordCall("look", capsule.LookRequest, lambda core, unit, request: core.look(unit, request)),
     "/v1/instances": RecordCall(
@@ -135,16 +139,26 @@ POSTS: Mapping[str, RecordCall] = {
         limit=4 * limits.CALL,
         lane="consents",
     ),
+    "/v1/hold:acts": RecordCall(
+        "hold_acts",
+        hold.HoldActsRequest,
+        lambda core, unit, request: core.hold_acts(unit, request),
+        limit=limits.SUBMISSION,
+        lane="consents",
+    ),
     "/v1/hold:confirm": RecordCall(
         "confirm", hold.ConfirmRequest, lambda core, unit, request: core.confirm(unit, request), lane="consents"
     ),
 }
 
-# What a broker that is behind still answers: a withdrawal never waits for anything, and the log shows itself.
+# What a broker that is behind still answers: a withdrawal never waits for anything, nor does a key that is gone; what
+# was said is only written down; and the log shows itself.
 _BEHIND = (
     "/v1/consents",
     "/v1/seats:state",
     "/v1/seats:close",
+    "/v1/seats:destroyed",
+    "/v1/disclosures:record",
     "/v1/hold",
     "/v1/ledger:fetch",
     "/v1/audit:fetch",

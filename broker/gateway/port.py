@@ -34,9 +34,10 @@ from schemas.calls import (
     UnitsAnswer,
 )
 from schemas.capsule import LookAnswer, LookRequest
-from schemas.hold import ConfirmRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
+from schemas.hold import ConfirmRequest, HoldActsAnswer, HoldActsRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
 from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
 from schemas.joins import JoinAnswer, JoinRequest, SeparateAnswer, SeparateRequest
+from schemas.rekey import LostSeatsAnswer, LostSeatsRequest, RekeyRequest
 from schemas.said import (
     AnnulAnswer,
     AnnulAnswerRequest,
@@ -109,6 +110,14 @@ class Core(Protocol):
         """POST /v1/seats:close."""
         ...
 
+    async def lost_seats(self, unit: str, request: LostSeatsRequest) -> LostSeatsAnswer:
+        """POST /v1/seats:lost: the unit's active seats, for a connector that lost them."""
+        ...
+
+    async def rekey(self, unit: str, request: RekeyRequest) -> SeatAnswer:
+        """POST /v1/seats:rekey: a lost seat asks two others to vouch for new keys."""
+        ...
+
     async def look(self, unit: str, request: LookRequest) -> LookAnswer:
         """POST /v1/capsules:look."""
         ...
@@ -163,6 +172,10 @@ class Core(Protocol):
 
     async def replay(self, unit: str, request: ReplayRequest) -> HoldSeatAnswer:
         """POST /v1/hold:replay."""
+        ...
+
+    async def hold_acts(self, unit: str, request: HoldActsRequest) -> HoldActsAnswer:
+        """POST /v1/hold:acts."""
         ...
 
     async def confirm(self, unit: str, request: ConfirmRequest) -> HoldSeatAnswer:

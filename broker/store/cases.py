@@ -167,6 +167,13 @@ class CaseRows:
         before = {"previous_signing_key": row.signing_key, "previous_key_id": row.seat_key_id}
         self._c.execute(update(seat).where(seat.c.seat_id == row.seat_id).values(**values, **before))
 
+    def replace_keys(self, row: SeatRow, signing_key: bytes, seat_key_id: bytes, sealed: tuple[bytes, bytes]) -> None:
+        """Keys that two others vouched for; those the seat had are lost, and nothing is taken under them."""
+        values = {"signing_key": signing_key, "seat_key_id": seat_key_id, "key_seq": row.key_seq + 1}
+        values |= {"recipient_sealed": sealed[0], "recipient_own": sealed[1]}
+        before = {"previous_signing_key": None, "previous_key_id": None}
+        self._c.execute(update(seat).where(seat.c.seat_id == row.seat_id).values(**values, **before))
+
     def take_over(self, row: SeatRow, role: str, chain: bytes, seq: int, keys: tuple[bytes, bytes]) -> None:
         """A seat takes a role over with the keys it offered, in the chain of the one who held it."""
         values = {"role": role, "chain": chain, "key_seq": seq, "signing_key": keys[0], "seat_key_id": keys[1]}
@@ -194,7 +201,7 @@ class CaseRows:
     def insert_statement(
         self, case_id: bytes, member: bytes, kind: str, seq: int, signed: bytes, signer: bytes = b""
     ) -> None:
-        """Keep a signed member statement as received; `signer` of a CONFIRM, which the lead or a deputy may make."""
+        """Keep a signed member statement as received; `signer` of a CONFIRM or REPLACE, which several may make."""
         values = {"case_id": case_id, "member": member, "kind": kind, "seq": seq, "signed": signed}
         self._c.execute(insert(statement).values(**values, signer=signer))
 
@@ -203,6 +210,12 @@ class CaseRows:
         key = (statement.c.case_id == case_id, statement.c.member == member, statement.c.seq == seq)
         query = select(statement.c.seq).where(*key, statement.c.kind == "CONFIRM", statement.c.signer == signer)
         return self._c.execute(query).first() is not None
+
+    def replacers(self, case_id: bytes, member: bytes, seq: int) -> frozenset[bytes]:
+        """Members whose signatures replaced a member's keys by statement number `seq`."""
+        of = (statement.c.case_id == case_id, statement.c.member == member, statement.c.seq == seq)
+        rows = self._c.execute(select(statement.c.signer).where(*of, statement.c.kind == "REPLACE"))
+        return frozenset(row.signer for row in rows)
 
     def statements(self, case_id: bytes, member: bytes) -> list[bytes]:
         """A member's signed statements, oldest first, each before the words for it."""

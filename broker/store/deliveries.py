@@ -110,10 +110,17 @@ class DeliveryRows:
             found[row.delivery_id].append(SectionRow(*row))
         return found
 
-    def due_for(self, unit: str, now_us: int, limit: int) -> list[DeliveryRow]:
-        """Deliveries that may be handed to a unit now, oldest first; only a look, `hand` decides."""
+    def due_for(self, unit: str, now_us: int, limit: int, without: Iterable[bytes] = ()) -> list[DeliveryRow]:
+        """Deliveries that may be handed to a unit now, oldest first; only a look, `hand` decides.
+
+        Those to the seats `without` stay: the unit's connector cannot take them.
+        """
+        left = or_(delivery.c.recipient_seat.is_(None), delivery.c.recipient_seat.not_in(list(without)))
         rows = self._c.execute(
-            select(delivery).where(self._to(unit), _handable(now_us)).order_by(delivery.c.delivery_id).limit(limit)
+            select(delivery)
+            .where(self._to(unit), _handable(now_us), left)
+            .order_by(delivery.c.delivery_id)
+            .limit(limit)
         )
         return [self._row(row) for row in rows]
 

@@ -27,6 +27,7 @@ from broker.store.instances import InstanceRows
 from broker.store.joins import JoinRows
 from broker.store.ledger import LedgerRows
 from broker.store.log import LogRows
+from broker.store.rekeys import RekeyRows
 from broker.store.stream import StreamRows
 from broker.store.units import UnitRows
 
@@ -54,6 +55,7 @@ class Rows:
         self.annulments = AnnulRows(connection, cipher)
         self.joins = JoinRows(connection, cipher)
         self.hold = HoldRows(connection)
+        self.rekeys = RekeyRows(connection)
 
 
 class Store(Protocol):

@@ -140,6 +140,12 @@ statement = Table(
     Column("signed", LargeBinary, nullable=False),
 )
 
+# a lost seat's request for new keys, until two others have vouched for them
+rekey = Table("rekey", metadata, Column("seat_id", LargeBinary, primary_key=True),
+              Column("rekey", LargeBinary, nullable=False), Column("hpke_key", LargeBinary, nullable=False),
+              Column("asked_at_us", BigInteger, nullable=False))  # fmt: skip
+rekey_signature = Table("rekey_signature", metadata, Column("seat_id", LargeBinary, primary_key=True),
+                        Column("member", LargeBinary, primary_key=True), Column("signature", LargeBinary))  # fmt: skip
 succession = Table("succession", metadata, Column("seat_id", LargeBinary, primary_key=True),
                    Column("case_id", LargeBinary, nullable=False), Column("seat_key_id", LargeBinary, nullable=False),
                    Column("at_us", BigInteger, nullable=False))  # fmt: skip

@@ -49,7 +49,8 @@ class LocalFacts:
 
     `files` and `folders` map a setting to ok, missing, open or unreadable. `same` names two of the adapter's folders
     that are one; `swapped`, that commands lie where answers belong. `marker` is (instance, high water) of the marker
-    file. `running_other` says that the running connector has another configuration.
+    file. `running_other` says that the running connector has another configuration, `weekly` that seat keys rotate in
+    the slots that every connector outside a show has.
     """
 
     now: datetime
@@ -67,6 +68,7 @@ class LocalFacts:
     locks: bool | None
     free_bytes: int | None
     writable: bool | None
+    weekly: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from connectors import highwater, identity, keys, trust
 from connectors.box import DataKey
 from connectors.doctor.facts import CertificateFacts, LocalFacts, SpoolFacts, TrustFacts
 from connectors.settings import Settings
+from connectors.slots import WEEKLY
 from connectors.spool import alone
 from connectors.spool.look import locks, look
 from schemas.errors import HandslagError
@@ -53,6 +54,7 @@ def gather(settings: Settings, config: Path, now: datetime) -> LocalFacts:
         locks=locks(data_dir) if data_dir else None,
         free_bytes=_free(data_dir) if data_dir else None,
         writable=_writable(data_dir) if data_dir else None,
+        weekly=settings.slots == WEEKLY,
     )
 
 

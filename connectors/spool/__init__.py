@@ -15,6 +15,7 @@ from connectors.spool.commands import Commands
 from connectors.spool.incoming import Incoming
 from connectors.spool.memory import Memory
 from connectors.spool.outgoing import Outgoing
+from connectors.spool.rekeys import Rekeys
 from connectors.spool.store import Store
 
 __all__ = ["Spool"]
@@ -31,6 +32,7 @@ class Spool:
         self.incoming = Incoming(self.store)
         self.memory = Memory(self.store)
         self.annulled = Annulled(self.store)
+        self.rekeys = Rekeys(self.store)
         self.transaction = self.store.transaction
         self.savepoint = self.store.savepoint
 

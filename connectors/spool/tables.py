@@ -66,4 +66,9 @@ _HELD = """
 ALTER TABLE outbox ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
 """
 
-VERSIONS: tuple[str, ...] = (_FIRST, _ANNULLED, _HELD)
+# Seats lost with no backup, and requests of others for new keys: how far each is.
+_REKEYED = """
+CREATE TABLE rekey(name BLOB PRIMARY KEY, state TEXT NOT NULL, value BLOB NOT NULL) WITHOUT ROWID;
+"""
+
+VERSIONS: tuple[str, ...] = (_FIRST, _ANNULLED, _HELD, _REKEYED)

@@ -57,7 +57,7 @@ def test_a_unit_is_admitted_when_two_have_signed(apart, tmp_path):
     assert acts_of(config).admitted.keys() == {UNIT}
     assert asked.with_name(asked.stem + ".answer.json").exists()
     assert run("admin", "carry-out", draft, "--config", config)[0] == 0  # again does no harm
-    assert acts_of(config).count == 3
+    assert acts_of(config).count == 4
 
 
 def test_one_administrator_signing_twice_is_one(apart, tmp_path):
@@ -91,8 +91,8 @@ def test_the_list_says_what_was_done_and_who_may_sign(config, tmp_path):  # noqa
     assert run("agency", "admit", "--config", config, request(tmp_path, Ed25519PrivateKey.generate()))[0] == 0
     assert run("agency", "revoke", "--config", config, UNIT, "--reason", "EXEMPEL")[0] == 0
     told = json.loads(run("admin", "list", "--config", config, "--json")[1])
-    assert [row["kind"] for row in told["acts"]] == ["ADMINISTRATORS", "ADMIT", "REVOKE"]
-    assert told["acts"][2]["units"] == [UNIT]
+    assert [row["kind"] for row in told["acts"]] == ["ADMINISTRATORS", "RULES", "ADMIT", "REVOKE"]
+    assert told["acts"][3]["units"] == [UNIT]
     assert told["may_sign"] == ["demo-first", "demo-second"]
     code, _out, err = run("agency", "revoke", "--config", config, UNIT)
     assert code == 1
@@ -115,7 +115,7 @@ async def test_an_act_that_was_refused_is_not_listed_as_done(config, tmp_path): 
             code, _out, err = await asyncio.to_thread(run, "agency", "admit", "--config", config, asked)
     assert (code, "HS-UNIT-COMPROMISED" in err) == (1, True)
     told = json.loads(run("admin", "list", "--config", config, "--json")[1])
-    assert [row["not_carried_out"] for row in told["acts"]] == [[], [UNIT]]
+    assert [row["not_carried_out"] for row in told["acts"]] == [[], [], [UNIT]]
     assert f"NOT CARRIED OUT: {UNIT}" in run("admin", "list", "--config", config)[1]
     assert run("agency", "admit", "--config", config, asked)[0] == 0
     told = json.loads(run("admin", "list", "--config", config, "--json")[1])
@@ -124,7 +124,7 @@ async def test_an_act_that_was_refused_is_not_listed_as_done(config, tmp_path): 
 
 def test_an_older_brokers_units_are_adopted(config, tmp_path):  # noqa: F811
     assert run("agency", "admit", "--config", config, request(tmp_path, Ed25519PrivateKey.generate()))[0] == 0
-    (config.parent / "data" / "acts" / "000002.act").unlink()  # as an earlier version left it: admitted, not signed
+    (config.parent / "data" / "acts" / "000003.act").unlink()  # as an earlier version left it: admitted, not signed
     assert acts_of(config).admitted == {}
     assert run("admin", "adopt", "--config", config)[0] == 0
     assert acts_of(config).admitted.keys() == {UNIT}

@@ -8,10 +8,12 @@ import pytest
 
 from audit import beat, tiles
 from audit.checkpoint import Checkpoint, sign_checkpoint
+from audit.continuation import subject_of
 from audit.merkle import Frontier
 from audit.note import Signer
 from connectors import commands, executor, hold, ledgers, resume, sending
 from connectors.waiting import OutgoingState, SectionState
+from schemas.admin import AdminActsAnswer
 from schemas.errors import HandslagError
 from schemas.hold import Continuation
 from tests.agency.conftest import ORIGIN
@@ -102,6 +104,29 @@ async def test_a_continuation_that_forked_before_the_loss_is_refused(seen, world
         log.grow(seed * 32)
     said = statement(log, lost.head())  # the control: nothing that we saw was lost
     await resume.same_beginning(world.ctx, said, said.kept_size, log.fetch)
+
+
+class Shown:
+    """A link that is shown the operator's acts: none that is new."""
+
+    async def raw(self, _path: str) -> bytes:
+        return AdminActsAnswer(entries=()).to_bytes()
+
+
+async def test_a_log_that_went_on_without_two_administrators_is_not_followed(seen, monkeypatch):
+    world, log, lost = seen
+    said = statement(log, lost.head())
+    await resume.signed_for(world.ctx, [said])  # a broker of an earlier version has no acts
+    monkeypatch.setattr(world.ctx, "link", Shown())
+    state = {"count": 2, "head": bytes(32).hex(), "administrators": {}, "admitted": {}}
+    for gone_on, holds in (([], False), ([bytes(32).hex()], False), ([subject_of(said).hex()], True)):
+        world.ctx.spool.memory.put("admin-acts", json.dumps({**state, "gone_on": gone_on}).encode())
+        if holds:
+            await resume.signed_for(world.ctx, [said])
+            continue
+        with pytest.raises(HandslagError) as refused:
+            await resume.signed_for(world.ctx, [said])
+        assert refused.value.context == {"check": "unsigned"}
 
 
 def outgoing(world) -> bytes:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from connectors import joining
 from connectors.case_cli import case as case_group
 from connectors.ledgers import view
 from schemas.errors import HandslagError
@@ -121,6 +122,32 @@ async def test_a_case_that_was_another_persons_stops_nothing_here(home):
     assert not home.police.connector.stopped("PM-2")
     await home.settle(2)
     assert in_force(home.police, "PM-2") == 1
+
+
+async def test_a_restored_broker_is_told_of_joins_and_separations_again(home):
+    """Its copy is older than a join, or than its separation: the connector that made them tells it, once each."""
+    store, ctx = home.node.context.store, home.police.ctx
+
+    async def lost(sql: str) -> None:
+        await store.write(lambda rows: rows.gate._c.exec_driver_sql(sql))
+
+    join = await joined(home)
+    await joining.again(ctx)  # the broker has it: nothing happens
+    await lost("DELETE FROM case_join")
+    await joining.again(ctx)
+    home.social.command(do="withdraw_case", ref="EX-1", method="ORAL_DOCUMENTED")
+    await home.settle(2)
+    assert in_force(home.police, "PM-2") == 0
+    home.police.command(do="separate_cases", ref="PM-2", join=join, actor_ref="samordnare-3")
+    await home.settle(1)
+    await lost("UPDATE case_join SET ended_at_us=NULL")
+    await joining.again(ctx)
+    home.police.command(**grant("PM-2", [{"role": LEAD}], ["IC04"], ["THREAT_ASSESSMENT"]))
+    await home.settle(1)
+    home.social.command(do="withdraw_case", ref="EX-1", method="ORAL_DOCUMENTED")
+    await home.settle(2)
+    assert in_force(home.police, "PM-2") == 1
+    assert home.police.files("receipts", kind="alarm") == []
 
 
 async def typed(*arguments):

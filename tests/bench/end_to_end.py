@@ -154,7 +154,9 @@ def main() -> None:
             play.run_steps()
             drive = by_client if chosen.via == "client" else by_folder
             seconds, cpu, facts = drive(play, chosen.events)
-        verified = play.handslag("audit", "verify", play.trail, "--trust", play.folder / "trust.toml", "--lang", "en")
+        verified = play.handslag(
+            "audit", "verify", play.copy_trail(), "--trust", play.folder / "trust.toml", "--lang", "en"
+        )
     rounded = {name: round(value, 2) for name, value in facts.items()}
     shape = {"events": chosen.events, "sections": 2, "recipients": 1, "seconds": round(seconds, 2), **rounded}
     tell(f"end_to_end.{chosen.via}", round(chosen.events / seconds, 1), "events/s", **shape)

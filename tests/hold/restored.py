@@ -13,6 +13,7 @@ from broker import replay
 from broker.hold import RESTORED, Keeper, Seen
 from broker.store.hold import ContinuationRow
 from schemas.hold import ConfirmRequest, HeadConfirmation, HoldSeatAnswer, RecordedWithdrawal, ReplayRequest
+from schemas.statements import SignedStatement
 from tests.site import ORIGIN, Site, Unit
 
 GOING_ON = f"{ORIGIN}/2"
@@ -59,14 +60,24 @@ class Restored:
         await self.keeper.load()
 
     async def give_back(
-        self, unit: Unit, *, events: tuple | None = None, withdrawals: tuple[RecordedWithdrawal, ...] = ()
+        self,
+        unit: Unit,
+        *,
+        events: tuple | None = None,
+        withdrawals: tuple[RecordedWithdrawal, ...] = (),
+        statements: tuple[SignedStatement, ...] = (),
     ) -> HoldSeatAnswer:
         """What the unit's connector kept and the broker lacks; by default all of the lost broker's ledger."""
         assert self.keeper.row is not None
         if events is None:
             events = tuple(await self.lost.ledger_of(unit))
         request = ReplayRequest(
-            hold_id=self.keeper.row.hold_id, seat_id=unit.seat_id, events=events, withdrawals=withdrawals, last=True
+            hold_id=self.keeper.row.hold_id,
+            seat_id=unit.seat_id,
+            statements=statements,
+            events=events,
+            withdrawals=withdrawals,
+            last=True,
         )
         return await replay.replay(self.site.context, unit.code, request)
 

@@ -14,30 +14,9 @@ from schemas.acts import CaseWithdrawal, ConsentAct
 from schemas.calls import LedgerFetchRequest, StateRequest
 from schemas.errors import HandslagError
 from schemas.hold import RecordedWithdrawal
-from tests.hold.restored import Restored, copied
-from tests.promises.case import deliveries, event, grant, ready, receipts, sent
+from tests.hold.restored import copied
+from tests.promises.case import deliveries, event, grant, receipts, sent
 from tests.site import Site, to_unit
-
-
-@pytest.fixture
-async def site(tmp_path):
-    site = await ready(tmp_path)
-    yield site
-    site.close()
-
-
-@pytest.fixture
-def restore(tmp_path, site):
-    opened: list[Site] = []
-
-    def on(folder) -> Restored:
-        restored = Restored(site, folder)
-        opened.append(restored.site)
-        return restored
-
-    yield on
-    for one in opened:
-        one.close()
 
 
 async def noted_by_probation(site: Site) -> RecordedWithdrawal:

@@ -16,6 +16,7 @@ from audit.continuation import check_statement
 from audit.trailfile import TrailFile
 from audit.verify import verify
 from broker import backup, initialise, restoring, settings
+from broker.actfiles import private_key, signed_by
 from broker.metrics import Metrics
 from broker.node import Node, opened
 from broker.restoring import Known
@@ -51,6 +52,19 @@ async def beats(one, count: int) -> str:
         await one.store.write(lambda rows, entry=entry: rows.entries.insert([entry]))
         await one.sealer.beat()
     return await one.trail.checkpoint_note()
+
+
+async def went_on(one, reason: str):
+    """Two administrators sign what the node says is missing, and it goes on."""
+    files, named = one.files, one.settings.administration
+    missing = await one.served.continuing.missing()
+    if missing is not None:
+        about = bytes.fromhex(missing["subject"])
+        signed = files.draft(missing["kind"], 1, subject=about, reason=reason)
+        for key in (named.first_key_file, named.second_key_file):
+            signed = signed_by(signed, private_key(key), files.chain)
+        files.append(signed)
+    return await one.served.continuing.go_on()
 
 
 def quiet(*_told) -> None:
@@ -143,7 +157,7 @@ async def test_a_store_behind_its_anchor_begins_a_hold(loaded, tmp_path):
     await lost(loaded, tmp_path / "copy")
     restoring.restore(loaded, tmp_path / "copy", Known(), quiet)
     async with node(loaded) as one:
-        await one.served.continuing.go_on("EXEMPEL Admin", "test")
+        await went_on(one, "test")
         await beats(one, 1)
         copy = tmp_path / "older.db"
         one.store.truncate_wal()
@@ -152,7 +166,7 @@ async def test_a_store_behind_its_anchor_begins_a_hold(loaded, tmp_path):
     shutil.copy2(copy, loaded.database)
     async with node(loaded) as one:
         assert (await one.core.readiness(), one.core.keeper.row.cause) == (("HS-HOLD",), "ANCHOR")
-        signed = await one.served.continuing.go_on("EXEMPEL Admin", "again")
+        signed = await went_on(one, "again")
         assert Continuation.from_bytes(signed.statement).new_origin == f"{ORIGIN}/3"
 
 
@@ -164,11 +178,11 @@ async def test_a_broker_in_hold_signs_nothing_before_its_log_goes_on(loaded, tmp
         with pytest.raises(HandslagError, match="HS-TRAIL-ROLLBACK"):
             await one.sealer.beat()
         assert await one.trail.checkpoint_note() == kept
-        await one.served.continuing.go_on("EXEMPEL Admin", "test")
+        await went_on(one, "test")
         await one.sealer.beat()
         assert (await one.trail.checkpoint_note()).startswith(f"{ORIGIN}/2\n")
         with pytest.raises(HandslagError, match="HS-HOLD-NONE"):
-            await one.served.continuing.go_on("EXEMPEL Admin", "twice")
+            await went_on(one, "twice")
 
 
 async def test_a_note_larger_than_the_log_begins_a_hold(loaded, tmp_path):
@@ -185,7 +199,7 @@ async def test_what_was_stated_begins_no_second_hold(loaded, tmp_path):
     note = await lost(loaded, tmp_path / "copy")
     restoring.restore(loaded, tmp_path / "copy", Known((note.encode(),)), quiet)
     async with node(loaded) as one:
-        await one.served.continuing.go_on("EXEMPEL Admin", "test")
+        await went_on(one, "test")
         await one.sealer.beat()
         with pytest.raises(HandslagError, match="HS-LOG-CONTINUED"):
             await one.core._check_seen(note)
@@ -209,12 +223,12 @@ async def test_the_verifier_tells_of_a_continuation_and_of_what_was_lost(loaded,
     note = await lost(loaded, tmp_path / "copy")
     told = restoring.restore(loaded, tmp_path / "copy", Known((note.encode(),)), quiet)
     async with node(loaded) as one:
-        await one.served.continuing.go_on("EXEMPEL Admin", "test")
+        await went_on(one, "test")
         now = await beats(one, 3)
     report = verified(loaded, one, note)
     assert report.findings == []
     (said,) = report.continuations
-    assert (said["lost"], said["administrator"]) == (told["lost_leaves"], "EXEMPEL Admin")
+    assert (said["lost"], said["administrator"]) == (told["lost_leaves"], "demo-first, demo-second")
     assert said["lost"] > 0
     assert "remembered-lost" in report.not_shown
     assert "CONTINUED AFTER A LOSS" in report.text("en")
@@ -226,7 +240,7 @@ async def test_a_loss_larger_than_stated_is_a_finding(loaded, tmp_path):
     note = await lost(loaded, tmp_path / "copy")
     restoring.restore(loaded, tmp_path / "copy", Known(), quiet)  # nobody tells of the newer checkpoint
     async with node(loaded) as one:
-        await one.served.continuing.go_on("EXEMPEL Admin", "test")
+        await went_on(one, "test")
         await beats(one, 1)
     assert [(one.check, one.part) for one in verified(loaded, one, note).findings] == [("remembered", "lost")]
 
@@ -235,7 +249,7 @@ async def test_a_log_that_goes_on_without_a_statement_is_broken(loaded, tmp_path
     note = await lost(loaded, tmp_path / "copy")
     restoring.restore(loaded, tmp_path / "copy", Known((note.encode(),)), quiet)
     async with node(loaded) as one:
-        await one.served.continuing.go_on("EXEMPEL Admin", "test")
+        await went_on(one, "test")
         await beats(one, 2)
     changes = [
         ("DELETE FROM continuation", ()),
@@ -256,7 +270,7 @@ async def test_a_statement_that_its_checkpoints_do_not_bear_is_refused(loaded, t
     note = await lost(loaded, tmp_path / "copy")
     restoring.restore(loaded, tmp_path / "copy", Known((note.encode(),)), quiet)
     async with node(loaded) as one:
-        signed = await one.served.continuing.go_on("EXEMPEL Admin", "test")
+        signed = await went_on(one, "test")
         log = one.log.signer(1).verifier
         said = check_statement(signed, base=ORIGIN, log=log)
         lies = {

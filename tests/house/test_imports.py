@@ -28,7 +28,12 @@ LIBRARIES = {
     "cryptography": ("audit/*", "broker/*", "connectors/*"),
     "fastavro": ("schemas/*",),
     "prometheus_client": ("broker/metrics.py", "broker/gateway/operations.py"),
-    "pydantic": ("broker/settings.py", "connectors/settings.py", "connectors/commands.py"),
+    "pydantic": (
+        "broker/settings.py",
+        "connectors/settings.py",
+        "connectors/command*.py",
+        "connectors/lost_commands.py",
+    ),
     "pydantic_settings": ("broker/settings.py", "connectors/settings.py"),
     "rich": ("*/cli.py", "connectors/*_cli.py", "handslag.py"),
     "shamir_mnemonic": ("connectors/recovery.py",),

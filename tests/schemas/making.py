@@ -21,6 +21,7 @@ import schemas.capsule
 import schemas.hold
 import schemas.instances
 import schemas.joins
+import schemas.rekey
 import schemas.said
 import schemas.stream_record
 import schemas.trail

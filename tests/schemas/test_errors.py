@@ -85,6 +85,7 @@ DYNAMIC = {
     ("connectors/link.py", "code"),
     ("connectors/witness.py", "halt.decode()"),
     ("connectors/witness.py", "code"),
+    ("connectors/recipient_cli.py", "answer.refused"),
     ("connectors/rotation.py", "code"),
     ("connectors/reports.py", "told.refused_code if known else 'HS-DECISION-FAILED'"),
 }

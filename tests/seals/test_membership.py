@@ -126,11 +126,6 @@ def test_a_statement_that_does_not_chain_to_the_pin_changes_nothing():
     assert view.applied(join).holder("provider", NOW).role == "provider"
 
 
-def test_kinds_of_later_versions_are_refused():
-    statement = changed(joining(pinned(), PRISON), seat(LEAD), kind="REPLACE")
-    assert refused(pinned().applied, statement)[0] == "HS-NOT-YET"
-
-
 def test_the_same_statement_again_changes_nothing():
     join = joining(pinned(), PRISON)
     view = pinned().applied(join)

@@ -4,8 +4,10 @@ import os
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import update
 
-from broker.resolving import CODE, Question, asked, unit_of_seat
+from broker.resolving import CODE, REFUSED, Question, asked, unit_of_seat
+from broker.store.tables import seat
 from schemas.errors import HandslagError
 from tests.promises.case import notices, ready
 from tests.promises.trail import trail
@@ -88,6 +90,20 @@ def test_a_question_with_something_missing_is_no_question():
             asked({key: value for key, value in whole.items() if key != name})
     with pytest.raises(HandslagError):
         asked({**whole, "seat_id": "no hex"})
+
+
+async def test_a_seat_of_a_protected_relocation_is_told_to_nobody(site):
+    def protect(rows):
+        rows.gate._c.execute(update(seat).where(seat.c.seat_id == site.police.seat_id).values(protected=True))
+
+    await site.store.write(protect)
+    with pytest.raises(HandslagError) as refused:
+        await unit_of_seat(site.context, question(site))
+    assert refused.value.code == "HS-SEAT-PROTECTED"
+    assert site.police.code not in str(refused.value.context)
+    assert len(await notices(site, REFUSED)) == 1  # its agency hears of the attempt
+    (look,) = [one for one in await trail(site, site.police.seat_id) if one.payload.code == REFUSED]
+    assert look.payload.actor_ref == "operator:duty"
 
 
 async def test_serving_a_units_own_calls_is_no_look(site):

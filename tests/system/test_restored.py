@@ -127,7 +127,7 @@ class World:
         return told
 
     def go_on(self) -> None:
-        argv = ("--administrator", "EXEMPEL Admin", "--reason", "disk lost", "--json")
+        argv = ("--reason", "disk lost", "--json")
         self.play.handslag("hold", "continue", "--config", self.play.broker, *argv)
 
     def kill(self, unit: str) -> None:
@@ -176,7 +176,9 @@ def test_a_withdrawal_that_the_copy_lacks_releases_nothing_until_its_connector_i
     until(lambda: waiting(play) >= 1)
     assert (world.given("EX-1"), world.handed()) == (1, before + 1)
     play.stop("broker")
-    report = json.loads(play.handslag("audit", "verify", play.trail, "--trust", play.folder / "trust.toml", "--json"))
+    report = json.loads(
+        play.handslag("audit", "verify", play.copy_trail(), "--trust", play.folder / "trust.toml", "--json")
+    )
     assert report["result"] == "ok"
     assert [one["to"].rsplit("/", 1)[1] for one in report["continuations"]] == ["2"]
 

@@ -278,3 +278,40 @@ def test_an_act_of_a_key_that_was_rotated_away_twice_is_named(case, late):
     case.act(GRANT, 0, by=second)
     wanted = [("act-signature", "signature", case.act(WITHDRAW, 1, by=SEAT))] if late else []
     assert [(one.check, one.part, one.number) for one in case.report().findings] == wanted
+
+
+def replacement(case, before, new, by, at_us, **changes):
+    """A KEY_STATEMENT entry of one other seat's signature under new keys for this one."""
+    said = MemberStatement.from_bytes(OPENING(SEAT_ID).act)
+    values = {"kind": "REPLACE", "seq": 1, "signing_key": public(new), "previous": sha256(before).digest(), **changes}
+    data = replace(said, **values).to_bytes()
+    return case._write(
+        "KEY_STATEMENT", Payload(seat_id=SEAT_ID, role=ROLE, act=data, act_signature=by.sign(data)), at_us
+    )
+
+
+@pytest.mark.parametrize("wrong", ["nothing", "one signature", "its own key", "another before"])
+def test_a_replacement_that_two_did_not_sign_is_named(case, wrong):
+    before, new, other = OPENING(SEAT_ID).act, signing.key("second"), signing.key("third")
+    case.act(GRANT, 0)
+    wanted = set()
+    first = {"another before": {"previous": sha256(b"x").digest()}}.get(wrong, {})
+    number = replacement(case, before, new, SEAT if wrong == "its own key" else STRANGER, T0, **first)
+    if wrong in {"its own key", "another before"}:
+        wanted.add(("seat-key", "replace", number))
+    if wrong != "one signature":
+        replacement(case, before, new, other, T0)
+    act = case.act(WITHDRAW, 1, by=new)
+    if wrong != "nothing":
+        wanted.add(("act-signature", "signature", act))
+    assert {(one.check, one.part, one.number) for one in case.report().findings} == wanted
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_an_act_of_a_key_that_was_replaced_is_named(case, late):
+    before, new = OPENING(SEAT_ID).act, signing.key("second")
+    for by in (STRANGER, signing.key("third")):
+        replacement(case, before, new, by, T0)
+    case.act(GRANT, 0, by=new)
+    wanted = [("act-signature", "signature", case.act(WITHDRAW, 1, by=SEAT))] if late else []
+    assert [(one.check, one.part, one.number) for one in case.report().findings] == wanted
