@@ -37,6 +37,8 @@ async def told(move: World) -> str:
 async def protected(move: World) -> None:
     """A protected relocation with an old unit that tries everything, before, during and after the slot."""
     seen, shown = move.seen, await told(move)
+    # A consent that does not follow the role: who gave it is told of the change.
+    move.agency("probation").command(**move.grant(move.refs["probation"], [{"role": LEAD}], ["IC13"], ["INTAKE"]))
     seen.step("told")
     await move.police_invites()
     seen.step("invited")
@@ -98,7 +100,9 @@ async def ends(move: World) -> None:
 async def known_first(move: World) -> None:
     """An ordinary transfer to a unit that the old one invited itself; what it knew until then is no secret from it."""
     move.officers()
+    move.inviter = OLD
     await move.ordinary(Place(address="Exempelgatan 1", locality="Exempelköping"))
+    move.inviter = "police"
     assert move.seat(OLD).state == "CLOSED"
 
 

@@ -134,7 +134,7 @@ async def play_again(move: World) -> None:
 
 async def wait(move: World) -> None:
     """A call that waits for news, while the others have some: whether it is answered then is all that it tells."""
-    move.seen.waits = True
+    _waits(move, waits=True)
     waiting = asyncio.create_task(raw(move, "/v1/inbox:fetch", FetchRequest(limit=1, wait_ms=15_000)))
     await asyncio.sleep(0.3)  # it is there
     move.agency("probation").command(**move.grant(move.refs["probation"], [{"role": LEAD}], ["IC13"], ["PLANNING"]))
@@ -142,7 +142,13 @@ async def wait(move: World) -> None:
     done, _late = await asyncio.wait({waiting}, timeout=10)
     move.seen.tell("woken", by="news of others", woken=bool(done))
     await waiting
-    move.seen.waits = False
+    _waits(move, waits=False)
+
+
+def _waits(move: World, *, waits: bool) -> None:
+    """A call that is under way meanwhile does work of its own, at no one moment."""
+    for view in move.views.values():
+        view.waits = waits
 
 
 async def new_case(move: World) -> None:

@@ -69,6 +69,9 @@ def played(tmp_path_factory):
 def test_the_old_unit_cannot_tell_two_worlds_apart(played):
     one, other = played
     assert differs(one.lines[OLD], other.lines[OLD]) is None
+    # Nor can the prison service, which stays in the case and is told that another holds the lead's role.
+    assert differs(one.lines["probation"], other.lines["probation"]) is None
+    assert "recipient_changed" in "".join(one.lines["probation"])
     # Control: the police invited, and to them the worlds differ.
     assert differs(one.lines["police"], other.lines["police"]) is not None
 
@@ -118,7 +121,7 @@ async def test_other_lots_give_the_same(tmp_path, seed):
 async def test_nobody_who_was_left_learns_of_the_next_move(tmp_path, known):
     """The first unit, also one that invited the second itself, and the second; only the police's view differs."""
     one, other = await again(tmp_path, known=known)
-    for name in (OLD, "gamma"):
+    for name in (OLD, "probation", "gamma"):
         assert differs(one.lines[name], other.lines[name]) is None
         assert differs(one.work[name], other.work[name]) is None
     assert differs(one.lines["police"], other.lines["police"]) is not None

@@ -37,7 +37,7 @@ from tests.relocation.play import Move, moving
 
 OLD = "social"
 GAMMA = "SOC/EXEMPELG/AVHOPP"
-WATCHED = (OLD, "police", "gamma")
+WATCHED = (OLD, "police", "probation", "gamma")
 _BEAT_US = 2_000_000
 _TICK_S = 0.02
 # Small, so that a unit that asks on and on meets its bound: what it is told then is a part of what it sees.
@@ -80,6 +80,7 @@ class World(Move):
         self.lots = lots
         self.views = views
         self.seen = views[OLD]
+        self.inviter = "police"
         self.alike: list[list[str]] = []
         self._done: dict[tuple[str, str], int] = {}
         for agency in home.agencies.values():
@@ -115,9 +116,9 @@ class World(Move):
                     await step()
 
     async def new_accepts(self) -> None:
-        """The new social services takes the police's invitation, whoever else may have invited it."""
-        new, police = self.agency(self.new), self.agency("police").ctx.settings.unit
-        [*_, invited] = new.files("out", kind="invitation", from_unit=police)
+        """The new social services takes the invitation of `inviter`, whoever else may have invited it."""
+        new, inviter = self.agency(self.new), self.agency(self.inviter).ctx.settings.unit
+        [*_, invited] = new.files("out", kind="invitation", from_unit=inviter)
         new.command(do="accept", ref=self.refs[self.new], invitation=invited["invitation"])
         await self.settle(9)
 
