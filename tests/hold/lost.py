@@ -22,6 +22,7 @@ from connectors import resume
 from connectors.context import clock
 from schemas.errors import HandslagError
 from tests.evil.house import Agency, House
+from tests.hold.test_node import went_on
 from tests.rotation.weeks import REFS, Weeks, weeks
 
 
@@ -101,7 +102,7 @@ class World:
 
     async def go_on(self) -> None:
         """`handslag hold continue`."""
-        await self.node.served.continuing.go_on("EXEMPEL Admin", "disk lost")
+        await went_on(self.node, "disk lost")
         await self.settle(1)
 
     async def follow(self, *names: str) -> None:

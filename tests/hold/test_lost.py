@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 
 import pytest
 
+from broker import backup
 from schemas.calls import DestroyedRequest
 from schemas.said import DisclosureRequest
 from tests.evil.house import LEAD, POLICE, UNITS, request_assessment
@@ -86,3 +88,47 @@ async def test_what_was_said_after_the_copy_is_recorded_again(lost, tmp_path):
     seat = lost.weeks.seat("social").sid
     kinds = [kind for _leaf, kind, _at in social.ctx.spool.memory.told_of(seat)]
     assert kinds.count("said") == 2  # the entry that was lost stays known, and the new one is asked for
+
+
+async def test_a_copy_taken_while_submissions_are_decided_verifies(lost, tmp_path):
+    social, settings = lost.agency("social"), lost.node.settings
+    texts = [f"load {number}" for number in range(6)]
+    for text in texts:
+        social.command(**request_assessment("EX-1", text=text))
+    seen: list[tuple[int, int]] = []
+    copying = asyncio.create_task(
+        asyncio.to_thread(backup.copy, settings, tmp_path / "copy", lambda left, total: seen.append((left, total)))
+    )
+    await lost.settle(3)
+    await copying
+    manifest = backup.finish(settings, tmp_path / "copy")
+    assert backup.read_manifest(tmp_path / "copy", settings.origin) == manifest
+    assert seen[-1][0] == 0
+    await lost.lost_and_restored(tmp_path / "copy")
+    await lost.whole_again()
+    assert not lost.core.keeper.active
+    assert sorted(lost.weeks.given("police")) == texts  # none is lost, none is given twice
+
+
+async def test_a_withdrawal_whose_connector_is_dead_releases_nothing_in_its_case(lost, tmp_path):
+    social, police = lost.agency("social"), lost.agency("police")
+    social.command(**request_assessment("EX-1", text="before"))
+    await lost.settle(3)
+    copy = lost.copied(tmp_path / "copy")
+    lost.off |= {"social", "police"}  # neither is told of the withdrawal: probation alone knows
+    lost.agency("probation").command(do="withdraw_case", ref="KV-1", method="ORAL_DOCUMENTED")
+    await lost.settle(3)
+    lost.off = {"probation"}  # and its connector is killed
+    social.command(**request_assessment("EX-1", text="held"))
+    await lost.lost_and_restored(copy)
+    await lost.whole_again()
+    await lost.settle(3)
+    assert lost.weeks.given("police") == ["before"]
+    assert lost.core.keeper.active
+    lost.off.clear()
+    await lost.settle(2)
+    await lost.follow("probation")
+    assert not lost.core.keeper.active
+    await lost.settle(3)
+    assert lost.weeks.given("police") == ["before"]  # the withdrawal is in force again
+    assert len(police.files("out", kind="delivery")) == 1
