@@ -13,8 +13,16 @@ from typing import Any
 
 from connectors import commands
 from schemas import codec
-from schemas.calls import AuditFetchRequest, AuditQuery, DestroyedRequest, FetchRequest, LedgerFetchRequest
+from schemas.calls import (
+    AuditFetchRequest,
+    AuditQuery,
+    DestroyedRequest,
+    FetchRequest,
+    LedgerFetchRequest,
+    RecipientRequest,
+)
 from schemas.errors import HandslagError
+from schemas.identifiers import parsed
 from schemas.records import Record
 from schemas.said import AnnulmentsRequest
 from tests.evil.house import LEAD
@@ -97,6 +105,9 @@ async def look(move: World, times: int = 1) -> None:
         await raw(move, "/v1/audit:fetch", _audit(seat.sid, 0))
     await raw(move, "/v1/ledger:fetch", LedgerFetchRequest(seat_id=seat.sid, after_seq=0))
     await raw(move, "/v1/annulments:list", AnnulmentsRequest(seat_id=seat.sid, consent_id=bytes(16)))
+    files = move.agency(OLD).files("receipts", kind="receipt", event_type="case_transfer_changed")
+    for event_id in sorted({parsed(one["event_id"]) for one in files}):
+        await raw(move, "/v1/recipients:name", _named(seat.sid, event_id))
     await lists(move)
 
 
@@ -108,10 +119,7 @@ async def lists(move: World) -> None:
 
 
 async def knock(move: World) -> list[list[str]]:
-    """Calls about its closed seat, about none and about others' seats; returns what each kind of seat was answered.
-
-    Not among them: the list of its own annulled releases, which a discloser keeps, with a seat or without.
-    """
+    """Calls about its closed seat, about none and about others' seats; returns what each kind of seat was answered."""
     others = [move.seat(name).sid for name in ("police", "probation", move.new)]
     found = []
     for sid in (move.seat(OLD).sid, b"\x07" * 16, *others):
@@ -161,7 +169,13 @@ def _about(sid: bytes) -> Iterable[tuple[str, Record]]:
     yield "/v1/ledger:fetch", LedgerFetchRequest(seat_id=sid, after_seq=0)
     yield "/v1/ledger:fetch", LedgerFetchRequest(seat_id=sid, after_seq=0, query=_QUERY)
     yield "/v1/audit:fetch", _audit(sid, 0)
+    yield "/v1/annulments:list", AnnulmentsRequest(seat_id=sid, consent_id=bytes(16))
+    yield "/v1/recipients:name", _named(sid, bytes(16))
     yield "/v1/seats:destroyed", DestroyedRequest(call_id=os.urandom(16), seat_id=sid, seat_key_id=bytes(32))
+
+
+def _named(sid: bytes, event_id: bytes) -> RecipientRequest:
+    return RecipientRequest(call_id=os.urandom(16), seat_id=sid, event_id=event_id, role=NEXT, query=_QUERY)
 
 
 def _audit(sid: bytes, after: int) -> AuditFetchRequest:
