@@ -33,7 +33,7 @@ async def noted(two) -> RecordedWithdrawal:
 
 @pytest.mark.parametrize("joined", [True, False])
 async def test_a_withdrawal_lost_in_one_case_holds_the_case_joined_with_it(two, tmp_path, joined):
-    """Nobody in the other case had fetched it: its seats confirm an older ledger. Unjoined, they are another person's."""
+    """Nobody in the other case had fetched it: its seats confirm an older ledger. Unjoined, it concerns them not."""
     site = two.use(two.other)
     await grant(site)
     await sent(site)
