@@ -46,7 +46,7 @@ MOUNTS = {
     "backup": Mount("broker.backup_cli:backup", "Operator: copy a running broker.", _BROKER_NEEDS),
     "restore": Mount("broker.backup_cli:restore", "Operator: put a copy back; starts in HOLD.", _BROKER_NEEDS),
     "hold": Mount("broker.backup_cli:hold", "Operator: what is held after a restore, and going on.", _BROKER_NEEDS),
-    "erase": Mount("broker.cli:erase", "Operator: not yet; says what to do instead.", _BROKER_NEEDS),
+    "erase": Mount("broker.erase_cli:erase", "Operator: forget what the broker holds about one seat.", _BROKER_NEEDS),
     "connector": Mount("connectors.moving_cli:connector", "Agency IT: set up and run a connector."),
     "case": Mount("connectors.case_cli:case", "Officer: two cases of one person: join them, or undo that."),
     "consent": Mount("connectors.annul_cli:consent", "Auditor: consents, their history, and what would be decided."),

@@ -17,14 +17,28 @@ from types import MappingProxyType
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from schemas.admin import ADMINISTRATORS, ADMIT, HOLD, RESTORE, REVOKE, RULES, AdminAct, AdminSignature, SignedAdminAct
+from schemas.admin import (
+    ADMINISTRATORS,
+    ADMIT,
+    ERASE,
+    HOLD,
+    LIFT,
+    RESTORE,
+    RESTRICT,
+    REVOKE,
+    RULES,
+    AdminAct,
+    AdminSignature,
+    SignedAdminAct,
+)
 from schemas.errors import HandslagError
 from schemas.identifiers import ZERO32
 
 SIGNERS = 2  # one alone must not be able to admit anybody, nor to shut anybody out
 ABOUT_UNITS = frozenset({ADMIT, REVOKE})
 GOING_ON = frozenset({RESTORE, HOLD})
-KINDS = ABOUT_UNITS | GOING_ON | {ADMINISTRATORS, RULES}
+ABOUT_SEATS = frozenset({ERASE, RESTRICT, LIFT})
+KINDS = ABOUT_UNITS | GOING_ON | ABOUT_SEATS | {ADMINISTRATORS, RULES}
 ACT = 512 * 1024
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
 
@@ -35,6 +49,7 @@ class Acts:
 
     `admitted` maps a unit code to the SHA-256 of the entry that the newest ADMIT named, without those revoked since.
     `rules` is the hash of the rules that the newest RULES named; `gone_on` what every RESTORE and HOLD was about.
+    `erased` and `restricted` are the subjects of every ERASE, and of every RESTRICT that no LIFT followed.
     """
 
     origin: str
@@ -44,6 +59,8 @@ class Acts:
     admitted: Mapping[str, bytes]
     rules: bytes | None = None
     gone_on: frozenset[bytes] = frozenset()
+    erased: frozenset[bytes] = frozenset()
+    restricted: frozenset[bytes] = frozenset()
 
     @classmethod
     def none(cls, origin: str) -> Acts:
@@ -54,7 +71,7 @@ class Acts:
         """The chain with one more act.
 
         Raises `HS-ADMIN-ACT-INVALID` naming the check: decode, origin, number, previous, kind, administrators, targets,
-        subject, signers.
+        subject, restricted, reason, signers.
         """
         # INVARIANT: test_one_administrator_alone_does_nothing
         try:
@@ -85,8 +102,15 @@ class Acts:
         _require(self.count > 0 and not act.administrators, "administrators")
         units = [each.unit for each in act.targets]
         _require(bool(units) == about_units and len(set(units)) == len(units), "targets")
+        if act.kind in ABOUT_SEATS:
+            self._check_seat(act)
         if act.kind == REVOKE:
             _require(all(self.admitted.get(each.unit) == each.subject for each in act.targets), "targets")
+
+    def _check_seat(self, act: AdminAct) -> None:
+        _require(act.subject not in self.erased, "subject")
+        _require((act.subject in self.restricted) == (act.kind == LIFT), "restricted")
+        _require(bool(act.reason) or act.kind == LIFT, "reason")
 
     def _effect(self, act: AdminAct) -> Acts:
         if act.kind == ADMINISTRATORS:
@@ -95,6 +119,8 @@ class Acts:
         if act.subject is not None:
             if act.kind == RULES:
                 return replace(self, rules=act.subject)
+            if act.kind in ABOUT_SEATS:
+                return self._about_seat(act.kind, act.subject)
             return replace(self, gone_on=self.gone_on | {act.subject})
         admitted = dict(self.admitted)
         for each in act.targets:
@@ -103,6 +129,14 @@ class Acts:
             else:
                 del admitted[each.unit]
         return replace(self, admitted=MappingProxyType(admitted))
+
+    def _about_seat(self, kind: str, subject: bytes) -> Acts:
+        # INVARIANT: test_what_is_restricted_is_not_erased
+        if kind == ERASE:
+            return replace(self, erased=self.erased | {subject})
+        if kind == RESTRICT:
+            return replace(self, restricted=self.restricted | {subject})
+        return replace(self, restricted=self.restricted - {subject})
 
 
 def signature(act: bytes, name: str, key: Ed25519PrivateKey) -> AdminSignature:

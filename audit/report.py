@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from audit.report_words import CHECKS, NOT_SHOWN
+from schemas import codes
 from schemas.identifiers import shown
 
 KEPT = 200
@@ -89,6 +90,7 @@ class Report:
     held: int = 0
     fingerprint: str | None = None
     continuations: list[dict[str, Any]] = field(default_factory=list)
+    erased: list[dict[str, Any]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     not_shown: list[str] = field(default_factory=list)
@@ -132,6 +134,7 @@ class Report:
             **({"held_looked_for": self.held} if self.export else {}),
             **({"trust_fingerprint": self.fingerprint} if self.fingerprint else {}),
             **({"continuations": self.continuations} if self.continuations else {}),
+            **({"erased": self.erased} if self.erased else {}),
             "first": first.as_json() if first else None,
             "counts": dict(sorted(self.counts.items())),
             "findings": [finding.as_json() for finding in sorted(self.findings, key=Finding.rank)],
@@ -146,6 +149,7 @@ class Report:
             groups = " ".join(self.fingerprint[at : at + 4] for at in range(0, 64, 4))
             lines.append(f"{'Tillitslistans fingeravtryck' if swedish else 'Fingerprint of the trust list'}: {groups}")
         lines += [_continued(one, swedish) for one in self.continuations]
+        lines += [_erased(one, swedish) for one in self.erased]
         ordered = sorted(self.findings, key=Finding.rank)
         lines += [f"  - {finding.sentence(language)}" for finding in ordered[1:11]]
         if (rest := sum(self.counts.values()) - 11) > 0:
@@ -212,3 +216,17 @@ def _continued(one: dict[str, Any], swedish: bool) -> str:
         f"CONTINUED AFTER A LOSS: {one['from']} was left at size {one['old_size']}; {one['kept_size']} leaves are kept "
         f"({one['lost']} lost), on as {one['to']}; stated by {one['administrator']} {at} UTC."
     )
+
+
+def _erased(one: dict[str, Any], swedish: bool) -> str:
+    """What is missing and why, in one line that stands in every report, whole or broken."""
+    at = datetime.fromtimestamp(one["at_us"] / 1e6, UTC).strftime("%Y-%m-%d %H:%M")
+    if swedish:
+        ground = codes.words("erasure_ground", one["ground"], "sv") if one.get("ground") else "grund: se handlingen"
+        act = f"handling {one['act']}" if one.get("act") else f"handlingen i post {one['act_number']}"
+        state = "" if one["finished"] else "; påbörjad, inte klar"
+        return f"RADERAT: innehållet i {one['entries']} poster, {at} UTC, {ground}; {act}{state}. Posterna är kvar."
+    ground = codes.words("erasure_ground", one["ground"]) if one.get("ground") else "ground: see the act"
+    act = f"act {one['act']}" if one.get("act") else f"the act in entry {one['act_number']}"
+    state = "" if one["finished"] else "; begun, not finished"
+    return f"ERASED: the content of {one['entries']} entries, {at} UTC, {ground}; {act}{state}. The entries stay."

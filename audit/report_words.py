@@ -61,6 +61,10 @@ CHECKS: Mapping[str, tuple[str, str]] = {
         "något saknas, och ingen radering eller gallring förklarar det",
         "something is missing, and no erasure or disposal explains it",
     ),
+    "erasure": (
+        "en radering pekar inte på en handling som tillät den",
+        "an erasure does not point to an act that allowed it",
+    ),
     "open": ("innehållet öppnas inte med sin nyckel", "the content does not open with its key"),
     "inclusion": (
         "det visas inte att posten finns i loggen under den signerade kontrollpunkten",
@@ -124,8 +128,8 @@ NOT_SHOWN: Mapping[str, tuple[str, str]] = {
         "The remembered checkpoint covers leaves that the operator states as lost; they cannot be compared.",
     ),
     "segments": (
-        "Årsdelar, radering och gallring finns inte ännu; varje lucka räknas därför som fel.",
-        "Yearly segments, erasure and disposal do not exist yet; every hole therefore counts as broken.",
+        "Årsdelar och gallring finns inte ännu; varje lucka som ingen radering i loggen förklarar räknas som fel.",
+        "Yearly segments and disposal do not exist yet; every hole that no erasure in the log explains is broken.",
     ),
     "remembered": (
         "Ingen sparad kontrollpunkt angavs: en äldre men i sig hel kopia skulle inte ha märkts.",

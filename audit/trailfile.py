@@ -143,6 +143,27 @@ class TrailFile:
             return []
         return self._all("SELECT number, statement, signature, entry_id FROM continuation ORDER BY number")
 
+    def erasures(self) -> list[EntryRow]:
+        """The entries that say that something was erased, as `entries` would give them."""
+        columns = ", ".join(f"e.{name}" for name in _TABLES["entry"])
+        rows = self._all(
+            f"SELECT {columns}, p.blob, l.idx FROM entry AS e"  # noqa: S608 - the names are this module's own
+            " LEFT JOIN payload AS p ON p.entry_id = e.entry_id LEFT JOIN leaf AS l ON l.entry_number = e.number"
+            " WHERE e.operation = 'ERASURE' ORDER BY e.number"
+        )
+        return [self._entry(EntryRow._make(row)) for row in rows]
+
+    def row_of(self, entry_id: bytes) -> EntryRow | None:
+        """One entry, or None."""
+        columns = ", ".join(f"e.{name}" for name in _TABLES["entry"])
+        rows = self._all(
+            f"SELECT {columns}, p.blob, l.idx FROM entry AS e"  # noqa: S608 - as above
+            " LEFT JOIN payload AS p ON p.entry_id = e.entry_id LEFT JOIN leaf AS l ON l.entry_number = e.number"
+            " WHERE e.entry_id = ?",
+            (entry_id,),
+        )
+        return self._entry(EntryRow._make(rows[0])) if rows else None
+
     def place_of(self, entry_id: bytes) -> tuple[Any, Any, Any] | None:
         """(operation, owner, leaf index) of an entry, index None while it waits; None when there is no such entry."""
         rows = self._all(

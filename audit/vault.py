@@ -4,6 +4,7 @@
     DEK  HKDF-SHA256(SK, info = "HS1 entry key" || entry_id)     one key per entry: may be handed out alone
     HK   HKDF-SHA256(SK, info = "HS1 handle key" || segment)     segment as 4 bytes big-endian
     handle = HMAC-SHA256(HK, "HS1 handle")[:16]                  one per seat and segment
+    salt HKDF-SHA256(SK, info = "HS1 erasure salt")              of the act that erases the seat
 
 HKDF is RFC 5869 without salt: SK is uniform already. Nothing SK depends on can be computed again.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -26,6 +28,8 @@ ID_BYTES = 16
 _ENTRY = b"HS1 entry key"
 _HANDLE_KEY = b"HS1 handle key"
 _HANDLE = b"HS1 handle"
+_ERASURE = b"HS1 erasure salt"
+_SUBJECT = b"HS1 erasure subject"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,20 @@ class SeatKeys:
             key = _derive(self.sk, _HANDLE_KEY + segment.to_bytes(4, "big"))
             handle = self._handles[segment] = hmac.digest(key, _HANDLE, "sha256")[:HANDLE_BYTES]
         return handle
+
+    def erasure_salt(self) -> bytes:
+        """The salt (32 bytes) of `erasure_subject`: whoever has the seat's key can name it, and afterwards nobody."""
+        return _derive(self.sk, _ERASURE)
+
+
+def erasure_subject(seat_id: bytes, salt: bytes) -> bytes:
+    """What an act about a seat (16 bytes) names instead of it, 32 bytes: everybody is shown the act.
+
+    The salt dies with the seat's key, so after the erasure nothing tells which seat it was; a broker restored from an
+    older copy has the key again, and so finds the seat that it must erase again.
+    """
+    # INVARIANT: test_an_act_that_erases_does_not_tell_which_seat
+    return sha256(_SUBJECT + b"\x00" + seat_id + salt).digest()
 
 
 def _derive(secret: bytes, info: bytes) -> bytes:

@@ -7,7 +7,7 @@
        a log that went on after a loss says so, and its part before is kept     continuation
     5  tiles and the stored head                                                  tile, root
     6  what an entry of each operation must and must not say                      columns, schema
-    8  nothing is missing without an explanation                                  hole, payload
+    8  nothing is missing without an explanation in the log, by an act            hole, payload, erasure
    10  with keys: content opens; every act bears its seat's signature and every
        decision its unit's; decisions come out the same; nothing was released
        after a withdrawal          open, unit-key, seat-key, act-signature, evidence, ledger, decision, release
@@ -27,6 +27,7 @@ from audit.trailfile import TrailFile
 from audit.verify_continuation import check_continuations, check_remembered
 from audit.verify_decisions import check_content
 from audit.verify_entries import EntryPass
+from audit.verify_erasures import erasures_of
 from audit.verify_log import LogWalk, read_checkpoints
 from schemas.errors import HandslagError
 
@@ -63,8 +64,10 @@ def verify(
             marks.append((kept.size, kept.root, "remembered"))
     try:
         LogWalk(trail, report, sorted(marks)).run()
-        entries = EntryPass(trail, report)
+        erased = erasures_of(trail, keys or {}, report)
+        entries = EntryPass(trail, report, erased)
         entries.run()
+        report.erased = erased.told()
         if keys is None:
             report.leave_open(["keys"])
         else:

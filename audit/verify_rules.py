@@ -86,6 +86,7 @@ _PAYLOADS: Mapping[str, _Rule] = {
     "KEY_STATEMENT": _Rule(("seat_id", "act", "act_signature")),
     "COMBINATION": _Rule(("seat_id", "act", "act_signature", "actor_ref")),
     "ACK": _Rule(("delivery_id",)),
+    "ERASURE": _Rule(("code", "basis")),
     "AUDIT_QUERY": _Rule(("query_purpose",)),
     "CONSULTATION": _Rule(("seat_id", "query_purpose", "actor_ref")),
 }  # fmt: skip

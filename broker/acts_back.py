@@ -13,13 +13,14 @@ from audit.administration import ACT
 from broker import admissions
 from broker.actfiles import ActFiles
 from broker.core import BrokerCore
+from broker.erasing import Eraser
 from schemas.admin import ADMIT, REVOKE, AdminAct, SignedAdminAct
 from schemas.errors import HandslagError
 from schemas.hold import HoldActsAnswer, HoldActsRequest
 
 
-async def take(core: BrokerCore, files: ActFiles, request: HoldActsRequest) -> HoldActsAnswer:
-    """Answer `POST /v1/hold:acts`: keep every act that follows, carry out what it shuts out; how many are known now.
+async def take(core: BrokerCore, files: ActFiles, eraser: Eraser, request: HoldActsRequest) -> HoldActsAnswer:
+    """Answer `POST /v1/hold:acts`: keep every act that follows, shut out and erase what they say; how many there are.
 
     Raises `HS-HOLD-NONE` (no such hold) and `HS-ADMIN-ACT-INVALID` for acts that are not those known here, or not
     signed by two of those who might.
@@ -31,6 +32,7 @@ async def take(core: BrokerCore, files: ActFiles, request: HoldActsRequest) -> H
         if added(files, request.acts):
             await core.record_acts(files.all())
             await shut_out(core, files)
+            await eraser.go_on()
         return HoldActsAnswer(count=files.chain().count)
 
 

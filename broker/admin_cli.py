@@ -17,6 +17,7 @@ from broker.pending import Pending
 from consent.rules import shipped
 from schemas.admin import ADMINISTRATORS, AdminAct, Administrator
 from schemas.errors import HandslagError
+from schemas.identifiers import shown
 
 UNSIGNED = 4
 """Exit code of a command that drew an act up and waits for signatures: nothing was changed."""
@@ -89,7 +90,7 @@ def admin_name(config: Path, named: tuple[str, ...], draft: Path, as_json: bool)
     administrators = [_administrator(each) for each in named]
     signed = broker.files.draft(ADMINISTRATORS, _us(), administrators=administrators)
     pending = ready(broker, Pending(signed=signed), draft, as_json)
-    _carry_out(broker, pending, as_json)
+    carry_out(broker, pending, as_json)
 
 
 @admin.command("adopt", epilog=examples("handslag admin adopt --config broker.toml"))
@@ -99,7 +100,7 @@ def admin_name(config: Path, named: tuple[str, ...], draft: Path, as_json: bool)
 def admin_adopt(config: Path, draft: Path, as_json: bool) -> None:
     """Sign for every unit that an earlier version admitted without signatures."""
     broker = broker_of(config)
-    _carry_out(broker, ready(broker, admitting.adoption(broker, _now()), draft, as_json), as_json)
+    carry_out(broker, ready(broker, admitting.adoption(broker, _now()), draft, as_json), as_json)
 
 
 @admin.command("rules", epilog=examples("handslag admin rules --config broker.toml"))
@@ -113,7 +114,7 @@ def admin_rules(config: Path, draft: Path, as_json: bool) -> None:
     """
     broker = broker_of(config)
     pending = admitting.rules_in_force(broker, shipped()[1].hash32, _now())
-    _carry_out(broker, ready(broker, pending, draft, as_json), as_json)
+    carry_out(broker, ready(broker, pending, draft, as_json), as_json)
 
 
 @admin.command("sign", epilog=examples("handslag admin sign admit.json --key on-call.key"))
@@ -129,6 +130,7 @@ def admin_sign(draft: Path, key: Path, config: Path | None, name: str | None, as
     from audit.administration import signature, together
 
     pending = Pending.load(draft)
+    pending.require_named()
     private = actfiles.private_key(key)
     if name is not None:
         made = signature(pending.signed.act, name, private)
@@ -140,9 +142,9 @@ def admin_sign(draft: Path, key: Path, config: Path | None, name: str | None, as
     replace(pending, signed=signed).save(draft)
     act = described(AdminAct.from_bytes(signed.act, ACT))
     lacking = missing(signed)
-    told(
-        as_json, {"act": act, "missing": lacking}, [f"Signed act {act['number']} {act['kind']}.", f"Missing: {lacking}"]
-    )
+    about = [f"About the seat {shown(pending.seat)}, ground {act['reason'] or '-'}."] if pending.seat else []
+    lines = [f"Signed act {act['number']} {act['kind']}.", *about, f"Missing: {lacking}"]
+    told(as_json, {"act": act, "missing": lacking}, lines)
 
 
 @admin.command("carry-out", epilog=examples("handslag admin carry-out admit.json --config broker.toml"))
@@ -151,7 +153,7 @@ def admin_sign(draft: Path, key: Path, config: Path | None, name: str | None, as
 @as_json
 def admin_carry_out(config: Path, draft: Path, as_json: bool) -> None:
     """Do what DRAFT says, now that two administrators have signed it."""
-    _carry_out(broker_of(config), Pending.load(draft), as_json)
+    carry_out(broker_of(config), Pending.load(draft), as_json)
 
 
 @admin.command("list", epilog=examples("handslag admin list --config broker.toml --json"))
@@ -182,7 +184,8 @@ def _not_done(row: dict[str, Any]) -> str:
     return f"  NOT CARRIED OUT: {', '.join(row['not_carried_out'])}" if row["not_carried_out"] else ""
 
 
-def _carry_out(broker: admitting.Broker, pending: Pending, as_json: bool) -> None:
+def carry_out(broker: admitting.Broker, pending: Pending, as_json: bool) -> None:
+    """Do what the act says, and tell; raises as `admitting.carried_out`."""
     admitting.carried_out(broker, pending, _now())
     act = described(AdminAct.from_bytes(pending.signed.act, ACT))
     told(as_json, {"carried_out": True, "act": act}, [f"Act {act['number']} {act['kind']}: carried out."])

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from audit.administration import ACT
 from broker import actfiles, admissions, control, pki, regions
 from broker.actfiles import ActFiles
 from broker.admissions import Admission
 from broker.pending import Pending
 from broker.settings import BrokerSettings
-from schemas.admin import ADMIT, REVOKE, RULES, AdminTarget
+from schemas.admin import ADMIT, ERASE, RESTRICT, REVOKE, RULES, AdminAct, AdminTarget
 from schemas.errors import HandslagError
 
 
@@ -118,6 +119,23 @@ def rules_in_force(broker: Broker, rules_hash: bytes, now: datetime) -> Pending:
     return Pending(signed=broker.files.draft(RULES, _us(now), subject=rules_hash))
 
 
+def about_seat(broker: Broker, kind: str, seat_id: bytes, ground: str | None, now: datetime) -> Pending:
+    """Draw up the act that erases a seat, restricts it or lifts that.
+
+    Raises `HS-NODE-ABSENT`, `HS-SEAT-UNKNOWN`, `HS-SEAT-ERASED`, `HS-ERASE-REFUSED` (`check` names what stands against
+    it), `HS-ADMIN-NONE`, `HS-ADMIN-ACT-INVALID` for a restriction that there is, or is not.
+    """
+    data_dir, seat = broker.settings.data_dir, seat_id.hex()
+    if kind == ERASE:
+        control.call(data_dir, "erase-free", {"seat_id": seat, "ground": ground})
+    named = control.call(data_dir, "erase-named", {"seat_id": seat})
+    subject = bytes.fromhex(named["subject"])
+    if kind != ERASE and (subject in broker.files.chain().restricted) == (kind == RESTRICT):
+        raise HandslagError("HS-ADMIN-ACT-INVALID", check="restricted")
+    signed = broker.files.draft(kind, _us(now), subject=subject, reason=ground)
+    return Pending(signed=signed, seat=seat_id, salt=bytes.fromhex(named["salt"]))
+
+
 def signed_here(broker: Broker, pending: Pending) -> Pending:
     """Sign with those administrators' keys that the configuration names; where two people sign, it names none."""
     named = broker.settings.administration
@@ -137,21 +155,29 @@ def carried_out(broker: Broker, pending: Pending, now: datetime) -> Admitted:
     running = control.is_running(data_dir)
     if pending.continued and not running:  # what is kept and lost, only the node can state
         raise HandslagError("HS-NODE-ABSENT")
+    if pending.seat:
+        _require_free(data_dir, pending, running=running)
     if pending.signed not in broker.files.all():  # a command that was cut off half-way is given again
         broker.files.append(pending.signed)
     if running:
         control.call(data_dir, "acts", {})
     if pending.continued:
         control.call(data_dir, "hold-continue", {})
+    if pending.seat:
+        control.call(data_dir, "erase-go-on", {})
     for unit in pending.revoked:
         _revoke(data_dir, unit, now, running=running)
+    _admitted(data_dir, pending, running=running)
+    return _answered(broker, pending)
+
+
+def _admitted(data_dir: Path, pending: Pending, *, running: bool) -> None:
     if running and pending.admissions:
         control.call(data_dir, "admit_together", {"admissions": [each.to_json() for each in pending.admissions]})
     for each in pending.admissions:
         admissions.save(data_dir, each)
     if pending.regions:
         regions.save(data_dir, {region: frozenset(units) for region, units in pending.regions.items()})
-    return _answered(broker, pending)
 
 
 def not_carried_out(broker: Broker) -> dict[str, bytes]:
@@ -159,6 +185,23 @@ def not_carried_out(broker: Broker) -> dict[str, bytes]:
     # INVARIANT: test_an_act_that_was_refused_is_not_listed_as_done
     kept = {each.unit: admissions.subject(each) for each in admissions.load_all(broker.settings.data_dir)}
     return {unit: subject for unit, subject in broker.files.chain().admitted.items() if kept.get(unit) != subject}
+
+
+def acts_of_kind(broker: Broker, kind: str) -> list[int]:
+    """Numbers of all acts of a kind."""
+    read = (AdminAct.from_bytes(each.act, ACT) for each in broker.files.all())
+    return [act.number for act in read if act.kind == kind]
+
+
+def _require_free(data_dir: Path, pending: Pending, *, running: bool) -> None:
+    """What is kept as an act had nothing against it: only the node can tell. Raises as `about_seat`."""
+    if not running:
+        raise HandslagError("HS-NODE-ABSENT")
+    pending.require_named()
+    act, seat = AdminAct.from_bytes(pending.signed.act, ACT), pending.seat.hex()
+    done = control.call(data_dir, "erase-status", {})["acts"]
+    if act.kind == ERASE and act.number not in {row["act"] for row in done}:
+        control.call(data_dir, "erase-free", {"seat_id": seat, "ground": act.reason})
 
 
 def _revoke(data_dir: Path, unit: str, now: datetime, *, running: bool) -> None:

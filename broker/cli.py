@@ -1,4 +1,4 @@
-"""Commands of the operator: init, serve, config, agency, doctor, erase; copies are in `backup_cli.py`.
+"""Commands of the operator: init, serve, config, agency, doctor; copies are in `backup_cli.py`.
 
 Exit codes, the same everywhere: 0 done, 1 failed with a code of the registry on stderr, 2 wrong usage.
 """
@@ -285,27 +285,6 @@ def doctor_command(ctx: click.Context, config: Path, as_json: bool) -> None:
         ctx.exit(2)
     told(as_json, faults.as_json(found, True, str(config)), faults.lines(found, True, str(config), language))
     ctx.exit(faults.exit_code(found))
-
-
-def _not_yet(name: str, text: str, instead: str) -> click.Command:
-    """A command that does not exist yet: it says so with what to do instead, and changes nothing."""
-
-    @click.command(name, help=f"{text} Does not exist yet. {instead}", epilog=examples(f"handslag {name}"))
-    @config_option
-    @as_json
-    def command(config: Path, as_json: bool) -> None:  # noqa: ARG001 - the options every command has
-        if not as_json:
-            click.echo(instead, err=True)
-        raise HandslagError("HS-NOT-YET", command=name)
-
-    return command
-
-
-erase = _not_yet(
-    "erase",
-    "Destroy the key of a seat.",
-    "Instead: close the seat and keep the decision to erase on file; nothing is erased until this exists.",
-)
 
 
 def _vkey(loaded: BrokerSettings) -> str:

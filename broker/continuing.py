@@ -21,6 +21,7 @@ from broker.actfiles import ActFiles
 from broker.administration import recorded
 from broker.anchor import Anchor
 from broker.context import Context
+from broker.erasing import Eraser
 from broker.hold import RESTORED, Keeper
 from broker.sealer import Sealer
 from broker.store.hold import ContinuationRow
@@ -71,6 +72,7 @@ class Continuing:
         self._sealer = sealer
         self._witnessed = witnessed
         self._keeper = keeper
+        self.eraser: Eraser | None = None
 
     @property
     def origin(self) -> str:
@@ -114,6 +116,9 @@ class Continuing:
 
     async def _gone_on(self) -> SignedContinuation:
         administrator, reason = await self._act()
+        # INVARIANT: test_a_restored_broker_erases_again_and_takes_nothing_back
+        if self.eraser is not None:
+            await self.eraser.go_on()
         head = await self._context.store.read(lambda rows: rows.log.head())
         number, said = self._statement(Checkpoint(self._log.origin(1), *head), administrator, reason)
         signed = SignedContinuation(statement=said.to_bytes(), signature=self._log.sign(said.to_bytes()))

@@ -15,6 +15,7 @@ from broker.administration import refused, require_admitted
 from broker.context import Context
 from broker.continuing import Continuing
 from broker.core import BrokerCore
+from broker.erasing import Eraser
 from broker.settings import BrokerSettings
 from schemas.errors import HandslagError
 
@@ -29,6 +30,7 @@ class Served:
     context: Context
     files: ActFiles
     continuing: Continuing
+    eraser: Eraser
 
 
 def handlers(core: BrokerCore, served: Served) -> _Handlers:
@@ -38,6 +40,7 @@ def handlers(core: BrokerCore, served: Served) -> _Handlers:
         **_looks(core, served.context),
         **_hold(core, served.continuing, served.files),
         **_backup(served.settings),
+        **_erase(core, served),
     }
 
 
@@ -119,3 +122,25 @@ def _backup(settings: BrokerSettings) -> _Handlers:
         return {"done": progress.done, "total": progress.total}
 
     return {"backup": take, "backup-progress": told}
+
+
+def _erase(core: BrokerCore, served: Served) -> _Handlers:
+    eraser, files = served.eraser, served.files
+
+    async def named(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        found = await eraser.named(bytes.fromhex(str(arguments["seat_id"])))
+        return {"salt": found.salt.hex(), "subject": found.subject.hex()}
+
+    async def free(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        await eraser.require_free(bytes.fromhex(str(arguments["seat_id"])), str(arguments["ground"]))
+        return {}
+
+    async def go_on(_arguments: Mapping[str, Any]) -> dict[str, Any]:
+        await core.record_acts(files.all())
+        return {"acts": [row.shown() for row in await eraser.go_on()]}
+
+    async def status(_arguments: Mapping[str, Any]) -> dict[str, Any]:
+        rows = await served.context.store.read(lambda rows: rows.erasures.all())
+        return {"acts": [row.shown() for row in rows.values()]}
+
+    return {"erase-named": named, "erase-free": free, "erase-go-on": go_on, "erase-status": status}

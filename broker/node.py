@@ -22,6 +22,7 @@ from broker.continuing import Continuing, LogKey
 from broker.core import BrokerCore
 from broker.directory import Directory
 from broker.disk import DiskRoom
+from broker.erasing import Eraser
 from broker.gateway.server import Serving, serve_gateway
 from broker.gateway.waiting import Waiting
 from broker.handlers import Served, admit, handlers
@@ -106,8 +107,10 @@ class Node:
         await core.keeper.load()
         self.witnessed.go_on(number)
         continuing = Continuing(self.context, self.log, self.sealer, self.witnessed, core.keeper, self.files)
-        self.served = Served(self.settings, self.context, self.files, continuing)
-        core.acts_back = partial(acts_back.take, core, self.files)
+        eraser = Eraser(self.context, self.files, core.keeper, self.sealer.beat)
+        continuing.eraser = eraser
+        self.served = Served(self.settings, self.context, self.files, continuing, eraser)
+        core.acts_back = partial(acts_back.take, core, self.files, eraser)
         await core.record_acts(self.files.all())
         require_rules(self.files.chain(), self.context.rules.hash32)
         await self._take_in(core)
@@ -116,7 +119,15 @@ class Node:
             await self.sealer.freeze()
         else:
             await self._start_sealing(core, anchor, number)
+        await self._erase(eraser)
         return core
+
+    async def _erase(self, eraser: Eraser) -> None:
+        """Finish every erasure that was cut off, and do again what a restored copy lacks."""
+        try:
+            await eraser.go_on()
+        except HandslagError as error:  # it stays to be done, and stops nobody else
+            logs.event(_log, logging.ERROR, error.code, task="erase")
 
     def _sealer(self, anchor: Anchor, number: int) -> Sealer:
         return Sealer(

@@ -8,6 +8,7 @@ from audit.entry import SealedEntry
 from broker.acts import own_seat
 from broker.calls import answered, recorded, request_hash
 from broker.context import Context
+from broker.erased import require_not_erased
 from broker.quota import QUERIES
 from broker.store.cases import SeatRow
 from broker.store.port import Rows
@@ -57,7 +58,18 @@ async def _reader(context: Context, unit: str, seat_id: bytes) -> SeatRow:
         seat = await context.store.read(lambda rows: rows.cases.seat(seat_id))
         if seat is not None and seat.unit == unit:
             return seat
-    return await own_seat(context, unit, seat_id)
+    return await _asked(context, unit, seat_id)
+
+
+async def _asked(context: Context, unit: str, seat_id: bytes) -> SeatRow:
+    """The caller's open seat; raises `HS-SEAT-UNKNOWN`, and `HS-SEAT-ERASED` for one of the caller's own."""
+    try:
+        return await own_seat(context, unit, seat_id)
+    except HandslagError:
+        seat = await context.store.read(lambda rows: rows.cases.seat(seat_id))
+        if seat is not None and seat.unit == unit:
+            await require_not_erased(context, seat_id)
+        raise
 
 
 async def audit_fetch(context: Context, unit: str, request: AuditFetchRequest) -> AuditPage:
@@ -66,7 +78,7 @@ async def audit_fetch(context: Context, unit: str, request: AuditFetchRequest) -
     The page ends with that entry, so the same call is given the same page: who wants to see more asks, and is recorded,
     again. INVARIANT: test_a_repeated_look_shows_nothing_that_came_after_it.
     """
-    seat = await own_seat(context, unit, request.seat_id)
+    seat = await _asked(context, unit, request.seat_id)
     before = await answered(context, unit, request)
     if before is None:
         entry = await _recorded(context, seat, request.query, "AUDIT_QUERY", request)

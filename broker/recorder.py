@@ -70,6 +70,15 @@ class Recorder:
         return seal(draft, entry_id=self._id(at_us), salt=self._random(16), at_us=at_us, keys=keys,
                     segment=self.segment, random_handle=self._random(16))  # fmt: skip
 
+    def about_erasure(
+        self, unit: str, controller: str, handle: bytes, payload: Payload, at_us: int, cause: bytes
+    ) -> SealedEntry:
+        """An entry that explains why the content under a seat's handle (16 bytes) is gone; under its unit's key."""
+        draft = Draft(operation="ERASURE", owner=controller, payload=payload, cause=cause)
+        keys = self._keys(OwnerKind.UNIT, unit.encode())
+        return seal(draft, entry_id=self._id(at_us), salt=self._random(16), at_us=at_us, keys=keys,
+                    segment=self.segment, random_handle=handle)  # fmt: skip
+
     def about_operator(self, operation: str, payload: Payload | Beat, at_us: int) -> SealedEntry:
         """An entry about the operator's own act."""
         draft = Draft(operation=operation, owner=OPERATOR, payload=payload)

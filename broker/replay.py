@@ -115,6 +115,9 @@ async def _own(context: Context, unit: str, seat_id: bytes) -> SeatRow:
     seat = await context.store.read(lambda rows: rows.cases.seat(seat_id))
     if seat is None or seat.unit != unit:
         raise HandslagError("HS-SEAT-UNKNOWN")
+    # INVARIANT: test_a_restored_broker_erases_again_and_takes_nothing_back
+    if await context.store.read(lambda rows: rows.erasures.of_seat(seat_id)) is not None:
+        raise HandslagError("HS-SEAT-UNKNOWN")
     return seat
 
 

@@ -102,6 +102,12 @@ class QuotaSettings(_Part):
     urgent_per_minute: float = Field(default=600, ge=10)
 
 
+class BackupSettings(_Part):
+    """For how many days a copy of this broker may still lie somewhere; after that nothing erased comes back."""
+
+    horizon_days: int = Field(default=35, ge=1, le=3650)
+
+
 class ConnectionSettings(_Part):
     """Connections of one node, counted before TLS; `seconds` from accept to the first authenticated call."""
 
@@ -146,6 +152,7 @@ class BrokerSettings(BaseSettings):
     quotas: QuotaSettings = QuotaSettings()
     disk: DiskSettings = DiskSettings()
     connections: ConnectionSettings = ConnectionSettings()
+    backup: BackupSettings = BackupSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -47,6 +47,12 @@ class Views:
             found[seat.seat_id] = view
         return found
 
+    def forget(self, seat_id: bytes) -> None:
+        """Keep no view of a seat any longer."""
+        with self._lock:
+            for key in [key for key in self._kept if key[0] == seat_id]:
+                del self._kept[key]
+
     def _seen(self, key: tuple[bytes, bytes]) -> LedgerView | None:
         with self._lock:
             view = self._kept.get(key)

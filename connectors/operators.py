@@ -55,7 +55,7 @@ def remembered(ctx: Context) -> Acts:
         _keys(data["administrators"]),
         _keys(data["admitted"]),
         bytes.fromhex(data["rules"]) if data.get("rules") else None,
-        frozenset(map(bytes.fromhex, data.get("gone_on", ()))),
+        *(frozenset(map(bytes.fromhex, data.get(name, ()))) for name in ("gone_on", "erased", "restricted")),
     )
 
 
@@ -188,6 +188,8 @@ def _kept(acts: Acts) -> bytes:
         "admitted": {unit: subject.hex() for unit, subject in acts.admitted.items()},
         "rules": None if acts.rules is None else acts.rules.hex(),
         "gone_on": sorted(one.hex() for one in acts.gone_on),
+        "erased": sorted(one.hex() for one in acts.erased),
+        "restricted": sorted(one.hex() for one in acts.restricted),
     }
     return json.dumps(data).encode()
 

@@ -14,6 +14,9 @@ REVOKE = "REVOKE"
 RULES = "RULES"
 RESTORE = "RESTORE"
 HOLD = "HOLD"
+ERASE = "ERASE"
+RESTRICT = "RESTRICT"
+LIFT = "LIFT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +43,9 @@ class AdminTarget(Record):
 class AdminAct(Record):
     """One act; `previous` is the SHA-256 of the encoded act before it, zeros in the first; times in microseconds.
 
-    `subject` (32 bytes): the hash of the rules of RULES; `audit.continuation.subject` of RESTORE and HOLD; else None.
+    `subject` (32 bytes): the hash of the rules of RULES; `audit.continuation.subject` of RESTORE and HOLD; of ERASE,
+    RESTRICT and LIFT `SeatKeys.erasure_subject`, by which nobody knows the seat; else None. `reason` of ERASE and
+    RESTRICT is a code of the list `erasure_ground` or `restriction_ground`.
     """
 
     SCHEMA: ClassVar[str] = "handslag.admin.AdminAct"

@@ -4,8 +4,8 @@ A file of its own, because SQLite does not commit two files together: a key is d
 so a crash leaves at most a key without entries. What is stored is AES key wrap (RFC 3394) under a key derived from the
 KEK of an epoch and the owner, so that two rows that change places do not open.
 
-`secure_delete` is on and asserted: without it (and a truncated WAL) a deleted key stays in the file. Erasure itself
-does not exist yet and is refused.
+`secure_delete` is on and asserted: without it (and a truncated WAL) a deleted key stays in the file. In the place of an
+erased key lies an empty row, so that it is never made anew.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ from schemas.errors import HandslagError
 
 CACHED = 10_000
 """Opened keys held in memory: some three megabytes, more seats than a node serves in an hour."""
+
+
+_ERASED = 0
+"""The epoch of a row in whose place a key was destroyed; epochs of keys begin at 1."""
+_TRUNCATED = (0, 0, 0)  # not busy; no frame was left in the write-ahead log
 
 
 class OwnerKind(StrEnum):
@@ -112,7 +117,8 @@ class KeyVault:
     def create(self, kind: str, owner_id: bytes) -> SeatKeys:
         """Return the owner's keys, new ones unless they exist; durable before this returns.
 
-        Repeating it after an unknown result is safe. Raises HS-IDENTIFIER-INVALID, HS-KEYS-UNREADABLE.
+        Repeating it after an unknown result is safe. Raises HS-IDENTIFIER-INVALID, HS-KEYS-UNREADABLE, and
+        HS-SEAT-ERASED for keys that were destroyed.
         """
         # INVARIANT: test_a_key_is_durable_before_create_returns
         owner = _owner(kind, owner_id)
@@ -120,6 +126,7 @@ class KeyVault:
             found = self._read(owner)
             if found is not None:
                 return found
+            self._refuse_erased(owner)
             keys = SeatKeys(os.urandom(SK_BYTES))
             epoch = self._root.epoch
             wrapped = aes_key_wrap(_wrapping_key(self._root.kek(epoch), owner), keys.sk)
@@ -157,10 +164,32 @@ class KeyVault:
         """Return the key (32 bytes) of the Store's sealed columns, made when there is none yet; raises as `create`."""
         return self.create(OwnerKind.STORE, b"").sk
 
-    def erase(self, kind: str, owner_id: bytes) -> None:
-        """Destroy an owner's keys: not built yet, always raises HS-NOT-YET."""
-        _owner(kind, owner_id)
-        raise HandslagError("HS-NOT-YET", part="erase")
+    def erase(self, seat_id: bytes) -> None:
+        """Destroy a seat's keys, in memory, file and write-ahead log, for good; again it does no harm.
+
+        Raises HS-IDENTIFIER-INVALID, HS-KEYS-UNREADABLE (`part` = wal: somebody reads the file, so the key may still
+        lie in its log; repeat it).
+        """
+        # INVARIANT: test_the_key_of_an_erased_seat_lies_in_no_file
+        owner = _owner(OwnerKind.SEAT, seat_id)
+        row = {"owner_kind": owner[0].value, "owner_id": owner[1], "epoch": _ERASED, "wrapped": b""}
+        with self._lock:
+            self._cache.pop(owner, None)
+            try:
+                with self._connection.begin():
+                    self._connection.execute(
+                        SEAT_KEY.delete().where(
+                            SEAT_KEY.c.owner_kind == owner[0].value, SEAT_KEY.c.owner_id == owner[1]
+                        )
+                    )
+                    self._connection.execute(SEAT_KEY.insert(), row)
+                # Past SQLAlchemy, which would begin a transaction: nothing can be folded in within one.
+                driver = self._connection.connection.driver_connection
+                left = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()  # type: ignore[union-attr]
+            except sa.exc.SQLAlchemyError:
+                raise HandslagError("HS-KEYS-UNREADABLE", part="store") from None
+            if tuple(left) != _TRUNCATED:
+                raise HandslagError("HS-KEYS-UNREADABLE", part="wal")
 
     def _read(self, owner: tuple[OwnerKind, bytes]) -> SeatKeys | None:
         keys = self._cache.get(owner)
@@ -175,7 +204,7 @@ class KeyVault:
                 row = self._connection.execute(query).one_or_none()
         except sa.exc.SQLAlchemyError:
             raise HandslagError("HS-KEYS-UNREADABLE", part="store") from None
-        if row is None:
+        if row is None or row.epoch == _ERASED:
             return None
         try:
             keys = SeatKeys(aes_key_unwrap(_wrapping_key(self._root.kek(row.epoch), owner), row.wrapped))
@@ -183,6 +212,15 @@ class KeyVault:
             raise HandslagError("HS-KEYS-UNREADABLE", part="key") from None
         self._remember(owner, keys)
         return keys
+
+    def _refuse_erased(self, owner: tuple[OwnerKind, bytes]) -> None:
+        # INVARIANT: test_an_erased_key_is_never_made_anew
+        query = sa.select(SEAT_KEY.c.epoch).where(
+            SEAT_KEY.c.owner_kind == owner[0].value, SEAT_KEY.c.owner_id == owner[1]
+        )
+        with self._connection.begin():
+            if self._connection.execute(query).first() is not None:
+                raise HandslagError("HS-SEAT-ERASED")
 
     def _remember(self, owner: tuple[OwnerKind, bytes], keys: SeatKeys) -> None:
         self._cache[owner] = keys

@@ -19,6 +19,7 @@ from broker.store.cipher import ColumnCipher
 from broker.store.contacts import ContactRows
 from broker.store.deliveries import DeliveryRows
 from broker.store.entries import EntryRows
+from broker.store.erasures import ErasureRows
 from broker.store.events import EventRows
 from broker.store.gate import GateRows
 from broker.store.hold import HoldRows
@@ -56,6 +57,7 @@ class Rows:
         self.joins = JoinRows(connection, cipher)
         self.hold = HoldRows(connection)
         self.rekeys = RekeyRows(connection)
+        self.erasures = ErasureRows(connection, cipher)
 
 
 class Store(Protocol):
@@ -74,6 +76,10 @@ class Store(Protocol):
 
         Blocks on the disk. 0 where an engine has no such file.
         """
+        ...
+
+    def emptied(self) -> bool:
+        """As `truncate_wal`; whether nothing is left beside the file. What was deleted before it lies nowhere then."""
         ...
 
     def close(self) -> None:

@@ -131,6 +131,14 @@ class SqliteStore:
                 connection.exec_driver_sql(f"PRAGMA busy_timeout={_WAIT_MS}")
         return size
 
+    def emptied(self) -> bool:
+        """Move the whole WAL into the database file; False while a reader or a writer keeps it from that."""
+        try:
+            with self._engine.connect() as connection:
+                return tuple(connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()) == (0, 0, 0)
+        except SQLAlchemyError:
+            return False
+
     def _write_loop(self) -> None:
         with self._engine.connect() as connection:
             for group in self._groups():

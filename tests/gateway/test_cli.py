@@ -114,12 +114,14 @@ def test_a_failure_exits_with_1_and_a_code_in_the_language_asked_for(tmp_path):
     assert json.loads(err)["error"] == registry()["HS-SETTINGS-INVALID"].en
 
 
-@pytest.mark.parametrize("name", ["erase"])
-def test_what_does_not_exist_yet_says_what_to_do_instead(name):
-    code, _out, err = run(name)
+def test_erasing_needs_the_running_broker(home):
+    run("init", "--dir", home, "--host", "localhost")
+    seat = "0199c3a8-7e51-7b6c-9d2e-0a4b5c6d7e8f"
+    code, _out, err = run("erase", "draft", "--config", home / "broker.toml", "--seat-id", seat, "--ground", "UNLAWFUL")
     assert code == 1
-    assert err.startswith("Instead: ")
-    assert "HS-NOT-YET" in err
+    assert "HS-NODE-ABSENT" in err
+    code, _out, _err = run("erase", "draft", "--seat-id", seat, "--ground", "BECAUSE")
+    assert code == 2  # the list is closed
 
 
 def test_init_makes_a_broker_that_says_what_is_for_demonstrations(home):

@@ -121,6 +121,9 @@ PRODUCT_WORDS = {
     "table": "a table of ours",
     "what": "what kind of file was expected",
     "contradiction": "smaller or fork",
+    "row.act_number": "number of an act that everybody is shown",
+    "row.ground": "a code of a closed list",
+    "at": "when a seat was erased",
     "entry.name": "name of a schema",
     "str(schema['name'])": "name of a schema",
     "type(error).__name__": "type of an error",
@@ -175,6 +178,8 @@ def test_context_names_are_few_and_plain():
         "package",
         "command",
         "instance",
+        "act",
+        "ground",
     }
     assert names - {None} <= what | {"missing"}
 
