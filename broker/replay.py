@@ -3,13 +3,15 @@
 An act that the broker lost is recorded again at its old number and time, so that the heads are those that the seat and
 its auditors know; the entry says now, and that it was given back. A discloser can so repeat what it signed and nothing
 else. A withdrawal of everything that one seat noted is put on every other seat's ledger when that seat has given back
-what came before it; until then the whole case is held, so nothing waits for it.
+what came before it; until then the whole case is held, so nothing waits for it. Cases that are joined as one person's
+count as one here: the word may have been noted in any of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from broker import annulments, keys_back
 from broker.acts import opened_case, tell_shrunk
@@ -19,11 +21,13 @@ from broker.context import Context
 from broker.hold import Keeper, everything
 from broker.narrowing import Shrunk, shrink
 from broker.store.cases import SeatRow
-from broker.store.gate import Bump
+from broker.store.gate import Bump, GateMoved
 from broker.store.hold import CONFIRMED, HELD, RELEASED, REPLAYED, HoldRow
 from broker.store.inbox import Item
+from broker.store.joins import CrossingRow
 from broker.store.port import Rows
 from broker.visibility import introduce_keys
+from broker.writes import bumped
 from consent.admission import WIDENING, check_act
 from consent.ledger import LedgerView, head_after
 from schemas import limits
@@ -35,6 +39,8 @@ from schemas.inbox import AffectedDelivery, LedgerNotice
 from schemas.trail import Payload
 
 _ALL = "WITHDRAW_ALL"
+_SAME_US = 2_000_000  # one word was recorded in two buckets at once, each by its own clock
+_RETRIES = 20  # a join between the look and the write makes it look again
 _Placed = list[tuple[SeatRow, LedgerEvent]]
 
 
@@ -46,7 +52,9 @@ async def replay(context: Context, unit: str, request: ReplayRequest) -> HoldSea
     """
     seat = await _own(context, unit, request.seat_id)
     sealed = await keys_back.sealed_units(context, seat, request.statements)
-    return await context.store.write(lambda rows: _Replay(context, rows, request, seat, sealed).run())
+    return await _repeated(
+        context, seat, lambda rows, buckets: _Replay(context, rows, request, seat, sealed, buckets).run()
+    )
 
 
 async def confirm(context: Context, keeper: Keeper, origin: str, unit: str, request: ConfirmRequest) -> HoldSeatAnswer:
@@ -61,9 +69,45 @@ async def confirm(context: Context, keeper: Keeper, origin: str, unit: str, requ
     row = keeper.row
     if row is None or keeper.silent or (said.hold_id, said.origin) != (row.hold_id, origin):
         raise HandslagError("HS-HOLD")
-    answer = await context.store.write(lambda rows: _confirm(context, rows, request, said, seat))
+    answer = await _repeated(context, seat, lambda rows, buckets: _confirm(context, rows, request, said, seat, buckets))
     await keeper.load()
     return answer
+
+
+async def _repeated(
+    context: Context, seat: SeatRow, work: Callable[[Rows, frozenset[int]], HoldSeatAnswer]
+) -> HoldSeatAnswer:
+    """Write behind the gates of the case and of those joined with it; again when a join came between."""
+    for _ in range(_RETRIES):
+        buckets = await context.store.read(lambda rows: _buckets(rows, seat))
+
+        def locked(rows: Rows, buckets: frozenset[int] = buckets) -> HoldSeatAnswer:
+            return work(rows, buckets)
+
+        try:
+            return await context.store.write(locked)
+        except GateMoved:
+            continue
+    raise HandslagError("HS-NOT-RECORDED")
+
+
+def _cases(rows: Rows, seat: SeatRow) -> list[bytes]:
+    """The seat's case, and those joined with it as the same person's."""
+    return [seat.case_id, *rows.joins.linked(seat.case_id)]
+
+
+def _buckets(rows: Rows, seat: SeatRow) -> frozenset[int]:
+    return frozenset({seat.bucket, *(one.bucket for one in rows.cases.every(case_ids=_cases(rows, seat)))})
+
+
+def _locked(
+    context: Context, rows: Rows, seat: SeatRow, room: int, buckets: Collection[int]
+) -> tuple[dict[int, Bump], list[bytes]]:
+    """The bumps of every bucket concerned, ascending, and the cases; raises GateMoved when a join changed them."""
+    bumps = bumped(rows, dict.fromkeys(buckets, room), context.now_us())
+    if not _buckets(rows, seat) <= set(buckets):
+        raise GateMoved
+    return bumps, _cases(rows, seat)
 
 
 async def _own(context: Context, unit: str, seat_id: bytes) -> SeatRow:
@@ -76,37 +120,45 @@ async def _own(context: Context, unit: str, seat_id: bytes) -> SeatRow:
 
 @dataclass(slots=True)
 class _Positions:
-    """Positions on the knowledge axis, taken all at once and given out one by one."""
+    """Positions on the knowledge axis, taken all at once and given out one by one, by bucket."""
 
-    bump: Bump
-    used: int = 0
+    bumps: Mapping[int, Bump]
+    used: Counter[int] = field(default_factory=Counter)
 
-    def take(self) -> int:
-        self.used += 1
-        return self.bump.first_version + self.used - 1
+    def take(self, bucket: int) -> int:
+        self.used[bucket] += 1
+        return self.bumps[bucket].first_version + self.used[bucket] - 1
 
 
 class _Replay:
     """The body of one replay; runs on the store's writer."""
 
     def __init__(
-        self, context: Context, rows: Rows, request: ReplayRequest, seat: SeatRow, sealed: keys_back.Sealed
+        self,
+        context: Context,
+        rows: Rows,
+        request: ReplayRequest,
+        seat: SeatRow,
+        sealed: keys_back.Sealed,
+        buckets: Collection[int],
     ) -> None:
         self.context = context
         self.rows = rows
         self.request = request
         self.seat = seat
         self.sealed = sealed
+        self.buckets = buckets
         self.void: str | None = None
 
     def run(self) -> HoldSeatAnswer:
         """Bump, place, spread, narrow, record."""
         rows, request = self.rows, self.request
-        seats = {one.seat_id: one for one in rows.cases.of_cases([self.seat.case_id])}
-        noted = len(request.withdrawals) + len(request.events) + len(rows.hold.withdrawals(self.seat.case_id))
-        room = len(request.events) + (len(seats) + 1) * (noted + 1)
-        bump = rows.gate.bump(self.seat.bucket, room, self.context.now_us())
-        positions = _Positions(bump)
+        cases = _cases(rows, self.seat)
+        seats = {one.seat_id for one in rows.cases.of_cases(cases)}
+        known = sum(len(rows.hold.withdrawals(case_id)) for case_id in cases)
+        room = len(request.events) + (len(seats) + 1) * (len(request.withdrawals) + len(request.events) + known + 1)
+        bumps, cases = _locked(self.context, rows, self.seat, room, self.buckets)
+        bump, positions = bumps[self.seat.bucket], _Positions(bumps)
         hold, state = rows.hold.active(), rows.hold.state(self.seat.seat_id)
         if hold is None or hold.hold_id != request.hold_id or state is None:
             raise HandslagError("HS-HOLD-NONE")
@@ -123,8 +175,9 @@ class _Replay:
         if request.last and state == HELD:
             rows.hold.move([self.seat.seat_id], REPLAYED)
             state = REPLAYED
-        seats[self.seat.seat_id] = self.seat
-        for seat_id in seats.keys() - rows.hold.unreplayed(self.seat.case_id):
+        # INVARIANT: test_a_withdrawal_lost_in_one_case_holds_the_case_joined_with_it
+        seats = {one.seat_id for one in rows.cases.of_cases(cases)} | {self.seat.seat_id}
+        for seat_id in sorted(seats - {late for case_id in cases for late in rows.hold.unreplayed(case_id)}):
             self._spread(self._fresh(seat_id), positions, placed)
         self._finish(placed, bump)
         return self._answer(self._fresh(self.seat.seat_id), state)
@@ -151,7 +204,8 @@ class _Replay:
         before = self.context.views.of(self.rows, [seat])[seat.seat_id].recorded_at_us
         linked = head_after(seat.head, event.ledger_seq, event.act, event.holders, event.recorded_at_us)
         follows = event.ledger_seq == seat.ledger_seq + 1 and linked == event.head
-        if not follows or not before <= event.recorded_at_us <= hold.began_at_us:
+        # The machine that is new may be behind the one that was lost.
+        if not follows or not before <= event.recorded_at_us <= hold.began_at_us + limits.SENT_AHEAD_US:
             raise HandslagError("HS-HEAD-STALE")
         if (act.case_tag, act.member) != (seat.case_tag, seat.member):
             raise HandslagError("HS-SIGNATURE-INVALID")
@@ -175,31 +229,39 @@ class _Replay:
         ground = annulments.ground_of(said)
         if ground is not None and opened_case(self.rows, seat):
             self.void = ground
-        at_us = min(withdrawal.recorded_at_us, hold.began_at_us)
+        at_us = min(withdrawal.recorded_at_us, hold.began_at_us + limits.SENT_AHEAD_US)
         self.rows.hold.note_withdrawal(hold.hold_id, seat.case_id, at_us, said.effective_at_us)
 
     def _spread(self, seat: SeatRow, positions: _Positions, placed: _Placed) -> None:
         """Every noted withdrawal that a seat's ledger lacks, as the broker wrote it the first time."""
         # INVARIANT: test_a_withdrawal_that_only_its_recorder_knows_is_put_on_every_ledger
-        noted = self.rows.hold.withdrawals(seat.case_id)
+        others = [] if self.void else [case_id for case_id in _cases(self.rows, seat) if case_id != seat.case_id]
+        noted = [
+            (*word, case_id) for case_id in (seat.case_id, *others) for word in self.rows.hold.withdrawals(case_id)
+        ]
         if not noted:
             return
         raw = self.rows.ledger.of_seats([seat.seat_id])[seat.seat_id]
         events = [LedgerEvent.from_bytes(one, limits.CALL * 2) for one in raw]
         has = {one.recorded_at_us for one in events if ConsentAct.from_bytes(one.act).act == _ALL}
         last = events[-1].recorded_at_us if events else 0
-        for at_us, effective_us in noted:
-            if at_us in has:
+        for at_us, effective_us, case_id in sorted(noted, key=lambda word: word[0]):
+            if at_us in has or (case_id != seat.case_id and any(abs(at_us - one) < _SAME_US for one in has)):
                 continue
             when = max(at_us, last)
             act = everything(seat, effective_us, when).to_bytes()
             head = head_after(seat.head, seat.ledger_seq + 1, act, (), when)
             event = LedgerEvent(ledger_seq=seat.ledger_seq + 1, act=act, holders=(), recorded_at_us=when, head=head)
             self._append(seat, event, positions, placed)
+            if case_id != seat.case_id:
+                self.rows.joins.crossed(CrossingRow(seat.seat_id, event.ledger_seq, case_id))
+            has |= {at_us, when}
             seat, last = self._fresh(seat.seat_id), when
 
     def _append(self, seat: SeatRow, event: LedgerEvent, positions: _Positions, placed: _Placed) -> None:
-        self.rows.ledger.append(seat.seat_id, event.ledger_seq, seat.bucket, positions.take(), event.to_bytes())
+        self.rows.ledger.append(
+            seat.seat_id, event.ledger_seq, seat.bucket, positions.take(seat.bucket), event.to_bytes()
+        )
         self.rows.cases.set_head(seat.seat_id, event.ledger_seq, event.head)
         placed.append((seat, event))
 
@@ -259,10 +321,16 @@ def _affected(seat: SeatRow, shrunk: Sequence[Shrunk]) -> tuple[AffectedDelivery
 
 
 def _confirm(
-    context: Context, rows: Rows, request: ConfirmRequest, said: HeadConfirmation, seat: SeatRow
+    context: Context,
+    rows: Rows,
+    request: ConfirmRequest,
+    said: HeadConfirmation,
+    seat: SeatRow,
+    buckets: Collection[int],
 ) -> HoldSeatAnswer:
-    """The transaction of one confirmation; the last one of a case frees it."""
-    bump = rows.gate.bump(seat.bucket, 1, context.now_us())
+    """The transaction of one confirmation; the last one of a case, and of those joined with it, frees them."""
+    bumps, cases = _locked(context, rows, seat, 1, buckets)
+    bump = bumps[seat.bucket]
     now = rows.cases.seat(seat.seat_id) or seat
     state = rows.hold.state(seat.seat_id)
     if state == RELEASED:
@@ -286,15 +354,16 @@ def _confirm(
     )
     controller = context.directory.controller(seat.unit)
     rows.entries.insert([context.recorder.about_seat(now, controller, "ADMIN", payload, bump.clock_us)])
-    return _answer(now, RELEASED if _released(context, rows, seat.case_id, bump) else CONFIRMED)
+    return _answer(now, RELEASED if _released(context, rows, cases, bump) else CONFIRMED)
 
 
-def _released(context: Context, rows: Rows, case_id: bytes, bump: Bump) -> bool:
-    """Free a case of which every seat has confirmed, after deciding anew what is open; ends the hold with the last."""
+def _released(context: Context, rows: Rows, cases: Sequence[bytes], bump: Bump) -> bool:
+    """Free cases of which every seat has confirmed, after deciding anew what is open; ends the hold with the last."""
     # INVARIANT: test_a_case_is_held_until_every_seat_of_it_has_spoken
-    states = rows.hold.of_case(case_id)
-    if any(state != CONFIRMED for state in states.values()):
+    states = {seat_id: state for case_id in cases for seat_id, state in rows.hold.of_case(case_id).items()}
+    if any(state not in {CONFIRMED, RELEASED} for state in states.values()):
         return False
+    states = {seat_id: state for seat_id, state in states.items() if state == CONFIRMED}
     seats = rows.cases.seats(states)
     views = context.views.of(rows, seats.values())
     shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, context.rules, bump.clock_us)

@@ -48,12 +48,26 @@ def take(ctx: Context, item: InboxItem, seat: Seat | None) -> None:
         "categories": _categories(ctx, told),
         "at": shown_moment(told.at_us),
     }
+    before = ctx.spool.annulled.notice(told.notice_id)
+    if before is not None and before["at"] != value["at"]:
+        _answer_again(ctx, told.notice_id)
     ctx.spool.annulled.keep_notice(told.notice_id, told.seat_id, value)
     ctx.spool.incoming.put(f"annulled-{told.notice_id.hex()}", "out", value)
     # An invitation's entries lie with the unit, not with the seat that came of it.
     about = None if told.invitation_id or told.seat_id == ZERO16 else told.seat_id
     ctx.spool.memory.want_proof(told.leaf_hash, "annulled", ctx.now(), about)
     ctx.spool.incoming.want_ack(item.item_id, 0, "ACK")
+
+
+def _answer_again(ctx: Context, notice_id: bytes) -> None:
+    """A restored broker tells once more what was answered here: the agency is not asked again, the answer is given."""
+    # INVARIANT: test_an_annulment_told_again_is_answered_again_and_shown_once
+    calls = ctx.spool.memory.calls("/v1/annulments:answer")
+    said = [AnnulAnswerRequest.from_bytes(request) for request, answer in calls if answer is not None]
+    for one in [each for each in said if each.notice_id == notice_id][-1:]:
+        value = {"notice": shown(notice_id), "verdict": one.verdict, "reason": one.reason, "actor_ref": one.actor_ref}
+        command = {"do": "answer_annulment", "ref": "", **value}
+        ctx.spool.commands.accept(ctx.random(16), None, "answer_annulment", command, narrowing=False)
 
 
 def _categories(ctx: Context, told: AnnulNotice) -> list[str]:

@@ -20,6 +20,7 @@ from schemas.limits import CALL, SUBMISSION
 from schemas.statements import MemberStatement, SignedStatement
 
 PATH = "/v1/compromised"
+_CLOSED = "HS-UNIT-COMPROMISED"
 _PAUSE_S = 2.0
 _GONE = frozenset({"HS-UNIT-UNKNOWN"})
 
@@ -30,7 +31,7 @@ async def close_unit(ctx: Context, patience_s: float) -> CompromisedAnswer | Non
     This connector stops first, whatever the broker answers. Raises the last error of the call.
     """
     # INVARIANT: test_a_stolen_key_is_worth_nothing_within_a_minute
-    ctx.witness.halt("HS-UNIT-COMPROMISED", b"", ctx.now())
+    ctx.witness.halt_once(_CLOSED, b"", ctx.now())
     statement = Compromise(origin=ctx.settings.origin, unit=ctx.settings.unit, at_us=ctx.now()).to_bytes()
     ctx.link.open_again()  # also from a copy that was restored and never announced
     request = CompromisedRequest(statement=statement, unit_signature=ctx.unit_keys.sign(statement))
@@ -46,6 +47,19 @@ async def close_unit(ctx: Context, patience_s: float) -> CompromisedAnswer | Non
             await asyncio.sleep(_PAUSE_S)
             continue
         return answer
+
+
+async def closed_again(ctx: Context) -> bool:
+    """Whether this unit was closed from here, though the broker answered it: then it forgot, and is told once more."""
+    # INVARIANT: test_a_unit_that_closed_itself_after_the_copy_closes_itself_again
+    try:
+        ctx.witness.check_running()
+    except HandslagError as error:
+        if error.code != _CLOSED:
+            return False
+        await close_unit(ctx, 0)
+        return True
+    return False
 
 
 def exposed(ctx: Context, since_us: int) -> dict[str, Any]:

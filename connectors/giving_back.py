@@ -85,6 +85,12 @@ async def seat_of(ctx: Context, hold_id: bytes, own: Seat, held: Kept) -> None:
         await replay((), events, () if at else withdrawals, last=at == len(parts) - 1)
 
 
+async def is_held(ctx: Context, hold_id: bytes, own: Seat) -> bool:
+    """Whether the broker still waits for what this seat holds; raises the errors of the call."""
+    request = ReplayRequest(hold_id=hold_id, seat_id=own.sid, events=(), withdrawals=(), last=False)
+    return (await ctx.link.call("/v1/hold:replay", request, HoldSeatAnswer)).state == "HELD"
+
+
 def _keys(ctx: Context, own: Seat, known: HoldSeatAnswer) -> list[SignedStatement]:
     """Rotations and words for them of the members that the broker names, where its own are older."""
     newest = {one.member: one.seq for one in known.keys}

@@ -6,7 +6,7 @@ holds the seat nothing is released on them. Confirming does: `resume.py`, a comm
 
 from __future__ import annotations
 
-from connectors import giving_back, joining, ledgers, operators, reports, sending
+from connectors import exposure, giving_back, joining, ledgers, operators, reports, sending
 from connectors.context import Context
 from connectors.identity import Seat
 from connectors.waiting import OutgoingState
@@ -35,6 +35,8 @@ async def step(ctx: Context) -> None:
         return
     answer = await ctx.link.get("/v1/hold", HoldAnswer)
     ctx.link.held = False
+    if await exposure.closed_again(ctx):
+        return
     if answer.statements and ctx.witness.must_follow(answer):
         # INVARIANT: test_only_a_person_makes_a_connector_follow_a_continued_log
         ctx.witness.halt_once("HS-LOG-CONTINUED", answer.statements[-1].statement, ctx.now())
@@ -54,12 +56,7 @@ async def _give_back_all(ctx: Context, hold_id: bytes) -> None:
     await giving_back.narrowed(ctx)
     kept = giving_back.kept(ctx)
     for seat in _seats(ctx):
-        try:
-            await _given_back(ctx, hold_id, seat, kept[seat.sid])
-        except HandslagError as error:
-            if error.code not in _HOPELESS:
-                raise
-            _alarm(ctx, hold_id, seat, error)
+        await _given_or_alarmed(ctx, hold_id, seat, kept[seat.sid])
     ctx.spool.memory.put(_GIVEN, hold_id)
 
 
@@ -72,8 +69,7 @@ async def _confirm_all(ctx: Context, answer: HoldAnswer, hold_id: bytes) -> None
             await _confirmed(ctx, answer.origin, hold_id, seat)
         except HandslagError as error:
             if error.code == "HS-HEAD-LOST":
-                waits = True
-                await _given_back(ctx, hold_id, seat, kept[seat.sid])
+                waits |= await _given_or_alarmed(ctx, hold_id, seat, kept[seat.sid])
             elif error.code in _HOPELESS:
                 _alarm(ctx, hold_id, seat, error)
             else:
@@ -82,6 +78,19 @@ async def _confirm_all(ctx: Context, answer: HoldAnswer, hold_id: bytes) -> None
         await joining.again(ctx)
         ctx.spool.memory.put(_DONE, hold_id)
         _soon(ctx)
+
+
+async def _given_or_alarmed(ctx: Context, hold_id: bytes, seat: Seat, held: giving_back.Kept) -> bool:
+    """Give a seat back; False, and the agency is told, when it can never be. Others must not wait for that one."""
+    # INVARIANT: test_one_seat_that_cannot_come_back_stops_no_other
+    try:
+        await _given_back(ctx, hold_id, seat, held)
+    except HandslagError as error:
+        if error.code not in _HOPELESS:
+            raise
+        _alarm(ctx, hold_id, seat, error)
+        return False
+    return True
 
 
 def _seats(ctx: Context) -> list[Seat]:
@@ -146,6 +155,8 @@ async def _given_back(ctx: Context, hold_id: bytes, seat: Seat, held: giving_bac
 
 async def _confirmed(ctx: Context, origin: str, hold_id: bytes, seat: Seat) -> None:
     """Say that the broker's ledger is ours, and whom we know in the case."""
+    if await giving_back.is_held(ctx, hold_id, seat):  # nor is a ledger compared that is known to be behind
+        raise HandslagError("HS-HEAD-LOST")
     await ledgers.sync(ctx, seat)
     seq, head = ctx.spool.memory.head(seat.sid)
     view = ctx.members(seat)

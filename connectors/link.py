@@ -71,6 +71,8 @@ class Link:
         self._waits: set[asyncio.Timeout] = set()
         self.held = False
         """Set when an answer said that the broker was restored from a copy; who looks into it clears it."""
+        self.forgotten = False
+        """Set when the broker does not know this connector's number: it was restored from a copy since."""
         self.back = asyncio.Event()
         """Set for a moment when the broker answers again after it was not reached: who waits on it wakes."""
 
@@ -146,6 +148,7 @@ class Link:
                 error = problem(data, response.headers.get("Retry-After"), response.status)
                 self._over = error.code == "HS-INSTANCE-OLD"
                 self.held |= error.code in _RESTORED
+                self.forgotten |= error.code == "HS-INSTANCE-NEW"
                 raise error
         except (aiohttp.ClientError, TimeoutError, OSError):
             self._away = True

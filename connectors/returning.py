@@ -125,8 +125,9 @@ async def announce(ctx: Context) -> bool:
     """
     # INVARIANT: test_a_restored_connector_says_nothing_before_its_number_counts
     state = restored(ctx.spool)
-    if state is None or state.announced_at_us:
+    if state is None or (state.announced_at_us and not ctx.link.forgotten):
         return False
+    ctx.link.forgotten = False
     number = state.instance
     for _ in range(_TRIES):
         try:

@@ -134,6 +134,13 @@ class HoldRows:
         """Move seats on."""
         self._c.execute(update(hold_seat).where(hold_seat.c.seat_id.in_(list(seat_ids))).values(state=state))
 
+    def hold_again(self, seat_ids: Iterable[bytes]) -> None:
+        """What an older instance of a connector gave back and confirmed does not count; free seats stay free."""
+        of = hold_seat.c
+        self._c.execute(
+            update(hold_seat).where(of.seat_id.in_(list(seat_ids)), of.state != RELEASED).values(state=HELD)
+        )
+
     def confirm(self, seat_id: bytes, statement: bytes, signature: bytes) -> None:
         """Keep a seat's confirmation as received."""
         self._c.execute(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from connectors import resume
 from connectors.context import clock
 from schemas.errors import HandslagError
 from tests.evil.house import Agency, House
+from tests.hold.test_node import went_on
 from tests.rotation.weeks import REFS, Weeks, weeks
 
 
@@ -74,6 +76,8 @@ class World:
         """`handslag restore`, and the broker started on it."""
         loaded = self.node.settings
         told = restoring.restore(loaded, copy, known or Known(), quiet)
+        with closing(sqlite3.connect(loaded.database)) as store, store:
+            store.execute("UPDATE hold SET began_at_us=?", (self.weeks.now(),))
         await self.started()
         return told
 
@@ -98,7 +102,7 @@ class World:
 
     async def go_on(self) -> None:
         """`handslag hold continue`."""
-        await self.node.served.continuing.go_on("EXEMPEL Admin", "disk lost")
+        await went_on(self.node, "disk lost")
         await self.settle(1)
 
     async def follow(self, *names: str) -> None:

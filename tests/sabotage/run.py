@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -99,6 +101,12 @@ def _only_errors(done: subprocess.CompletedProcess[str]) -> bool:
 
 def _pytest(tree: Path, tests: Sequence[str], patience_s: int, *options: str) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", *options, *tests]
-    return subprocess.run(
-        argv, cwd=tree, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=patience_s
-    )
+    with subprocess.Popen(
+        argv, cwd=tree, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as process:
+        try:
+            told, _ = process.communicate(timeout=patience_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # the servers that its tests started, too
+            raise
+    return subprocess.CompletedProcess(argv, process.returncode, told)
