@@ -1,18 +1,21 @@
-"""A discloser asks which unit received what it disclosed: told and recorded, and in a protected relocation refused.
+"""A discloser asks which unit received what it disclosed: told and recorded, and of the lead refused.
 
 Who must know who got a datum may ask (brottsdataförordningen 3:4), for a purpose of the closed list, and each request
-is an entry of its own trail. A unit that the police invited in the lead's place is named to nobody.
+is an entry of its own trail. Who leads the case is named to nobody, whether it moved or not: a refusal that came with a
+protected relocation would tell of it.
 """
 
 from __future__ import annotations
 
 from broker.acts import own_seat
 from broker.calls import answered, recorded, request_hash
+from broker.cases import LEAD
 from broker.context import Context
 from broker.queries import PURPOSES
 from broker.quota import QUERIES
 from broker.store.cases import SeatRow
 from broker.store.port import Rows
+from broker.succession import NEXT
 from schemas.calls import RecipientAnswer, RecipientRequest
 from schemas.errors import HandslagError
 from schemas.trail import Payload
@@ -36,7 +39,7 @@ async def name(context: Context, unit: str, request: RecipientRequest) -> Recipi
         raise HandslagError("HS-GRANT-INCOMPLETE", field="actor")
     context.quotas.take(unit, {QUERIES: 1})
     found = await context.store.read(lambda rows: _recipient(rows, seat, request))
-    # INVARIANT: test_the_recipient_unit_is_named_on_request_and_never_in_a_protected_relocation
+    # INVARIANT: test_the_recipient_unit_is_named_on_request_and_the_lead_never
     refused = PROTECTED if found is None else None
     at_us = context.now_us()
     payload = Payload(
@@ -73,4 +76,5 @@ def _recipient(rows: Rows, seat: SeatRow, request: RecipientRequest) -> str | No
     if not handed:
         raise HandslagError("HS-EVENT-UNKNOWN")
     recipient = rows.cases.seat(handed[-1].recipient_seat) if handed[-1].recipient_seat else None
-    return None if recipient is not None and recipient.protected else handed[-1].recipient_unit
+    hidden = request.role in {LEAD, NEXT} or (recipient is not None and recipient.protected)
+    return None if hidden else handed[-1].recipient_unit

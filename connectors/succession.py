@@ -135,7 +135,9 @@ async def offer(ctx: Context, command: Waiting) -> dict[str, Any]:
             member=seat.member,
             signing_key=pair.public.signing,
             hpke_key_hash=pair.public.hpke_hash,
-            at_us=ctx.now(),
+            # INVARIANT: test_a_clock_that_runs_wrong_does_not_tell_whose_it_is. The old lead reads this, and may know
+            # by how much a unit's clock is wrong: the slot's first moment says all that the statement needs.
+            at_us=ctx.settings.slots.start(ctx.settings.slots.number(ctx.now())),
         ).to_bytes()
         with ctx.spool.transaction():
             ctx.identities.update(replace(seat, succeeding=pair.private_bytes()))

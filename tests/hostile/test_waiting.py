@@ -186,7 +186,7 @@ def test_a_request_of_the_first_release_waits_for_nothing():
     form = catalogue.released()["0.1.0"]["handslag.api.FetchRequest"]
     entry = catalogue.version_of("handslag.api.FetchRequest", _hash(form))
     asked = calls.FetchRequest.from_bytes(entry.header + codec.encode_body(entry.parsed, {"limit": 3}))
-    assert dataclasses.asdict(asked) == {"limit": 3, "wait_ms": None}
+    assert dataclasses.asdict(asked) == {"limit": 3, "wait_ms": None, "without": None}
 
 
 def _hash(form) -> bytes:

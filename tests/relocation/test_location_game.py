@@ -39,11 +39,12 @@ def differs(one, other):
     return None if len(one) == len(other) else (len(one), len(other))
 
 
-async def two_worlds(folder, seed=1):
-    """A protected relocation to each of two units, and all that comes after it."""
+async def two_worlds(folder, seed=1, **skew):
+    """A protected relocation to each of two units, and all that comes after it; `skew` are clocks that run wrong."""
     made, played = await fork(folder), []
     for to in (ALFA, BETA):
         async with world(made, to, seed) as move:
+            move.skew(**skew)
             await life.protected(move)
             await life.ends(move)
             played.append(seen_in(move))
@@ -125,6 +126,13 @@ async def test_nobody_who_was_left_learns_of_the_next_move(tmp_path, known):
         assert differs(one.lines[name], other.lines[name]) is None
         assert differs(one.work[name], other.work[name]) is None
     assert differs(one.lines["police"], other.lines["police"]) is not None
+
+
+@pytest.mark.long
+async def test_a_clock_that_runs_wrong_does_not_tell_whose_it_is(tmp_path):
+    """A unit whose clock is wrong by as much as everybody knows: its time stands in nothing that the old unit reads."""
+    one, other = await two_worlds(tmp_path, alfa=300_000, beta=-400_000)
+    assert differs(one.lines[OLD], other.lines[OLD]) is None
 
 
 def apart(one, other):

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,14 @@ class World(Move):
         for agency in home.agencies.values():
             agency.ctx.now = self.now
             agency.ctx.started_us = self.now()
+
+    def skew(self, **by_us: int) -> None:
+        """Clocks that run wrong, by agency and microseconds."""
+        for name, us in by_us.items():
+            self.home.agencies[name].ctx.now = partial(self._wrong, us)
+
+    def _wrong(self, us: int) -> int:
+        return self.now() + us
 
     def now(self) -> int:
         """The world's time; it moves when the test says so."""

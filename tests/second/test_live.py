@@ -75,7 +75,7 @@ async def test_the_second_reader_opens_what_was_delivered(seen):
     # The hand-over is in the log, as the connector was told.
     leaf = avro.read("wire.Delivery", data)["leaf_hash"]
     proof = ctx.spool.memory.proof(leaf)
-    assert log.proven(proof, leaf, home.node._signer.verifier.vkey())[0] == home.node.settings.origin
+    assert log.proven(proof, leaf, home.node.log.signer(1).verifier.vkey())[0] == home.node.settings.origin
 
 
 async def test_the_second_reader_checks_bundles_and_ledgers(seen):
