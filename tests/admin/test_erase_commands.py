@@ -1,4 +1,4 @@
-"""Erasing as it is typed, with a running node and connectors that are shown the act; and a broker restored afterwards."""
+"""Erasing as it is typed, with a running node and connectors that are shown the act; and a broker restored later."""
 
 from __future__ import annotations
 
