@@ -28,9 +28,13 @@ _SIGNED = ACT + 4096
 
 @dataclass(slots=True)
 class _Erased:
-    """One erasure: the number of its first entry, that of the act's, when, and what the act says where it was read."""
+    """One erasure: the number of its first entry, that of the act's, when, and what the act says where it was read.
+
+    `last` is the number of its newest entry: what was written under the handle between the two went as well.
+    """
 
     number: int
+    last: int
     act_number: int
     act_entry: bytes
     at_us: int
@@ -49,7 +53,7 @@ class Erasures:
         """Whether the content of this entry may be missing; it is then counted."""
         # INVARIANT: test_a_hole_that_no_erasure_explains_is_broken
         found = self._by_handle.get(row.handle) if isinstance(row.handle, bytes) else None
-        if found is None or row.operation == _OPERATION or type(row.number) is not int or row.number >= found.number:
+        if found is None or row.operation == _OPERATION or type(row.number) is not int or row.number >= found.last:
             return False
         found.entries += 1
         return True
@@ -84,7 +88,7 @@ def erasures_of(trail: TrailFile, keys: Mapping[bytes, bytes], report: Report) -
             continue  # the other checks name it
         if entry.cause in begun and begun[entry.cause] == entry.handle:
             one = found[entry.handle]
-            one.finished, one.at_us = True, entry.at_us
+            one.finished, one.at_us, one.last = True, entry.at_us, row.number
             continue
         part, one_begun = _begun(trail, row, entry, keys)
         if one_begun is None or entry.handle in found:
@@ -109,7 +113,7 @@ def _begun(
         # INVARIANT: test_an_erasure_without_an_act_is_broken
         if said is None or said.kind != ERASE:
             return "act", None
-    return "twice", _Erased(row.number, act_row.number, act_entry.entry_id, entry.at_us, said)
+    return "twice", _Erased(row.number, row.number, act_row.number, act_entry.entry_id, entry.at_us, said)
 
 
 def _genuine(row: EntryRow) -> AuditEntry | None:

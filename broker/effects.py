@@ -54,6 +54,9 @@ async def prepare(context: Context, decided: Sequence[tuple[Resolved, Sequence[J
             effects.items.append(_receipt_item(context, resolved.waiting, resolved.repeat))
         elif resolved.refused is not None or resolved.sender is None:
             refuse(context, effects, resolved.waiting, resolved.sender, resolved.refused or "HS-SEAT-UNKNOWN", at_us)
+        elif not context.recorder.keeps(resolved.sender.seat_id):
+            # INVARIANT: test_what_an_erased_seat_sends_late_stops_nobody
+            refuse(context, effects, resolved.waiting, None, "HS-SEAT-UNKNOWN", at_us)
         else:
             _decided(context, effects, resolved, resolved.sender, judged, at_us)
     return effects

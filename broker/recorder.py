@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from audit.entry import OPERATOR, Draft, SealedEntry, seal
 from audit.vault import SeatKeys
@@ -10,6 +11,9 @@ from broker.store.cases import SeatRow
 from broker.store.keys import KeyVault, OwnerKind
 from schemas.identifiers import uuid7
 from schemas.trail import Beat, Payload
+
+_AFTERWARDS = frozenset({"ACK", "REFUSAL"})
+"""What another party can still bring about when a seat was erased."""
 
 
 class Recorder:
@@ -23,6 +27,10 @@ class Recorder:
     def seat_keys(self, seat_id: bytes) -> SeatKeys:
         """The keys of a seat, durable before they are returned for the first time."""
         return self._keys(OwnerKind.SEAT, seat_id)
+
+    def keeps(self, seat_id: bytes) -> bool:
+        """Whether there are keys of a seat; of an erased one there are none, and never will be."""
+        return self.vault.get(OwnerKind.SEAT, seat_id) is not None
 
     def _keys(self, kind: OwnerKind, owner: bytes) -> SeatKeys:
         return self.vault.get(kind, owner) or self.vault.create(kind, owner)
@@ -39,7 +47,15 @@ class Recorder:
         reason_class: str | None = None,
         cause: bytes | None = None,
     ) -> SealedEntry:
-        """An entry about a seat, owned by the controller of its unit."""
+        """An entry about a seat, owned by the controller of its unit.
+
+        Of an erased seat an ACK or REFUSAL is about its unit alone, and does not name the seat; anything else raises
+        `HS-SEAT-ERASED`.
+        """
+        # INVARIANT: test_what_others_gave_an_erased_seat_is_theirs_to_take_back
+        if operation in _AFTERWARDS and not self.keeps(seat.seat_id):
+            about = replace(payload, seat_id=None)
+            return self.about_unit(seat.unit, controller, operation, about, at_us, outcome=outcome, cause=cause)
         draft = Draft(
             operation=operation,
             owner=controller,

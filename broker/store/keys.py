@@ -55,13 +55,14 @@ SEAT_KEY = sa.Table(
     sa.Column("wrapped", sa.LargeBinary, nullable=False),
 )
 
+_LONG_MS, _SHORT_MS = 5000, 20
 _PRAGMAS = (
     ("journal_mode", "WAL", "wal"),
     ("synchronous", "FULL", 2),
     ("secure_delete", "ON", 1),
     # Pages of keys must not be spilled to a file in a directory for temporary things.
     ("temp_store", "MEMORY", 2),
-    ("busy_timeout", "5000", 5000),
+    ("busy_timeout", str(_LONG_MS), _LONG_MS),
 )
 
 
@@ -184,8 +185,10 @@ class KeyVault:
                     )
                     self._connection.execute(SEAT_KEY.insert(), row)
                 # Past SQLAlchemy, which would begin a transaction: nothing can be folded in within one.
-                driver = self._connection.connection.driver_connection
-                left = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()  # type: ignore[union-attr]
+                driver: Any = self._connection.connection.driver_connection
+                driver.execute(f"PRAGMA busy_timeout={_SHORT_MS}")  # nobody else gets a key meanwhile
+                left = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                driver.execute(f"PRAGMA busy_timeout={_LONG_MS}")
             except sa.exc.SQLAlchemyError:
                 raise HandslagError("HS-KEYS-UNREADABLE", part="store") from None
             if tuple(left) != _TRUNCATED:

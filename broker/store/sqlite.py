@@ -121,21 +121,14 @@ class SqliteStore:
         wal = self.path.with_name(self.path.name + "-wal")
         size = wal.stat().st_size if wal.exists() else 0
         with contextlib.suppress(SQLAlchemyError), self._engine.connect() as connection:
-            # PASSIVE copies without a lock; TRUNCATE then has little to do while it holds the write lock, and with the
-            # usual timeout it would hold it for as long as it waits for readers.
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
-            connection.exec_driver_sql(f"PRAGMA busy_timeout={_TRUNCATE_WAIT_MS}")
-            try:
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-            finally:
-                connection.exec_driver_sql(f"PRAGMA busy_timeout={_WAIT_MS}")
+            _folded(connection)
         return size
 
     def emptied(self) -> bool:
         """Move the whole WAL into the database file; False while a reader or a writer keeps it from that."""
         try:
             with self._engine.connect() as connection:
-                return tuple(connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()) == (0, 0, 0)
+                return _folded(connection) == (0, 0, 0)
         except SQLAlchemyError:
             return False
 
@@ -192,6 +185,18 @@ class SqliteStore:
             return None, error
         connection.exec_driver_sql("RELEASE unit")
         return value, None
+
+
+def _folded(connection: Connection) -> tuple[int, ...]:
+    """Fold the WAL in and cut it; (busy, frames in it, frames moved), all zero when nothing is left."""
+    # PASSIVE copies without a lock; TRUNCATE then has little to do while it holds the write lock, and with the usual
+    # timeout it would hold it for as long as it waits for readers.
+    connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+    connection.exec_driver_sql(f"PRAGMA busy_timeout={_TRUNCATE_WAIT_MS}")
+    try:
+        return tuple(connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one())
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={_WAIT_MS}")
 
 
 def _in_transaction(connection: Connection) -> bool:

@@ -15,10 +15,12 @@ from broker.store.keys import KeyVault
 from broker.store.tables import entry, payload
 from schemas.admin import ERASE, LIFT, RESTRICT
 from schemas.calls import AuditFetchRequest, AuditQuery, LedgerFetchRequest
+from schemas.codes import SeatState
 from schemas.errors import HandslagError
 from tests.admin.erasing import GROUND, Home, begun, closed
-from tests.promises.case import event, sent
-from tests.site import Site
+from tests.promises.case import event, grant, items, sent
+from tests.promises.test_annul import answered, handed, told
+from tests.site import DAY, Site
 
 
 @pytest.fixture
@@ -229,3 +231,32 @@ async def test_sending_before_the_end_leaves_nothing(home):
             lambda rows, query=query: rows.gate._c.execute(query, {"seat": site.police.seat_id}).scalar_one()
         )
         assert count == 0
+
+
+async def test_what_others_gave_an_erased_seat_is_theirs_to_take_back(home):
+    """The lead got something of the police; the lead's seat is erased, the police annuls, and the lead answers."""
+    site = home.site
+    consent = await grant(site)
+    await handed(site)
+    site.clock.us += 120_000_000  # what it fetched and did not take comes again
+    await site.store.write(lambda rows: rows.cases.set_state(site.lead.seat_id, SeatState.CLOSED))
+    for unit in site.units.values():
+        await items(site, unit)
+    await home.erased(site.lead)
+    await site.act(site.police, "ANNUL", consent)
+    site.clock.us += 8 * DAY  # whose seat is closed is told in the weekly slot
+    [notice] = await told(site)
+    await answered(site, notice, "LOCKED")
+    assert site.faults == []
+    await home.sealer.beat()
+
+
+async def test_what_an_erased_seat_sends_late_stops_nobody(home):
+    """It was on its way when the seat went: refused under the unit, and the bucket goes on."""
+    site = home.site
+    await site.submit(site.police, event(site))
+    await closed(home)
+    site.vault.erase(site.police.seat_id)
+    assert await site.decide() == 1
+    assert site.faults == []
+    assert await site.context.stream.waiting() == []
