@@ -101,7 +101,7 @@ class Eraser:
             row = await self._begun(number, act)
         if row.state == BEGUN:
             if not self._keeper.silent:
-                # INVARIANT: test_the_log_says_it_before_anything_is_lost
+                # INVARIANT: test_a_copy_taken_between_the_steps_is_whole
                 await self._beat()
             row = await self._emptied(row)
         if row.state == ERASED:

@@ -53,6 +53,9 @@ class Pending:
             "seat": self.seat.hex(),
             "salt": self.salt.hex(),
         }
+        if self.seat:  # it names a seat: for those who sign, and nobody else on this machine
+            path.unlink(missing_ok=True)
+            path.touch(mode=0o600)
         path.write_text(json.dumps(data, indent=1, ensure_ascii=False), encoding="utf-8")
 
     @classmethod

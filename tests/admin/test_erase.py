@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from broker import queries
+from broker.pending import Pending
 from broker.store.inbox import Item
 from broker.store.keys import KeyVault
 from broker.store.tables import entry, payload
@@ -260,3 +261,24 @@ async def test_what_an_erased_seat_sends_late_stops_nobody(home):
     assert await site.decide() == 1
     assert site.faults == []
     assert await site.context.stream.waiting() == []
+
+
+async def test_a_draft_that_names_a_seat_is_for_its_reader_alone(home, tmp_path):
+    await closed(home)
+    named = await home.eraser.named(home.site.police.seat_id)
+    signed = home.signed(ERASE, subject=named.subject, reason=GROUND)
+    draft = Pending(signed=signed, seat=named.seat_id, salt=named.salt)
+    for _ in range(2):
+        draft.save(tmp_path / "e.json")
+        assert (tmp_path / "e.json").stat().st_mode & 0o777 == 0o600
+    assert Pending.load(tmp_path / "e.json") == draft
+    draft.require_named()
+
+
+async def test_whoever_signs_an_erasure_signs_for_the_seat_in_the_draft(home):
+    await closed(home)
+    named = await home.eraser.named(home.site.police.seat_id)
+    signed = home.signed(ERASE, subject=named.subject, reason=GROUND)
+    for seat, salt in ((home.site.lead.seat_id, named.salt), (named.seat_id, bytes(32)), (b"", b"")):
+        with pytest.raises(HandslagError, match="HS-ADMIN-ACT-INVALID"):
+            Pending(signed=signed, seat=seat, salt=salt).require_named()
