@@ -102,7 +102,8 @@ def programs(tmp_path_factory):
     fields = (past / "tests/seals/world.py").read_text("utf-8")
     (past / "tests/seals/world.py").write_text(fields.replace('    "language": "sv",\n', ""), "utf-8")
     path.write_text(json.dumps(source), "utf-8")
-    (past / "schemas/released/0.1.0.jsonl").unlink()  # its future
+    for release in (past / "schemas/released").glob("*.jsonl"):
+        release.unlink()  # its future
     return today, past, source
 
 
