@@ -59,15 +59,19 @@ def deliveries(history):
 
 
 def acknowledged(history):
-    """A delivery whose sender was told that it was acknowledged."""
+    """A delivery whose sender was told that this very recipient acknowledged it."""
     told = {
-        (f["event_id"], category)
+        (f["role"], f["event_id"], category)
         for unit in history.roles
         for f in history.files[unit]
-        if f["kind"] == "notice" and f["code"] == "delivery_acknowledged"
+        if f["kind"] == "notice" and f["code"] == "delivery_acknowledged" and f["event_type"] is not None
         for category in f["categories"]
     }
-    return next((u, f) for u, f in deliveries(history) if all((f["event_id"], c) in told for c in f["categories"]))
+    return next(
+        (unit, f)
+        for unit, f in deliveries(history)
+        if all((history.roles[unit][0], f["event_id"], category) in told for category in f["categories"])
+    )
 
 
 def an_output_file_lost(history):
