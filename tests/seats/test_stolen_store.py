@@ -198,6 +198,7 @@ def test_the_list_of_columns_covers_every_table():
                              "item", "wrapped_key"},
         "earlier_ground": {"delivery_id", "digest", "consent_id"},
         "entry": {"entry_id", "handle", "operation", "outcome", "reason_class", "leaf_hash"},
+        "erasure": {"state", "seat_id", "ground", "act_entry", "handle", "begin_entry"},
         "event_memory": {"event_id", "seat_id", "fingerprint"},
         "exit_case": {"case_id", "case_tag"},
         "head": {"root"},
