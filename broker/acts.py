@@ -195,7 +195,7 @@ class _Transaction:
     ) -> ConsentsAnswer:
         """Entries, recalls and notices, then the answer, all in this transaction."""
         affected = {
-            write.seat.seat_id: consequences.affected(write, shrunk)
+            write.seat.seat_id: consequences.affected(write.seat.seat_id, shrunk)
             + consequences.incidents(self.context, rows, write, shrunk, bump)
             for write in writes
         }

@@ -29,8 +29,8 @@ class Write:
     view: LedgerView
 
 
-def affected(write: Write, shrunk: Sequence[Shrunk]) -> tuple[AffectedDelivery, ...]:
-    """The open deliveries of the act's own seat that it took sections from."""
+def affected(seat_id: bytes, shrunk: Sequence[Shrunk]) -> tuple[AffectedDelivery, ...]:
+    """The open deliveries of a discloser's seat that an act took sections from."""
     return tuple(
         AffectedDelivery(
             delivery_id=one.row.delivery_id,
@@ -41,7 +41,7 @@ def affected(write: Write, shrunk: Sequence[Shrunk]) -> tuple[AffectedDelivery, 
             state_before=one.row.state,
         )
         for one in shrunk
-        if one.row.sender_seat == write.seat.seat_id
+        if one.row.sender_seat == seat_id
     )
 
 

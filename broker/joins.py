@@ -222,7 +222,7 @@ def _told(context: Context, rows: Rows, writes: Sequence[Write], bumps: dict[int
     received = consequences.received(rows, writes)
     for write in writes:
         seat, event = write.seat, write.event
-        found = consequences.affected(write, shrunk)
+        found = consequences.affected(write.seat.seat_id, shrunk)
         found += consequences.incidents(context, rows, write, shrunk, bumps[seat.bucket])
         payload = Payload(
             seat_id=seat.seat_id,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from broker import annulments, keys_back
 from broker.acts import opened_case, tell_shrunk
-from broker.affected import Write
+from broker.affected import Write, affected
 from broker.calls import signed_by_known_seat
 from broker.context import Context
 from broker.hold import Keeper, everything
@@ -35,7 +35,7 @@ from schemas.acts import CaseWithdrawal, ConsentAct, LedgerEvent
 from schemas.codes import SeatState
 from schemas.errors import HandslagError
 from schemas.hold import ConfirmRequest, HeadConfirmation, HoldSeatAnswer, RecordedWithdrawal, ReplayRequest
-from schemas.inbox import AffectedDelivery, LedgerNotice
+from schemas.inbox import LedgerNotice
 from schemas.trail import Payload
 
 _ALL = "WITHDRAW_ALL"
@@ -278,7 +278,7 @@ class _Replay:
         self._annul(placed, views, shrunk, bump)
         last = {seat.seat_id: event.ledger_seq for seat, event in placed}
         for seat, event in placed:
-            affected = _affected(seat, shrunk) if last[seat.seat_id] == event.ledger_seq else ()
+            found = affected(seat.seat_id, shrunk) if last[seat.seat_id] == event.ledger_seq else ()
             payload = Payload(
                 seat_id=seat.seat_id,
                 role=seat.role,
@@ -286,7 +286,7 @@ class _Replay:
                 decided_at_us=bump.clock_us,
                 act=event.to_bytes(),
                 act_signature=event.signature,
-                affected=affected,
+                affected=found,
                 rules_hash=context.rules.hash32,
                 code="HS-HEAD-LOST",
             )
@@ -306,21 +306,6 @@ class _Replay:
             annulments.tell(self.context, self.rows, write, shrunk, bump.clock_us)
         if self.void is not None and not self.rows.annulments.is_void(self.seat.case_id):
             annulments.void_case(self.context, self.rows, self.seat.case_id, self.void, shrunk, bump.clock_us)
-
-
-def _affected(seat: SeatRow, shrunk: Sequence[Shrunk]) -> tuple[AffectedDelivery, ...]:
-    return tuple(
-        AffectedDelivery(
-            delivery_id=one.row.delivery_id,
-            event_id=one.row.event_id,
-            role=one.row.role,
-            hand_number=one.row.hand_number,
-            removed=len(one.removed),
-            state_before=one.row.state,
-        )
-        for one in shrunk
-        if one.row.sender_seat == seat.seat_id
-    )
 
 
 def _confirm(
