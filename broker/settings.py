@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from broker.disk import BALLAST, RESERVE
+from broker.engine_settings import StoreSettings, StreamSettings
 from schemas.errors import HandslagError
 from schemas.weeks import OFFSET_US, WEEK_US
 
@@ -143,8 +144,8 @@ class BrokerSettings(BaseSettings):
     # Shorter than a week in tests and shows only, and then as every connector is told (`slot_s`).
     slot_seconds: float = Field(default=WEEK_US / 1e6, ge=1, le=WEEK_US / 1e6)
     slot_offset_seconds: float = Field(default=OFFSET_US / 1e6, ge=0, le=WEEK_US / 1e6)
-    store: str = "sqlite"
-    stream: str = "embedded"
+    store: StoreSettings = StoreSettings()
+    stream: StreamSettings = StreamSettings()
     tls: TlsSettings
     operations: OperationsSettings = OperationsSettings()
     admission: AdmissionSettings | None = None
@@ -209,7 +210,7 @@ def load(path: Path) -> BrokerSettings:
     except TypeError:
         raise HandslagError("HS-SETTINGS-INVALID", field="toml") from None
     for name, only in (("store", "sqlite"), ("stream", "embedded")):
-        if getattr(settings, name) != only:
+        if getattr(settings, name).engine != only:
             raise HandslagError("HS-NOT-YET", field=name)
     return _rebased(settings, path.resolve().parent)
 

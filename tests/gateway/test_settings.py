@@ -87,9 +87,12 @@ def test_an_inline_secret_is_refused(tmp_path, line):
     assert refused(tmp_path, text)[0] == "HS-SETTINGS-SECRET"
 
 
-@pytest.mark.parametrize(("name", "value"), [("store", "postgresql"), ("stream", "kafka")])
+KAFKA = '{engine = "kafka", bootstrap = ["127.0.0.1:9092"], transit_key_file = "transit.key"}'
+
+
+@pytest.mark.parametrize(("name", "value"), [("store", '"postgresql"'), ("stream", KAFKA)])
 def test_engines_that_do_not_exist_yet_are_refused(tmp_path, name, value):
-    assert refused(tmp_path, f'{name} = "{value}"' + GOOD) == ("HS-NOT-YET", name)
+    assert refused(tmp_path, f"{name} = {value}" + GOOD) == ("HS-NOT-YET", name)
 
 
 @pytest.mark.parametrize("origin", ["exempel.invalid", "a b/audit", "a+b/audit", "/audit", "EXEMPEL/audit", ""])

@@ -22,6 +22,7 @@ MAY = {
 
 # Which files may use a library; a library that is not listed here may be used by nobody.
 LIBRARIES = {
+    "aiokafka": ("broker/stream/kafka*.py",),
     "aiohttp": ("broker/gateway/*", "connectors/link.py"),
     "alembic": ("broker/store/*",),
     "click": ("*/cli.py", "*/*_cli.py", "broker/cli_parts.py", "handslag.py"),
@@ -30,10 +31,12 @@ LIBRARIES = {
     "prometheus_client": ("broker/metrics.py", "broker/gateway/operations.py"),
     "pydantic": (
         "broker/settings.py",
+        "broker/engine_settings.py",
         "connectors/settings.py",
         "connectors/command*.py",
         "connectors/lost_commands.py",
     ),
+    "psycopg": ("broker/store/*",),
     "pydantic_settings": ("broker/settings.py", "connectors/settings.py"),
     "rich": ("*/cli.py", "connectors/*_cli.py", "handslag.py"),
     "shamir_mnemonic": ("connectors/recovery.py",),
