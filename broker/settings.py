@@ -23,6 +23,7 @@ from schemas.weeks import OFFSET_US, WEEK_US
 _SECRET_KEY = re.compile(r"(key|secret|password|token|credential|passphrase)s?$", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"-----BEGIN|[0-9a-fA-F]{64}|[A-Za-z0-9+/]{43}=|[a-z]+://[^/@\s]*:[^/@\s]+@")
 _PLAIN = re.compile(r"[a-z][a-z_]{0,31}(\.[a-z][a-z_]{0,31})*", re.ASCII)  # what is repeated of an unknown key
+_URL = re.compile(r"^https://[^/\s@]+$")
 _ORIGIN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,200}[a-z0-9])?(:[0-9]{1,5})?(/[A-Za-z0-9._-]{1,32}){1,4}", re.ASCII)
 
 
@@ -132,7 +133,8 @@ class BrokerSettings(BaseSettings):
     model_config = SettingsConfigDict(extra="forbid", frozen=True)
 
     origin: str
-    url: str = Field(pattern=r"^https://[^/\s@]+$")
+    url: str = Field(pattern=_URL.pattern)
+    further_urls: tuple[str, ...] = ()  # of the other nodes on this store, as agencies are told them
     listen: str
     data_dir: Path
     log_key_file: Path
@@ -178,6 +180,13 @@ class BrokerSettings(BaseSettings):
     @classmethod
     def _listen(cls, value: str) -> str:
         return str(address_of(value))
+
+    @field_validator("further_urls")
+    @classmethod
+    def _further(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(_URL.fullmatch(url) for url in value):
+            raise ValueError("https only")
+        return value
 
     @property
     def address(self) -> Address:

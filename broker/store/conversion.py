@@ -38,6 +38,7 @@ SEALED = {
     "inbox_item": ("body",),
     "instance": ("request", "answer"),
     "entry": ("bytes",),
+    "shared_file": ("content",),
     "payload": ("blob",),  # encrypted already, but as long as the unit code in it makes it
 }
 EMPTY = {"entry": ("owner",)}

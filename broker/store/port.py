@@ -29,6 +29,7 @@ from broker.store.joins import JoinRows
 from broker.store.ledger import LedgerRows
 from broker.store.log import LogRows
 from broker.store.rekeys import RekeyRows
+from broker.store.shared import SharedRows
 from broker.store.stream import StreamRows
 from broker.store.units import UnitRows
 
@@ -58,6 +59,7 @@ class Rows:
         self.hold = HoldRows(connection)
         self.rekeys = RekeyRows(connection)
         self.erasures = ErasureRows(connection, cipher)
+        self.shared = SharedRows(connection, cipher)
 
 
 class Store(Protocol):
