@@ -25,7 +25,7 @@ async def decide_next(context: Context, bucket: int, limit: int = BATCH) -> int:
     """Decide what waits in `bucket`, at most `limit` submissions; returns how many were decided.
 
     Raises GateMoved when a ledger write or another node came between: call again. Any other error leaves everything
-    undecided; `decide_alone` then takes the first submission by itself.
+    undecided; the worker then halves the batch until one submission stands alone, for `decide_alone`.
     """
     started_us = context.now_us()
     gate = await context.store.read(lambda rows: rows.gate.read(bucket))
@@ -45,12 +45,18 @@ async def decide_next(context: Context, bucket: int, limit: int = BATCH) -> int:
     return len(batch)
 
 
-async def decide_alone(context: Context, bucket: int) -> int:
-    """After an error in a batch: decide its first submission alone; one that fails again is refused with a code.
+async def count_next(context: Context, bucket: int, limit: int) -> int:
+    """How many submissions `decide_next` would take now."""
+    gate = await context.store.read(lambda rows: rows.gate.read(bucket))
+    return len(await context.stream.read(bucket, gate.next_position, limit))
 
-    A submission that cannot be decided never blocks its bucket. Raises GateMoved as `decide_next`, and what the
-    store raises when it fails.
+
+async def decide_alone(context: Context, bucket: int) -> int:
+    """Decide the first submission that waits; refuse it with a code and an entry when that fails. Returns 1, or 0.
+
+    Raises GateMoved as `decide_next`, and what the store raises when it fails.
     """
+    gate = await context.store.read(lambda rows: rows.gate.read(bucket))
     try:
         return await decide_next(context, bucket, limit=1)
     except GateMoved:
@@ -59,12 +65,13 @@ async def decide_alone(context: Context, bucket: int) -> int:
         if isinstance(error, HandslagError) and error.code in ENGINE:
             raise
         context.faults(error)
-        return await _refuse_first(context, bucket)
+        # INVARIANT: test_another_node_s_progress_is_not_refused
+        return await _refuse(context, gate)
 
 
-async def _refuse_first(context: Context, bucket: int) -> int:
-    gate = await context.store.read(lambda rows: rows.gate.read(bucket))
-    raw = await context.stream.read(bucket, gate.next_position, 1)
+async def _refuse(context: Context, gate: Gate) -> int:
+    """Refuse what stands at the gate as it was read before the attempt: where it moved, nobody is refused."""
+    raw = await context.stream.read(gate.bucket, gate.next_position, 1)
     if not raw:
         return 0
     at_us = max(context.now_us(), gate.clock_us)
@@ -80,7 +87,7 @@ async def _refuse_first(context: Context, bucket: int) -> int:
         refuse(context, effects, waiting, sender, "HS-DECISION-FAILED", at_us)
     end = position + 1
     await context.store.write(lambda rows: _commit(rows, gate, end, at_us, effects))
-    await context.stream.trim(bucket, end)
+    await context.stream.trim(gate.bucket, end)
     return 1
 
 
@@ -90,4 +97,4 @@ def _commit(rows: Rows, gate: Gate, end: int, at_us: int, effects: Effects) -> N
     effects.write(rows)
 
 
-__all__ = ["BATCH", "Resolved", "decide_alone", "decide_next"]
+__all__ = ["BATCH", "ENGINE", "Resolved", "count_next", "decide_alone", "decide_next"]

@@ -8,7 +8,7 @@ from broker.context import Context
 from broker.deadlines import sweep
 from broker.invitations import lapse
 from broker.lookout import look
-from broker.pipeline import decide_alone, decide_next
+from broker.pipeline import BATCH, ENGINE, count_next, decide_alone, decide_next
 from broker.store.gate import GateMoved
 from schemas.errors import HandslagError
 
@@ -27,34 +27,44 @@ async def work(context: Context) -> None:
 
 
 async def drain(context: Context, bucket: int) -> int:
-    """Decide everything that waits in one bucket; returns how many submissions were decided."""
-    total = 0
+    """Decide everything that waits in one bucket; returns how many submissions were decided.
+
+    A batch that fails is halved until the failing submission stands alone and is refused; after it batches grow again.
+    """
+    total, limit = 0, BATCH
     while True:
-        done = await _step(context, bucket)
+        done, limit = await _step(context, bucket, limit)
         if done == 0:
             return total
         total += max(done, 0)
 
 
-async def _step(context: Context, bucket: int) -> int:
-    """One batch; -1 when it must be read again, 0 when nothing waits."""
+async def _step(context: Context, bucket: int, limit: int) -> tuple[int, int]:
+    """One batch: (how many were decided, the next limit); -1 for read again, 0 when nothing waits."""
     try:
-        try:
-            return await decide_next(context, bucket)
-        except GateMoved:
-            return -1
-        except Exception as error:
-            if isinstance(error, HandslagError) and error.code == "HS-NOT-RECORDED":
-                raise
-            context.faults(error)
-            return await decide_alone(context, bucket)  # one by one; the failing one is refused
+        return await _decide(context, bucket, limit)
     except GateMoved:
-        return -1
+        return -1, limit
     except HandslagError as error:
         if error.code != "HS-NOT-RECORDED":
             raise
         await asyncio.sleep(_IDLE_S)  # the engine failed: whether it was written, the gate will tell
-        return -1
+        return -1, limit
+
+
+async def _decide(context: Context, bucket: int, limit: int) -> tuple[int, int]:
+    """As `_step`: a batch that fails for a reason in one of its submissions is looked for in half of them."""
+    # INVARIANT: test_a_failing_batch_is_halved
+    if limit == 1:
+        return await decide_alone(context, bucket), 2
+    try:
+        return await decide_next(context, bucket, limit), min(2 * limit, BATCH)
+    except GateMoved:
+        raise
+    except Exception as error:
+        if isinstance(error, HandslagError) and error.code in ENGINE:
+            raise
+        return -1, max(1, (await count_next(context, bucket, limit) + 1) // 2)
 
 
 async def watch_time(context: Context) -> None:

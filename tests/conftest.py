@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+from itertools import count
 
 import pytest
+
+from deploy.postgres_local import LocalPostgres
 
 ENGINES = pytest.StashKey[dict[str, str]]()
 
@@ -18,6 +21,27 @@ def pytest_configure(config):
 def engines(pytestconfig):
     """Name -> version of the servers that a fixture started; whoever starts one enters it here."""
     return pytestconfig.stash[ENGINES]
+
+
+@pytest.fixture(scope="session")
+def postgres(engines):
+    """One real PostgreSQL server for all tests of a run; a machine without one fails here and says how to get it."""
+    with LocalPostgres.temporary() as server:
+        engines["PostgreSQL"] = server.version
+        yield server
+
+
+@pytest.fixture(scope="session")
+def database_names():
+    return (f"t{number}" for number in count(1))
+
+
+@pytest.fixture
+def database(postgres, database_names):
+    """The `[store]` table of a new, empty database that is gone after the test."""
+    name = next(database_names)
+    yield postgres.create(name)
+    postgres.drop(name)
 
 
 def pytest_terminal_summary(terminalreporter, config):

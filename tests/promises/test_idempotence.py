@@ -199,11 +199,10 @@ async def test_the_next_attempt_brings_the_section_that_is_missing_and_no_other(
 # --- what cannot be decided
 
 
-async def test_a_submission_whose_decision_fails_is_refused_and_no_other(site, monkeypatch):
-    await grant(site)
-    good, bad, other = event(site), event(site), event(site)
-    await bundle(site, [attempt(site, one) for one in (good, bad, other)])
-    real, bad_core = judge.decide, bad.core
+@pytest.fixture
+def failing(site, monkeypatch):
+    """Make the decision of one event fail."""
+    real, bad = judge.decide, set()
 
     def fails(request, view, rules):
         if request.at_us and site.bad_now:
@@ -211,11 +210,19 @@ async def test_a_submission_whose_decision_fails_is_refused_and_no_other(site, m
         return real(request, view, rules)
 
     def judged(resolved, rules, at_us):
-        site.bad_now = resolved.waiting.record.submission.core == bad_core
+        site.bad_now = resolved.waiting.record.submission.core in bad
         return judge.judge(resolved, rules, at_us)
 
     monkeypatch.setattr(judge, "decide", fails)
     monkeypatch.setattr(pipeline, "judge", judged)
+    return bad
+
+
+async def test_a_submission_whose_decision_fails_is_refused_and_no_other(site, failing):
+    await grant(site)
+    good, bad, other = event(site), event(site), event(site)
+    await bundle(site, [attempt(site, one) for one in (good, bad, other)])
+    failing.add(bad.core)
     (bucket,) = await site.context.stream.waiting()
     assert await worker.drain(site.context, bucket) == 3
     assert [r.refused_code for r in await receipts(site)] == [None, "HS-DECISION-FAILED", None]
@@ -224,6 +231,59 @@ async def test_a_submission_whose_decision_fails_is_refused_and_no_other(site, m
     refusals = [r for r in await trail(site, site.police.seat_id) if r.operation == "REFUSAL"]
     assert [r.payload.code for r in refusals] == ["HS-DECISION-FAILED"]
     assert await site.context.stream.waiting() == []
+
+
+class Counted:
+    """The stream, and how many records each look at it asked for."""
+
+    def __init__(self, inner):
+        self.inner, self.taken = inner, []
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+    async def read(self, bucket, position, limit):
+        self.taken.append(limit)
+        return await self.inner.read(bucket, position, limit)
+
+
+async def test_a_failing_batch_is_halved(site, failing):
+    await grant(site)
+    events = [event(site) for _ in range(32)]
+    failing.update({events[20].core, events[21].core})
+    await bundle(site, [attempt(site, one) for one in events])
+    (bucket,) = await site.context.stream.waiting()
+    stream = Counted(site.context.stream)
+    assert await worker.drain(replace(site.context, stream=stream), bucket) == 32
+    codes = [r.refused_code for r in await receipts(site)]
+    assert [index for index, code in enumerate(codes) if code] == [20, 21]
+    assert len(site.faults) == 2
+    assert stream.taken[:3] == [pipeline.BATCH, pipeline.BATCH, 16]  # the batch, a look at how many, half of them
+    assert len(stream.taken) <= 26  # one by one it would be more than 32
+
+
+async def test_another_node_s_progress_is_not_refused(site, failing):
+    """The submission that failed alone was decided elsewhere meanwhile: the next one is not refused in its place."""
+    await grant(site)
+    first, second = event(site), event(site)
+    await bundle(site, [attempt(site, one) for one in (first, second)])
+    failing.add(first.core)
+    (bucket,) = await site.context.stream.waiting()
+
+    class Elsewhere(Counted):
+        async def read(self, bucket, position, limit):
+            found = await super().read(bucket, position, limit)
+            if len(self.taken) == 1:  # between the read and the decision here
+                failing.clear()
+                assert await pipeline.decide_next(site.context, bucket, limit=1) == 1
+                failing.add(first.core)
+            return found
+
+    with pytest.raises(GateMoved):
+        await pipeline.decide_alone(replace(site.context, stream=Elsewhere(site.context.stream)), bucket)
+    failing.clear()
+    await worker.drain(site.context, bucket)
+    assert [r.refused_code for r in await receipts(site)] == [None, None]
 
 
 class Failing:
