@@ -8,7 +8,9 @@ from itertools import count
 
 import pytest
 
+from broker.engine_settings import StoreSettings
 from deploy.postgres_local import LocalPostgres
+from tests.engines import Database, template
 
 ENGINES = pytest.StashKey[dict[str, str]]()
 
@@ -41,6 +43,20 @@ def database(postgres, database_names):
     """The `[store]` table of a new, empty database that is gone after the test."""
     name = next(database_names)
     yield postgres.create(name)
+    postgres.drop(name)
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres):
+    """The name of a database with today's tables, to make others from."""
+    return template(postgres)
+
+
+@pytest.fixture
+def migrated(postgres, migrated_template, database_names):
+    """A new database with today's tables."""
+    name = next(database_names)
+    yield Database(postgres, StoreSettings(**postgres.create(name, migrated_template)))
     postgres.drop(name)
 
 
