@@ -330,7 +330,7 @@ class BrokerCore:
             await self._context.store.write(lambda rows: rows.units.raise_instance(unit, instance))
             await self.reload_units()
         size = await self._check_seen(note) if note is not None else 0
-        if not await self._shown.check(unit, size):
+        if not await self._shown.check(unit, size, row.instance):
             raise HandslagError("HS-INSTANCE-OLD", instance=row.instance)
 
     async def _check_seen(self, note: str) -> int:
