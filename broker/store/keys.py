@@ -165,6 +165,12 @@ class KeyVault:
         """Return the key (32 bytes) of the Store's sealed columns, made when there is none yet; raises as `create`."""
         return self.create(OwnerKind.STORE, b"").sk
 
+    def forget(self) -> None:
+        """Hold no opened key in memory any longer: another node may have destroyed some."""
+        # INVARIANT: test_a_key_that_another_node_destroyed_is_forgotten_here
+        with self._lock:
+            self._cache.clear()
+
     def erase(self, seat_id: bytes) -> None:
         """Destroy a seat's keys, in memory, file and write-ahead log, for good; again it does no harm.
 
