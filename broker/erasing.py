@@ -23,7 +23,7 @@ from broker.context import Context
 from broker.hold import Keeper
 from broker.store.cases import SeatRow
 from broker.store.erasures import ABSENT, BEGUN, DONE, ERASED, ErasureRow
-from broker.store.keys import OwnerKind
+from broker.store.keyport import OwnerKind
 from broker.store.port import Rows
 from schemas import codes
 from schemas.admin import ERASE, AdminAct

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from audit.checkpoint import Checkpoint
 from broker import logs
-from broker.administration import require_rules
 from broker.actfiles import ActFiles
+from broker.administration import require_rules
 from broker.anchor import Anchor
 from broker.context import Context
 from broker.continuing import LogKey

@@ -9,7 +9,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from broker.store import rootkey
-from broker.store.keys import OwnerKind, opens_operator_key
+from broker.store.keyport import OwnerKind
+from broker.store.keys import opens_operator_key
 from schemas.errors import HandslagError
 
 
