@@ -2,7 +2,7 @@
 PYTHON ?= python3
 DIR ?= build/demo
 
-.PHONY: help demo test test-long bench sabotage lint reference compatibility lock clean
+.PHONY: help demo test test-long kafka bench sabotage lint reference compatibility lock clean
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -20,6 +20,9 @@ test: .venv-dev/ok  ## what CI runs: every first-tier test
 
 test-long: .venv-dev/ok  ## hours: the second tier
 	.venv-dev/bin/python -m pytest -m long --timeout 0
+
+kafka: .venv-dev/ok  ## the jars of Apache Kafka from Maven Central, once, to build/kafka-libs
+	.venv-dev/bin/python -m deploy.kafka_jars
 
 bench: .venv-dev/ok  ## figures to build/bench/*.json
 	.venv-dev/bin/python -m tests.bench

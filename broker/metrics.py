@@ -96,6 +96,7 @@ class Metrics:
         self._measure_durations()
         self._gauge_state()
         self._gauge_surroundings()
+        self._gauge_stream()
 
     def _count_facts(self) -> None:
         self._submissions = self._counter("submissions", "Submissions taken into the stream.", "traffic")
@@ -178,6 +179,18 @@ class Metrics:
         self._clock_middle = self._gauge(
             "clock_offset_middle_seconds", "Middle difference of the connectors' clocks to this one; far off: this one."
         )
+
+    def _gauge_stream(self) -> None:
+        """The stream, where it lies outside the Store; all of it still elsewhere."""
+        self._generation = self._gauge("stream_generation", "Generation of the stream; more than before: it was lost.")
+        self._stalled = self._gauge(
+            "stream_stalled", "1 while submissions wait and none is decided, or the servers are silent, else 0."
+        )
+        self._renewed = self._counter("stream_renewed", "Consumers replaced because they brought nothing.")
+        self._trim_age = self._gauge(
+            "stream_trim_age_seconds", "Time since what is decided was last deleted from the stream."
+        )
+        self._key_age = self._gauge("transit_key_age_days", "Age of the oldest transit key that is not destroyed.")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return _begun(Counter(f"handslag_{name}", text, labels, registry=self._registry), labels)
@@ -309,6 +322,23 @@ class Metrics:
     def waiting(self, count: int) -> None:
         """`count` fetches wait for something to hand over."""
         self._waiting.set(count)
+
+    def stream_generation(self, number: int) -> None:
+        """The stream is in its generation `number`, from 1 on."""
+        self._generation.set(number)
+
+    def stream_stalled(self, stalled: bool) -> None:
+        """Whether the stream stands still."""
+        self._stalled.set(1 if stalled else 0)
+
+    def stream_renewed(self) -> None:
+        """A consumer that brought nothing was replaced."""
+        self._renewed.inc()
+
+    def stream_kept(self, trim_age_s: float, key_age_days: int) -> None:
+        """How long ago what is decided was deleted from the stream, and how old the oldest transit key is."""
+        self._trim_age.set(trim_age_s)
+        self._key_age.set(key_age_days)
 
     def ready(self, ready: bool) -> None:
         """Whether the broker is ready to serve."""

@@ -60,8 +60,10 @@ class Resolved:
     retired: frozenset[bytes] = frozenset()
 
 
-def decoded(position: int, raw: bytes) -> Waiting:
-    """Decode one stream record; raises PayloadRejected and its kin."""
+def decoded(position: int, raw: bytes | HandslagError) -> Waiting:
+    """Decode one stream record; raises PayloadRejected and its kin, and the refusal of what nobody can read."""
+    if isinstance(raw, HandslagError):
+        raise raw
     return waiting_of(position, StreamRecord.from_bytes(raw, limits.SUBMISSION + limits.CALL))
 
 

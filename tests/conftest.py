@@ -8,6 +8,7 @@ from itertools import count
 
 import pytest
 
+from deploy.kafka_local import Cluster
 from deploy.postgres_local import LocalPostgres
 
 ENGINES = pytest.StashKey[dict[str, str]]()
@@ -42,6 +43,14 @@ def database(postgres, database_names):
     name = next(database_names)
     yield postgres.create(name)
     postgres.drop(name)
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory, engines):
+    """One real Apache Kafka server, in plain text, for all tests of a run; each test makes a topic of its own."""
+    with Cluster(tmp_path_factory.mktemp("kafka") / "cluster") as cluster:
+        engines["Apache Kafka"] = cluster.version
+        yield cluster
 
 
 def pytest_terminal_summary(terminalreporter, config):

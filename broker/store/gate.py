@@ -83,3 +83,11 @@ class GateRows:
             .returning(bucket.c.gate_version, bucket.c.clock_us)
         ).one()
         return Bump(number, row.gate_version - events + 1, row.clock_us)
+
+    def positions(self) -> list[int]:
+        """The stream position of every bucket, bucket 0 first."""
+        return list(self._c.execute(select(bucket.c.next_position).order_by(bucket.c.bucket)).scalars())
+
+    def place(self, number: int, position: int) -> None:
+        """Where a bucket goes on in another log; only after `bump`, in the same transaction."""
+        self._c.execute(update(bucket).where(bucket.c.bucket == number).values(next_position=position))

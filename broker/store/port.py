@@ -28,6 +28,7 @@ from broker.store.instances import InstanceRows
 from broker.store.joins import JoinRows
 from broker.store.ledger import LedgerRows
 from broker.store.log import LogRows
+from broker.store.origins import OriginRows
 from broker.store.rekeys import RekeyRows
 from broker.store.shared import SharedRows
 from broker.store.stream import StreamRows
@@ -54,6 +55,7 @@ class Rows:
         self.entries = EntryRows(connection, cipher)
         self.log = LogRows(connection)
         self.stream = StreamRows(connection, cipher)
+        self.origins = OriginRows(connection)
         self.annulments = AnnulRows(connection, cipher)
         self.joins = JoinRows(connection, cipher)
         self.hold = HoldRows(connection)

@@ -210,6 +210,17 @@ stream_tail = Table(
     Column("next_position", BigInteger, nullable=False),
 )
 
+# where the positions of the buckets point to when the stream is a log outside the Store
+stream_origin = Table(
+    "stream_origin",
+    metadata,
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("topic_id", LargeBinary, nullable=False),
+    Column("chain", LargeBinary, nullable=False),
+    Column("opened_at_us", BigInteger, nullable=False),
+    Column("cause", String, nullable=False),
+)
+
 event_memory = Table(
     "event_memory",
     metadata,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from schemas.errors import HandslagError
+
 
 class Stream(Protocol):
     """A Stream driver. Positions are per bucket, gap-free, and the Store keeps the only offset."""
@@ -17,8 +19,8 @@ class Stream(Protocol):
         """How many records of a unit wait, and their bytes."""
         ...
 
-    async def read(self, bucket: int, position: int, limit: int) -> list[tuple[int, bytes]]:
-        """(position, record) from a position on, in order, at most `limit`."""
+    async def read(self, bucket: int, position: int, limit: int) -> Sequence[tuple[int, bytes | HandslagError]]:
+        """(position, record) from a position on, in order, at most `limit`; the refusal of what nobody can read."""
         ...
 
     async def waiting(self) -> list[int]:
