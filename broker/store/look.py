@@ -12,7 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from broker.engine_settings import StoreSettings
 from broker.store import rootkey
-from broker.store.keys import OwnerKind, opens_operator_key
+from broker.store.keyport import OwnerKind
+from broker.store.keys import opens_operator_key
 from broker.store.postgresql_engine import READING, checked, engine_for
 from schemas.errors import HandslagError
 
