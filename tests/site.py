@@ -1,4 +1,4 @@
-"""A broker's verbs on a real SQLite store, and units with real keys and seals, all in one process.
+"""A broker's verbs on a real store, and units with real keys and seals, all in one process.
 
 The gateway is left out so that a test can stop between any two verbs; everything else is the product. Time is a
 number that the test moves.
@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from sqlalchemy import Connection
 
@@ -51,6 +52,7 @@ from schemas.envelope import Delivery
 from schemas.identifiers import ZERO16, uuid7
 from schemas.inbox import InboxItem, InvitationDelivery, Receipt, StatementNotice
 from schemas.statements import UnitEntry
+from tests.engines import Database
 from tests.units import (
     DAY,
     LEAD,
@@ -69,17 +71,20 @@ from tests.units import (
 
 
 class Site:
-    """The operator's side plus three units of one case."""
+    """The operator's side plus three units of one case; `databases` makes a database each where no file is wanted."""
+
+    databases: ClassVar[Callable[[], Database] | None] = None
 
     def __init__(
         self, folder: Path, rows: Callable[[Connection, ColumnCipher], Rows] = Rows, *, lease_us: int = 60_000_000
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        migrate(folder / "broker.db")
+        make = type(self).databases
+        self.database = make() if make is not None else None
         self.clock = Clock()
         self.vault = KeyVault.open(folder / "keys.db", folder / "root.key")
         self.cipher = ColumnCipher(self.vault.columns())
-        self.store = SqliteStore(folder / "broker.db", self.cipher, rows)
+        self.store: Store = self.opened(folder, rows)
         rules_file, self.rules = shipped()
         supervisor = UnitKeyPair.generate()
         self.faults: list[BaseException] = []
@@ -102,6 +107,13 @@ class Site:
         self.lead, self.police, self.probation = (Unit(code, role) for role, code in UNITS.items())
         self.units = {unit.role: unit for unit in (self.lead, self.police, self.probation)}
         self._agency = UnitKeyPair.generate()
+
+    def opened(self, folder: Path, rows: Callable[[Connection, ColumnCipher], Rows] = Rows) -> Store:
+        """A store on the file or database; on a database there may be several at once, as several nodes have."""
+        if self.database is not None:
+            return self.database.store(self.cipher, rows)
+        migrate(folder / "broker.db")
+        return SqliteStore(folder / "broker.db", self.cipher, rows)
 
     async def admit(self) -> None:
         """All three units, as the operator admits them."""
