@@ -124,6 +124,11 @@ class Play:
         for name in ("logs", "inputs", "connectors", "shares"):
             (self.folder / name).mkdir(parents=True)
         self.tell("The operator makes a broker; three agencies make a connector each")
+        self.make_broker()
+        self.make_connectors()
+
+    def make_broker(self) -> None:
+        """A running broker by the documented commands."""
         gateway, operations = _free_ports(2)
         self.handslag("init", "--dir", self.folder / "broker", "--host", "127.0.0.1",
                       "--listen", f"127.0.0.1:{gateway}", "--operations", f"127.0.0.1:{operations}")  # fmt: skip
@@ -135,6 +140,9 @@ class Play:
             told = f"slot_seconds = {self.scenario.slot_s}\nslot_offset_seconds = 0.0\n"
             self.broker.write_text(told + self.broker.read_text(encoding="utf-8"), encoding="utf-8")
         self.start("broker")
+
+    def make_connectors(self) -> None:
+        """Three running connectors, admitted and with a list of agencies that they trust."""
         for unit in self.scenario.units.values():
             self.handslag("connector", "init", "--dir", self.config(unit.name).parent, "--unit", unit.code,
                           "--agency", unit.agency, "--controller", unit.agency, "--role", unit.role,
