@@ -225,13 +225,15 @@ def _answered(broker: Broker, pending: Pending) -> Admitted:
     # INVARIANT: test_no_agency_is_asked_to_trust_the_probe
     listed = [each for each in admissions.load_all(broker.settings.data_dir) if each.probe == probe]
     statement = admissions.trust_statement(broker.settings.origin, broker.log_key, broker.supervisor_key, listed)
-    common = {
+    common: dict[str, object] = {
         "ca_pem": broker.ca_pem,
         "broker_url": broker.settings.url,
         "origin": broker.settings.origin,
         "log_key": broker.log_key,
         "trust_toml": admissions.trust_draft(statement),
     }
+    if broker.settings.further_urls:
+        common["further_urls"] = list(broker.settings.further_urls)
     units = []
     for admission, name in zip(pending.admissions, pending.answers, strict=True):
         answer = {**common, "certificate_pem": admission.certificate_pem}

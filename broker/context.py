@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from broker.contacts import Contacts
 from broker.directory import Directory
 from broker.disk import DiskRoom
+from broker.ids import RisingIds
 from broker.metrics import Metrics
 from broker.quota import Limits, Quotas
 from broker.recorder import Recorder
@@ -16,7 +17,6 @@ from broker.store.port import Store
 from broker.stream.port import Stream
 from broker.views import Views
 from consent.rules import Rules
-from schemas.identifiers import uuid7
 from schemas.weeks import OFFSET_US, WEEK_US, next_start
 
 
@@ -41,6 +41,7 @@ class Context:
     contacts: Contacts = field(default_factory=Contacts)
     quotas: Quotas = field(default_factory=lambda: Quotas(Limits(), time.monotonic))
     room: DiskRoom | None = None
+    ids: RisingIds = field(default_factory=RisingIds)
     slot_us: int = WEEK_US
     slot_offset_us: int = OFFSET_US
 
@@ -48,6 +49,6 @@ class Context:
         """When the weekly slot after a moment begins."""
         return next_start(at_us, self.slot_us, self.slot_offset_us)
 
-    def new_id(self) -> bytes:
-        """A fresh UUIDv7."""
-        return uuid7(self.now_us(), self.random(10))
+    def new_id(self, at_us: int = 0) -> bytes:
+        """A fresh UUIDv7 above all that this node made before, and not below a moment of the ledger clock."""
+        return self.ids.next(max(self.now_us(), at_us), self.random)

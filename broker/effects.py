@@ -211,7 +211,8 @@ def _deliver(
     ]
     if not given:
         return
-    delivery_id = context.new_id()
+    # INVARIANT: test_what_was_sent_first_is_handed_over_first, a hand-over goes by the order of these
+    delivery_id = context.new_id(at_us)
     row = delivery_row(resolved.waiting, sender, one, delivery_id, holder.unit, holder.seat_id, at_us)
     sections = section_rows(resolved.waiting, one, delivery_id, holder.seat_id, given)
     if one.reseal:

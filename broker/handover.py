@@ -85,7 +85,6 @@ def _read(rows: Rows, unit: str, now_us: int, limit: int, without: Sequence[byte
     due = rows.deliveries.due_for(unit, now_us, limit, without)
     closed = rows.units.closed({row.sender_unit for row in due})
     due = [row for row in due if row.sender_unit not in closed]  # held as well; whoever lets go does not let these go
-    own = rows.cases.of_unit(unit)
     seat_ids = {row.sender_seat for row in due} | {row.recipient_seat for row in due if row.recipient_seat}
     return _Read(
         rows=due,
@@ -96,7 +95,7 @@ def _read(rows: Rows, unit: str, now_us: int, limit: int, without: Sequence[byte
             for row in due
             if row.invitation_id and (found := rows.cases.invitation(row.invitation_id))
         },
-        heads=tuple(SeatHead(seat_id=s.seat_id, ledger_seq=s.ledger_seq, head=s.head) for s in own),
+        heads=tuple(SeatHead(seat_id=i, ledger_seq=n, head=head) for i, n, head in rows.cases.heads(unit)),
     )
 
 

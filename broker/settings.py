@@ -23,6 +23,7 @@ from schemas.weeks import OFFSET_US, WEEK_US
 _SECRET_KEY = re.compile(r"(key|secret|password|token|credential|passphrase)s?$", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"-----BEGIN|[0-9a-fA-F]{64}|[A-Za-z0-9+/]{43}=|[a-z]+://[^/@\s]*:[^/@\s]+@")
 _PLAIN = re.compile(r"[a-z][a-z_]{0,31}(\.[a-z][a-z_]{0,31})*", re.ASCII)  # what is repeated of an unknown key
+_URL = re.compile(r"^https://[^/\s@]+$")
 _ORIGIN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,200}[a-z0-9])?(:[0-9]{1,5})?(/[A-Za-z0-9._-]{1,32}){1,4}", re.ASCII)
 
 
@@ -132,7 +133,8 @@ class BrokerSettings(BaseSettings):
     model_config = SettingsConfigDict(extra="forbid", frozen=True)
 
     origin: str
-    url: str = Field(pattern=r"^https://[^/\s@]+$")
+    url: str = Field(pattern=_URL.pattern)
+    further_urls: tuple[str, ...] = ()  # of the other nodes on this store, as agencies are told them
     listen: str
     data_dir: Path
     log_key_file: Path
@@ -179,6 +181,13 @@ class BrokerSettings(BaseSettings):
     def _listen(cls, value: str) -> str:
         return str(address_of(value))
 
+    @field_validator("further_urls")
+    @classmethod
+    def _further(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(_URL.fullmatch(url) for url in value):
+            raise ValueError("https only")
+        return value
+
     @property
     def address(self) -> Address:
         """The address the gateway listens on."""
@@ -186,7 +195,9 @@ class BrokerSettings(BaseSettings):
 
     @property
     def database(self) -> Path:
-        """The SQLite file of the Store and the Stream."""
+        """The SQLite file of the Store and the Stream; raises `HS-NOT-YET` where the Store is a server."""
+        if self.store.engine != "sqlite":
+            raise HandslagError("HS-NOT-YET", field="store")
         return self.data_dir / "broker.db"
 
 
@@ -194,7 +205,7 @@ def load(path: Path) -> BrokerSettings:
     """Read `broker.toml`.
 
     Raises `HS-SETTINGS-INVALID` naming the setting, `HS-SETTINGS-SECRET` for a secret in the file itself, `HS-NOT-YET`
-    for a store or stream that does not exist yet; none of them repeats a value.
+    for a stream that does not exist yet; none of them repeats a value.
     """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -209,9 +220,8 @@ def load(path: Path) -> BrokerSettings:
         raise HandslagError("HS-SETTINGS-INVALID", field=_named(error)) from None
     except TypeError:
         raise HandslagError("HS-SETTINGS-INVALID", field="toml") from None
-    for name, only in (("store", "sqlite"), ("stream", "embedded")):
-        if getattr(settings, name).engine != only:
-            raise HandslagError("HS-NOT-YET", field=name)
+    if settings.stream.engine != "embedded":
+        raise HandslagError("HS-NOT-YET", field="stream")
     return _rebased(settings, path.resolve().parent)
 
 

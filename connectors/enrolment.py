@@ -187,8 +187,17 @@ def enrol(config: Path, answer_file: Path) -> Settings:
     _check_certificate(values["certificate_pem"].encode(), current)
     files.write_atomic(current.certificate, values["certificate_pem"].encode())
     files.write_atomic(current.ca, values["ca_pem"].encode())
-    update_config(config, {"broker_url": values["broker_url"], "origin": values["origin"]})
+    further = _further(answer, current)
+    update_config(config, {"broker_url": values["broker_url"], "origin": values["origin"], **further})
     return configuration.load(config)
+
+
+def _further(answer: dict[str, Any], current: Settings) -> dict[str, list[str]]:
+    """The addresses of the broker's other nodes as the answer tells them, for the configuration; else nothing."""
+    told = answer.get("further_urls", [])
+    if not isinstance(told, list) or not all(isinstance(url, str) and url.startswith("https://") for url in told):
+        raise HandslagError("HS-CONFIG-INVALID", field="answer")
+    return {"further_urls": told} if told or current.further_urls else {}
 
 
 @dataclass(frozen=True, slots=True)

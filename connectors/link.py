@@ -20,6 +20,7 @@ from typing import Self, TypeVar
 import aiohttp
 
 from connectors import retry
+from connectors.nodes import Nodes
 from connectors.settings import Settings
 from schemas import version
 from schemas.errors import HandslagError, registry
@@ -32,9 +33,11 @@ VERSION = "Handslag-Version"
 CLOCK = "Handslag-Clock"
 ANSWER_BYTES = 16 * 1024 * 1024  # 200 inbox items of the largest usual size; a broker must not fill this machine
 TIMEOUT_S = 30.0
+CONNECT_S = 5.0
 _PROBLEM_BYTES = 16 * 1024
 RETRY_AFTER_S = 3600  # longest Retry-After that is believed
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
+_OF_THE_NODE = frozenset({"HS-NOT-READY", "HS-NOT-RECORDED", "HS-BROKER-BEHIND"})  # another node may be better off
 _RESTORED = frozenset({"HS-HOLD", "HS-HEAD-LOST", "HS-LOG-CONTINUED"})
 
 Answer = TypeVar("Answer", bound=Record)
@@ -55,11 +58,11 @@ def tls_context(settings: Settings) -> ssl.SSLContext:
 
 
 class Link:
-    """One connection pool to one broker; an async context manager."""
+    """One connection pool to one broker, whose nodes are asked one after the other; an async context manager."""
 
     def __init__(self, settings: Settings, newest: Newest) -> None:
         """`newest` is asked before every call. Raises `HS-KEY-FILE`."""
-        self._url = settings.broker_url
+        self._nodes = Nodes(settings.broker_urls)
         self._instance = str(settings.instance)
         self._only: str | None = None
         self._over = False
@@ -79,7 +82,7 @@ class Link:
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self._tls),
-            timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT_S, sock_connect=CONNECT_S),
             auto_decompress=False,
             trust_env=False,
         )
@@ -137,22 +140,37 @@ class Link:
             headers[CHECKPOINT] = base64.b64encode(note).decode()
         if body is not None:
             headers["Content-Type"] = CONTENT_TYPE
-        try:
-            async with self._session.request(
-                method, self._url + path, data=body, headers=headers, allow_redirects=False
-            ) as response:
-                self._answered()
-                data = await _bounded(response, ANSWER_BYTES if response.status < 300 else _PROBLEM_BYTES)
-                if response.status < 300:
-                    return data
-                error = problem(data, response.headers.get("Retry-After"), response.status)
-                self._over = error.code == "HS-INSTANCE-OLD"
-                self.held |= error.code in _RESTORED
-                self.forgotten |= error.code == "HS-INSTANCE-NEW"
-                raise error
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            self._away = True
-            raise HandslagError("HS-BROKER-UNREACHABLE") from None
+        for _ in range(len(self._nodes)):
+            url = self._nodes.now()
+            try:
+                return await self._asked(method, url, path, body, headers)
+            except aiohttp.ClientConnectorError:  # not a byte was sent: the same call may go to the next node
+                self._nodes.away(url)
+            except (aiohttp.ClientError, TimeoutError, OSError):
+                # What became of the call is unknown: who made it repeats it by its own rules, at the next node.
+                # INVARIANT: test_a_call_whose_answer_was_lost_is_not_repeated_by_the_link
+                self._nodes.away(url)
+                break
+        self._away = True
+        raise HandslagError("HS-BROKER-UNREACHABLE") from None
+
+    async def _asked(self, method: str, url: str, path: str, body: bytes | None, headers: dict[str, str]) -> bytes:
+        """One call to one node; raises what the connection raises, and the broker's refusal."""
+        assert self._session is not None, "the link is used inside its context"
+        async with self._session.request(
+            method, url + path, data=body, headers=headers, allow_redirects=False
+        ) as response:
+            self._answered()
+            data = await _bounded(response, ANSWER_BYTES if response.status < 300 else _PROBLEM_BYTES)
+            if response.status < 300:
+                return data
+            error = problem(data, response.headers.get("Retry-After"), response.status)
+            self._over = error.code == "HS-INSTANCE-OLD"
+            self.held |= error.code in _RESTORED
+            self.forgotten |= error.code == "HS-INSTANCE-NEW"
+            if error.code in _OF_THE_NODE:
+                self._nodes.away(url)
+            raise error
 
     def _answered(self) -> None:
         if self._away:

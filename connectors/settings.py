@@ -26,6 +26,7 @@ class Settings(BaseSettings):
     agency: str
     controller: str
     broker_url: str
+    further_urls: tuple[str, ...] = ()  # of the broker's other nodes, asked in this order when one does not answer
     origin: str
     instance: int = Field(default=1, ge=1)
     data_dir: Path = Path("data")
@@ -76,6 +77,18 @@ class Settings(BaseSettings):
         if value and not value.startswith("https://"):
             raise ValueError("https only")
         return value.rstrip("/")
+
+    @field_validator("further_urls")
+    @classmethod
+    def _urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(url.startswith("https://") for url in value):
+            raise ValueError("https only")
+        return tuple(url.rstrip("/") for url in value)
+
+    @property
+    def broker_urls(self) -> tuple[str, ...]:
+        """Every address of the broker, the first one first."""
+        return tuple(dict.fromkeys((self.broker_url, *self.further_urls)))
 
     @property
     def slots(self) -> Slots:

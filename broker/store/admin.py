@@ -8,6 +8,7 @@ from hashlib import sha256
 from sqlalchemy import Connection, insert, select
 
 from broker.store.cipher import ColumnCipher
+from broker.store.shared import moved
 from broker.store.tables import admin_act, entry, payload
 
 
@@ -37,6 +38,7 @@ class AdminRows:
         """Keep an act, in the transaction of its entry."""
         values = {field: getattr(row, field) for field in ActRow.__slots__}
         self._c.execute(insert(admin_act).values(**values))
+        moved(self._c)
 
     def hashes(self) -> list[bytes]:
         """The hash of every act, in order."""

@@ -152,6 +152,12 @@ class CaseRows:
         rows = self._c.execute(_seats().where(self._of(unit), seat.c.state != SeatState.CLOSED))
         return [self._seat(row) for row in rows]
 
+    def heads(self, unit: str) -> list[tuple[bytes, int, bytes]]:
+        """(seat id, ledger_seq, head) of every open seat of a unit: what each answer to it carries."""
+        query = select(seat.c.seat_id, seat.c.ledger_seq, seat.c.head)
+        rows = self._c.execute(query.where(self._of(unit), seat.c.state != SeatState.CLOSED))
+        return [(row.seat_id, row.ledger_seq, row.head) for row in rows]
+
     def set_state(self, seat_id: bytes, state: SeatState) -> None:
         """Move a seat; the caller has looked at the transition table."""
         self._c.execute(update(seat).where(seat.c.seat_id == seat_id).values(state=state.value))

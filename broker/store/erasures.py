@@ -14,6 +14,7 @@ from broker.store import tables
 from broker.store.cipher import ColumnCipher
 from broker.store.erasure_tables import erasure
 from broker.store.join_tables import case_join, crossing
+from broker.store.shared import moved
 from schemas.codes import DeliveryState, SeatState
 from schemas.identifiers import ZERO32
 
@@ -59,6 +60,7 @@ class ErasureRows:
         """Keep how far an act was carried out, in the place of what was kept before."""
         self._c.execute(delete(erasure).where(erasure.c.act_number == row.act_number))
         self._c.execute(insert(erasure).values(**{name: getattr(row, name) for name in ErasureRow.__slots__}))
+        moved(self._c)
 
     def done(self, row: ErasureRow) -> ErasureRow:
         """Nothing is left in any file: what tied the seat to its unreadable entries goes as well; returns the rest."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from broker.store.shared import moved
 from broker.store.tables import BUCKETS, bucket, continuation, delivery, hold, hold_seat, hold_withdrawal, seat, stream
 from schemas.codes import DeliveryState, SeatState
 
@@ -74,6 +75,7 @@ class HoldRows:
             .values(held=True, row_version=delivery.c.row_version + 1)
         )
         self._c.execute(delete(stream))
+        moved(self._c)
 
     def active(self) -> HoldRow | None:
         """The hold that has not ended, or None."""
@@ -87,10 +89,12 @@ class HoldRows:
             .where(hold.c.hold_id == hold_id)
             .values(seen_origin=origin, seen_size=size, seen_root=root, seen_note=note)
         )
+        moved(self._c)
 
     def end(self, hold_id: bytes, at_us: int) -> None:
         """Every seat is free again."""
         self._c.execute(update(hold).where(hold.c.hold_id == hold_id).values(ended_at_us=at_us))
+        moved(self._c)
 
     # --- seats
 
@@ -193,3 +197,4 @@ class HoldRows:
     def add_continuation(self, row: ContinuationRow) -> None:
         """State once how the log goes on; a second statement of one number fails the transaction."""
         self._c.execute(insert(continuation).values(**{name: getattr(row, name) for name in ContinuationRow.__slots__}))
+        moved(self._c)

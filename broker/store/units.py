@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, insert, select, update
 
 from broker.store.cipher import ColumnCipher
+from broker.store.shared import moved
 from broker.store.tables import call, unit
 from schemas.errors import HandslagError
 
@@ -42,6 +43,7 @@ class UnitRows:
         self._c.execute(delete(unit).where(unit.c.unit == row.unit))
         values = {field: getattr(row, field) for field in UnitRow.__slots__}
         self._c.execute(insert(unit).values(**values))
+        moved(self._c)
 
     def all(self) -> list[UnitRow]:
         """Every unit that is not revoked, by unit code."""
@@ -63,12 +65,14 @@ class UnitRows:
     def raise_instance(self, code: str, instance: int) -> None:
         """Remember the highest instance number of a unit's connector."""
         self._c.execute(update(unit).where(unit.c.unit == code, unit.c.instance < instance).values(instance=instance))
+        moved(self._c)
 
     def revoke(self, code: str, at_us: int) -> bool:
         """Shut a unit out; returns whether it was admitted."""
         done = self._c.execute(
             update(unit).where(unit.c.unit == code, unit.c.revoked_at_us.is_(None)).values(revoked_at_us=at_us)
         )
+        moved(self._c)
         return done.rowcount == 1
 
     def closed(self, codes: Iterable[str]) -> dict[str, bytes]:

@@ -156,6 +156,8 @@ def notices(local: LocalFacts, remote: RemoteFacts | None) -> Iterator[Found]:
         yield Found("N-TRYING-OUT", "ca")
     if remote is not None and remote.proxy and remote.reached == "answered":
         yield Found("N-PROXY-SET")
+    if remote is not None and remote.nodes_away:
+        yield Found("N-NODE-AWAY", "further_urls")
     if not local.weekly:
         yield Found("N-SLOTS", "slot_s")
 

@@ -78,7 +78,8 @@ class RemoteFacts:
     `reached` is how far the way went: unresolved, refused, silent, not-tls, foreign, wrong-name, not-valid-today,
     certificate-refused, broken (the connection ended before an answer), own-files (this side could not begin) or
     answered. `refusal` is the code of the broker's refusal, `own_entry` same, other, absent or
-    unsigned; `rules` and `schemas` say whether they are ours. `clock` is the broker's.
+    unsigned; `rules` and `schemas` say whether they are ours. `clock` is the broker's,
+    `nodes_away` how many of its nodes did not answer while another did.
     """
 
     reached: str
@@ -88,3 +89,4 @@ class RemoteFacts:
     own_entry: str | None = None
     rules: bool | None = None
     schemas: bool | None = None
+    nodes_away: int = 0

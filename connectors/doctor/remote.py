@@ -15,6 +15,7 @@ import ssl
 import threading
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from queue import Empty, Queue
@@ -43,8 +44,18 @@ Ask = Callable[[str], tuple[int, str | None, bytes]]
 
 
 def gather(settings: Settings, note: bytes | None) -> RemoteFacts:
-    """Go as far as the network lets one go. `note` is the newest checkpoint that this connector has verified."""
-    url = urlsplit(settings.broker_url)
+    """Go as far as the network lets one go. `note` is the newest checkpoint that this connector has verified.
+
+    Of several nodes the first that answers is examined, or the first one when none does.
+    """
+    found = [_of_node(settings, url, note) for url in settings.broker_urls]
+    away = sum(facts.reached != "answered" for facts in found)
+    best = next((facts for facts in found if facts.reached == "answered"), found[0])
+    return replace(best, nodes_away=away if best.reached == "answered" else 0)
+
+
+def _of_node(settings: Settings, address: str, note: bytes | None) -> RemoteFacts:
+    url = urlsplit(address)
     proxy = _proxy(url.hostname or "")
     reached = _reach(settings, url.hostname or "", url.port or 443)
     if reached != "answered":

@@ -24,6 +24,7 @@ BENCHES = {
     "end_to_end_folder": ["tests.bench.end_to_end", "--via", "folder", "--events", "300"],
     "withdrawal": ["tests.bench.withdrawal", "--samples", "60"],
     "broker_step": ["tests.bench.broker_step"],
+    "memory": ["tests.bench.growth", "grants", "--upto", "100000"],
     "decide": ["tests.bench.decide"],
     "seal": ["tests.bench.seal"],
     "beat": ["tests.bench.beat"],

@@ -37,3 +37,8 @@ def cpu_seconds(pid: int) -> float:
     """User and system time a process has used so far (Linux, proc(5) fields 14 and 15)."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(") ", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_bytes(pid: int | str = "self") -> int:
+    """Resident memory of a process (Linux, proc(5) statm field 2)."""
+    return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -158,3 +158,22 @@ async def test_what_is_sealed_to_another_key_is_not_said_to_be_released(site):
     await site.submit(site.police, sealed, number=2)
     await site.decide()
     assert [i.kind for i in await site.fetch(site.lead)] == ["DELIVERY"]
+
+
+async def test_what_was_sent_first_is_handed_over_first(site):
+    await site.grant(site.police, [to_role(LEAD)], ["IC04", "IC06"], ["THREAT_ASSESSMENT"])
+    await site.take_statements(site.lead)
+    sent = []
+    for back_us in (0, 0, 0, 0, 0, 0, 3_000_000, 3_000_000, 3_000_000):  # one instant, then a clock that ran back
+        site.clock.us -= back_us
+        sent.append(site.new_id())
+        sealed = site.sealed(
+            site.police, "threat_assessment_completed", assessment(), (LEAD,), "THREAT_ASSESSMENT",
+            released=frozenset({"IC04", "IC06"}), event_id=sent[-1],
+        )  # fmt: skip
+        await site.submit(site.police, sealed)
+        if len(sent) > 5:
+            await site.decide()
+    await site.fetch(site.lead)
+    opened = [site.open(site.lead, delivery) for delivery in site.lead.deliveries]
+    assert [one.core.event_id for one in opened] == sent

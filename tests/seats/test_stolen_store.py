@@ -43,6 +43,7 @@ async def played(tmp_path):
     def work(rows):
         rows.annulments.put([notice])
         rows.joins.put(JoinRow(os.urandom(16), code, site.police.seat_id, os.urandom(16), bytes(16), bytes(16), 1))
+        rows.shared.put_file("admissions/exempel.json", code.encode(), 0)
         rows.contacts.put([ContactRow(code, 1, "0.1.0", 0)])
         rows.instances.remember(code, Memory(seen_size=1))
         rows.instances.take(InstanceRow(code, 2, os.urandom(16), code.encode(), b"answer", 1))
@@ -122,7 +123,7 @@ def test_every_table_that_knows_a_unit_was_filled(stolen):
                     named.add((table, column))
     assert named >= {
         ("invitation", "envelope"), ("invitation", "acceptance"), ("ledger_event", "event"), ("stream", "record"),
-        ("inbox_item", "body"), ("entry", "bytes"), ("instance", "request"),
+        ("inbox_item", "body"), ("entry", "bytes"), ("instance", "request"), ("shared_file", "content"),
     }  # fmt: skip
 
 
@@ -212,8 +213,11 @@ def test_the_list_of_columns_covers_every_table():
         "payload": {"entry_id"},
         "rekey": {"seat_id", "rekey", "hpke_key"},
         "rekey_signature": {"seat_id", "member", "signature"},
+        "lease": {"name", "holder"},
+        "node": {"node_id", "version"},
         "seat": {"seat_id", "case_id", "role", "member", "state", "head", "signing_key", "seat_key_id",
                  "recipient_sealed", "recipient_own", "previous_signing_key", "previous_key_id", "chain"},
+        "shared_file": {"name"},  # a handle of the file's name
         "statement": {"case_id", "member", "kind", "signer", "signed"},
         "stream_origin": {"topic_id", "chain", "cause"},
         "succession": {"seat_id", "case_id", "seat_key_id"},
