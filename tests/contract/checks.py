@@ -285,10 +285,15 @@ async def positions_are_gap_free_whoever_appends(bench: Bench) -> None:
 
 @check
 async def trimmed_records_are_gone_and_positions_go_on(bench: Bench) -> None:
+    async def decided(end: int) -> None:
+        gate = await bench.gate()
+        await bench.store.write(lambda rows: rows.gate.advance(gate, end, NOW))
+        await bench.stream.trim(BUCKET, end)
+
     await bench.stream.append({BUCKET: [b"a", b"b"]})
-    await bench.stream.trim(BUCKET, 1)
+    await decided(1)
     assert await bench.stream.read(BUCKET, 0, 10) == [(1, b"b")]
-    await bench.stream.trim(BUCKET, 2)
+    await decided(2)
     assert await bench.stream.waiting() == []
     await bench.stream.append({BUCKET: [b"c"]})
     assert await bench.stream.read(BUCKET, 0, 10) == [(2, b"c")]
