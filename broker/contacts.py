@@ -7,6 +7,7 @@ who must learn that an agency is silent before a person does; it decides nothing
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from statistics import median
 
@@ -37,9 +38,12 @@ class Contacts:
         self._changed.add(unit)
 
     def take(self, rows: Iterable[ContactRow]) -> None:
-        """What was kept before this start."""
+        """What was kept before this start, and what other nodes heard; the later contact of a unit counts."""
+        # INVARIANT: test_a_unit_that_calls_another_node_is_not_silent
         for row in rows:
-            self._last.setdefault(row.unit, row)
+            known = self._last.get(row.unit)
+            if known is None or known.at_us < row.at_us:
+                self._last[row.unit] = row
 
     def of(self, unit: str) -> ContactRow | None:
         """The last contact of a unit, None before the first."""
@@ -73,6 +77,7 @@ async def keep(store: Store, contacts: Contacts, seconds: float = KEEP_S) -> Non
     while True:
         await asyncio.sleep(seconds)
         await kept(store, contacts)
+        await heard_elsewhere(store, contacts)
 
 
 async def kept(store: Store, contacts: Contacts) -> int:
@@ -84,3 +89,9 @@ async def kept(store: Store, contacts: Contacts) -> int:
         except HandslagError:
             return 0
     return len(rows)
+
+
+async def heard_elsewhere(store: Store, contacts: Contacts) -> None:
+    """Take in what other nodes wrote; a store that fails is asked again at the next time."""
+    with contextlib.suppress(HandslagError):
+        contacts.take(await store.read(lambda found: found.contacts.all()))

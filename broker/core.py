@@ -88,6 +88,10 @@ from schemas.trust_calls import TrustAnswer, TrustRequest
 _ANSWER_S = 0.9  # a consent call is repeated inside until then, and after it answered "not yet recorded, repeat"
 
 
+async def _nothing() -> None:
+    """A node that has its store alone follows nobody."""
+
+
 class BrokerCore:
     """Implements the gateway's port."""
 
@@ -102,6 +106,8 @@ class BrokerCore:
         self._shown = instances.Shown(context.store)
         self.acts_seen = 0  # of the operator's own acts, how many a connector says it was shown
         self.keeper = Keeper(context)
+        self.current: Callable[[], Awaitable[None]] = _nothing  # several nodes: this one's memory is the store's
+        self.carry: Callable[[], Awaitable[None]] = _nothing  # and its folder's files are everybody's
         self.acts_back: Callable[[HoldActsRequest], Awaitable[HoldActsAnswer]] | None = None  # a node's, with its files
 
     async def submit(self, unit: str, request: SubmitRequest) -> SubmitAnswer:
@@ -152,6 +158,7 @@ class BrokerCore:
 
     async def record_acts(self, signed: Sequence[SignedAdminAct]) -> int:
         """Record the operator's acts that the trail has not yet; returns how many were new."""
+        await self.carry()  # before it is recorded: another node must be able to read what it is
         return await administration.recorded(self._context, signed)
 
     async def record_disclosure(self, unit: str, request: DisclosureRequest) -> DisclosureAnswer:
@@ -330,7 +337,7 @@ class BrokerCore:
             await self._context.store.write(lambda rows: rows.units.raise_instance(unit, instance))
             await self.reload_units()
         size = await self._check_seen(note) if note is not None else 0
-        if not await self._shown.check(unit, size):
+        if not await self._shown.check(unit, size, row.instance):
             raise HandslagError("HS-INSTANCE-OLD", instance=row.instance)
 
     async def _check_seen(self, note: str) -> int:
@@ -351,7 +358,8 @@ class BrokerCore:
         self._context.contacts.note(unit, self._context.now_us(), version, clock_us)
 
     async def unit_of(self, cert_sha256: bytes) -> str | None:
-        """The admitted unit of a client certificate."""
+        """The admitted unit of a client certificate, as the store has it now; the first step of every call."""
+        await self.current()
         return self._context.directory.unit_of(cert_sha256)
 
     async def admit_together(self, admissions: Sequence[Admission]) -> None:
@@ -406,6 +414,10 @@ class BrokerCore:
         held = await instances.shut_out(self._context, unit, recorded)
         await self.reload_units()
         return held is not None
+
+    def forget_shown(self, unit: str) -> None:
+        """Another node took another instance of this unit into service."""
+        self._shown.forget(unit)
 
     async def reload_units(self) -> None:
         """Take over the units as they stand in the store."""

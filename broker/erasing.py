@@ -23,7 +23,7 @@ from broker.context import Context
 from broker.hold import Keeper
 from broker.store.cases import SeatRow
 from broker.store.erasures import ABSENT, BEGUN, DONE, ERASED, ErasureRow
-from broker.store.keys import OwnerKind
+from broker.store.keyport import OwnerKind
 from broker.store.port import Rows
 from schemas import codes
 from schemas.admin import ERASE, AdminAct
@@ -117,14 +117,16 @@ class Eraser:
         seat = await self._found(act.subject or b"")
         if seat is None:
             absent = ErasureRow(number, ABSENT, None, ground, act_entry, None, None, now)
-            await context.store.write(lambda rows: rows.erasures.put(absent))
-            return absent
+            return await context.store.write(lambda rows: rows.erasures.all().get(number) or _kept(rows, absent))
         _require_ground(ground)
         handle = context.recorder.seat_keys(seat.seat_id).handle(context.recorder.segment)
         restored = self._keeper.silent
 
         def work(rows: Rows) -> ErasureRow:
             at_us = rows.gate.bump(seat.bucket, 1, context.now_us()).clock_us
+            # INVARIANT: test_two_nodes_that_erase_one_seat_write_each_step_once
+            if (begun := rows.erasures.all().get(number)) is not None:
+                return begun
             part = rows.erasures.open_part(seat.seat_id)
             if part is not None and not restored:
                 raise _refused(part)
@@ -149,6 +151,9 @@ class Eraser:
             seat = rows.cases.seat(seat_id)
             assert seat is not None, "its bare row stays"
             at_us = rows.gate.bump(seat.bucket, 1, context.now_us()).clock_us
+            present = rows.erasures.all()[row.act_number]
+            if present.state != BEGUN:
+                return present
             gone = rows.erasures.wipe(seat_id, handle)
             rows.entries.insert([self._entry(seat.unit, handle, ERASED_CODE, row.ground, at_us, begin)])
             now = replace(row, state=ERASED, at_us=at_us, entries=gone)
@@ -160,7 +165,7 @@ class Eraser:
     async def _folded(self, row: ErasureRow) -> ErasureRow:
         # INVARIANT: test_nothing_of_an_erased_seat_lies_in_any_file
         await self._repeated(self._context.store.emptied)
-        done = await self._context.store.write(lambda rows: rows.erasures.done(row))
+        done = await self._context.store.write(lambda rows: rows.erasures.done(rows.erasures.all()[row.act_number]))
         if not self._keeper.silent:
             await self._beat()
         return done
@@ -191,6 +196,11 @@ class Eraser:
         controller = self._context.directory.controller(unit)
         payload = Payload(code=code, basis=ground, decided_at_us=at_us)
         return self._context.recorder.about_erasure(unit, controller, handle, payload, at_us, cause)
+
+
+def _kept(rows: Rows, row: ErasureRow) -> ErasureRow:
+    rows.erasures.put(row)
+    return row
 
 
 def _key_gone(context: Context, seat_id: bytes) -> bool:

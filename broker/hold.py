@@ -92,8 +92,10 @@ class Keeper:
         context = self._context
 
         def work(rows: Rows) -> None:
-            row = rows.hold.active()
-            stated = {one.hold_id for one in rows.hold.continuations()}
+            parts = rows.hold.continuations()
+            if seen.number < max((one.number for one in parts), default=1):
+                return  # another node was told meanwhile how the log goes on
+            row, stated = rows.hold.active(), {one.hold_id for one in parts}
             if row is not None and row.hold_id not in stated:
                 _note_seen(rows, row, seen)
             else:

@@ -39,7 +39,7 @@ from schemas.limits import SENT_BACK_US
 from schemas.trail import Payload
 
 SURE_S = 120.0  # a call takes at most a minute on its way: what was shown before that was surely seen by later calls
-_KEPT_S = 60.0  # how often what is surely seen is made durable
+_KEPT_S = 60.0  # how often what is surely seen is made durable, and read again for what another node was shown
 _OVERLAP_US = 3600 * 1_000_000  # a receipt decided just before the backup may have come just after it
 _RETRIES = 20
 
@@ -51,6 +51,7 @@ class _Shown:
     sure: int
     kept: int
     kept_at: float
+    read_at: float
     recent: deque[tuple[float, int]] = field(default_factory=deque)
 
 
@@ -62,14 +63,23 @@ class Shown:
         self._clock = clock
         self._units: dict[str, _Shown] = {}
 
-    async def check(self, unit: str, size: int) -> bool:
-        """Note what a call shows; False when it is less than the unit surely has seen."""
+    async def check(self, unit: str, size: int, instance: int | None = None) -> bool:
+        """Note what a call shows; False when it is less than the unit surely has seen.
+
+        With the `instance` in service nothing is made durable that belongs to one before it.
+        """
         # INVARIANT: test_a_copy_with_the_same_number_that_remembers_less_is_refused
         now = self._clock()
         state = self._units.get(unit)
         if state is None:
             held = (await self._store.read(lambda rows: rows.instances.memory(unit))).seen_size
-            state = self._units.setdefault(unit, _Shown(held, held, now))
+            state = self._units.setdefault(unit, _Shown(held, held, now, now))
+        elif state.read_at <= now - _KEPT_S:
+            # Another node may have been shown more.
+            # INVARIANT: test_a_copy_at_another_node_is_refused_within_minutes
+            state.read_at = now
+            held = (await self._store.read(lambda rows: rows.instances.memory(unit))).seen_size
+            state.sure, state.kept = max(state.sure, held), max(state.kept, held)
         while state.recent and state.recent[0][0] <= now - SURE_S:
             state.sure = max(state.sure, state.recent.popleft()[1])
         if size < state.sure:
@@ -78,12 +88,20 @@ class Shown:
             state.recent.append((now, size))
         if state.sure > state.kept and state.kept_at <= now - _KEPT_S:
             state.kept, state.kept_at = state.sure, now
-            await self._store.write(lambda rows: _saw(rows, unit, state.sure))
+            await self._store.write(lambda rows: _surely_saw(rows, unit, state.sure, instance))
         return True
 
     def forget(self, unit: str) -> None:
         """Another instance is in service: it begins with what its backup remembers."""
         self._units.pop(unit, None)
+
+
+def _surely_saw(rows: Rows, unit: str, size: int, instance: int | None) -> None:
+    row = rows.units.whatever(unit)
+    if row is not None and instance not in {None, row.instance}:
+        return
+    if rows.instances.memory(unit).seen_size < size:
+        _saw(rows, unit, size)
 
 
 def _saw(rows: Rows, unit: str, size: int) -> None:

@@ -81,7 +81,7 @@ class Surroundings:
     def _disk(self) -> tuple[int, int, int]:
         """(store, free, size) in bytes; blocks on the disk."""
         disk = shutil.disk_usage(self._settings.data_dir)
-        return self._settings.database.stat().st_size, disk.free, disk.total
+        return self._context.store.size(), disk.free, disk.total
 
     async def _certificates(self) -> None:
         now_s = asyncio.get_running_loop().time()

@@ -190,7 +190,7 @@ class Metrics:
         self._trim_age = self._gauge(
             "stream_trim_age_seconds", "Time since what is decided was last deleted from the stream."
         )
-        self._key_age = self._gauge("transit_key_age_days", "Age of the oldest transit key that is not destroyed.")
+        self._key_age = self._gauge("transit_key_age_seconds", "Age of the oldest transit key that is not destroyed.")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return _begun(Counter(f"handslag_{name}", text, labels, registry=self._registry), labels)
@@ -335,10 +335,10 @@ class Metrics:
         """A consumer that brought nothing was replaced."""
         self._renewed.inc()
 
-    def stream_kept(self, trim_age_s: float, key_age_days: int) -> None:
+    def stream_kept(self, trim_age_s: float, key_age_s: float) -> None:
         """How long ago what is decided was deleted from the stream, and how old the oldest transit key is."""
         self._trim_age.set(trim_age_s)
-        self._key_age.set(key_age_days)
+        self._key_age.set(key_age_s)
 
     def ready(self, ready: bool) -> None:
         """Whether the broker is ready to serve."""

@@ -32,12 +32,12 @@ from broker.metrics import Metrics
 from broker.quota import Limits, Quotas
 from broker.recorder import Recorder
 from broker.sealer import Hooks, Sealer
+from broker.server_clock import ServerClock
 from broker.settings import BrokerSettings
 from broker.store.cipher import ColumnCipher
-from broker.store.conversion import convert
 from broker.store.keys import KeyVault
-from broker.store.migrate import migrate
-from broker.store.sqlite import SqliteStore
+from broker.store.opening import open_server, open_sqlite
+from broker.store.port import Store
 from broker.stream.embedded import EmbeddedStream
 from broker.trail import Trail, Witnessed
 from broker.trustdesk import TrustDesk
@@ -58,12 +58,21 @@ def now_us() -> int:
 class Node:
     """A broker with its engines open and its log checked, not serving yet."""
 
-    def __init__(self, settings: BrokerSettings, metrics: Metrics, store: SqliteStore, vault: KeyVault) -> None:
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        metrics: Metrics,
+        store: Store,
+        vault: KeyVault,
+        now_us: Callable[[], int] = now_us,
+    ) -> None:
+        """Take open engines; `now_us` is the ledger's clock, which a server brings with it."""
         rules_file, rules = shipped()
         key = keyfiles.log_key(settings.log_key_file)
         self.settings = settings
         self.metrics = metrics
         self.store = store
+        self.now_us = now_us
         self.recorder = Recorder(vault, os.urandom, SEGMENT)
         self.context = Context(
             store=store,
@@ -136,7 +145,7 @@ class Node:
             anchor=anchor,
             signer=self.log.signer(number),
             origin=self.log.origin(number),
-            now_us=now_us,
+            now_us=self.now_us,
             random=os.urandom,
             hooks=Hooks(
                 beat=self.metrics.beat,
@@ -205,7 +214,9 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
         store, vault = opened(settings)
         engines.callback(vault.close)
         engines.callback(store.close)
-        node = Node(settings, Metrics(), store, vault)
+        clock = ServerClock(store.clock_us)
+        own = await clock.look()
+        node = Node(settings, Metrics(), store, vault, clock if own else now_us)
         core = await node.open_log()
         waiting = Waiting(settings.wait_seconds, node.metrics.waiting)
         store.on_news = waiting.ring
@@ -215,6 +226,7 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
                 group.create_task(watch_time(node.context)),
                 group.create_task(node.sealer.run(settings.beat_seconds)),
                 group.create_task(keep(store, node.context.contacts)),
+                *([group.create_task(clock.run())] if own else []),
                 group.create_task(Surroundings(node.context, settings, lambda: node.contradicted).run()),
             ]
             async with (
@@ -226,20 +238,19 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
                 loop.cancel()
 
 
-def opened(settings: BrokerSettings) -> tuple[SqliteStore, KeyVault]:
+def opened(settings: BrokerSettings) -> tuple[Store, KeyVault]:
     """The store at its newest tables, every row of an earlier version sealed, and the keys; the caller closes both.
 
     Blocks for as long as there is something to seal, and says so in the log.
     """
-    migrate(settings.database)
     vault = KeyVault.open(settings.data_dir / "keys.db", settings.root_key_file)
     try:
-        cipher = ColumnCipher(vault.columns())
-        convert(settings.database, cipher, _sealing)
+        if settings.store.engine == "postgresql":
+            return open_server(settings.store, lambda: ColumnCipher(vault.columns())), vault
+        return open_sqlite(settings.database, lambda: ColumnCipher(vault.columns()), _sealing), vault
     except HandslagError:
         vault.close()
         raise
-    return SqliteStore(settings.database, cipher), vault
 
 
 def _sealing(table: str, rows: int) -> None:

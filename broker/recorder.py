@@ -8,7 +8,7 @@ from dataclasses import replace
 from audit.entry import OPERATOR, Draft, SealedEntry, seal
 from audit.vault import SeatKeys
 from broker.store.cases import SeatRow
-from broker.store.keys import KeyVault, OwnerKind
+from broker.store.keyport import OwnerKind, Vault
 from schemas.identifiers import uuid7
 from schemas.trail import Beat, Payload
 
@@ -19,7 +19,7 @@ _AFTERWARDS = frozenset({"ACK", "REFUSAL"})
 class Recorder:
     """Makes entries about seats, units and the operator under the keys of each."""
 
-    def __init__(self, vault: KeyVault, random: Callable[[int], bytes], segment: int) -> None:
+    def __init__(self, vault: Vault, random: Callable[[int], bytes], segment: int) -> None:
         self.vault = vault
         self._random = random
         self.segment = segment

@@ -31,6 +31,7 @@ from schemas.trail import Beat
 BEAT_ENTRIES = 2048
 """Entries in one transaction; more wait for the next, which follows at once. Withdrawals queue behind each of them."""
 
+FOLLOW_S = 1.0  # how often a node that does not lead looks at what was published
 _ATTEMPTS = 16  # lost compare-and-sets in a row: each means that somebody else sealed, so one or two are usual
 
 
@@ -120,6 +121,17 @@ class Sealer:
         self._started = False
         self._behind = False
         self._floor = 0
+        self._known: Checkpoint | None = None
+
+    @property
+    def origin(self) -> str:
+        """The name of the part of the log that is written now."""
+        return self._origin
+
+    @property
+    def known(self) -> Checkpoint | None:
+        """The highest head that this node has seen committed, as its anchor states it; None before the first look."""
+        return self._known
 
     @property
     def behind(self) -> bool:
@@ -152,6 +164,21 @@ class Sealer:
         self._hooks.beat(size)
         return size
 
+    async def follow(self) -> int:
+        """Take what another node committed into this node's own anchor; returns the log's size. Raises as `start`.
+
+        A head that its sealer did not live to sign is signed here.
+        """
+        # INVARIANT: test_every_node_remembers_what_any_node_published
+        async with self._turn:
+            self._refuse_behind()
+            before, size = self._known, await self._publish()
+            self._started = True
+        if before is None or size != before.size:
+            self._hooks.beat(size)
+            self._hooks.checkpointed()
+        return size
+
     async def freeze(self) -> None:
         """Seal and sign no more, once the beat under way is over: what is kept may be less than what was signed."""
         # INVARIANT: test_a_broker_in_hold_signs_nothing_before_its_log_goes_on
@@ -162,22 +189,26 @@ class Sealer:
         """Seal and sign again, under the signer's own origin, on top of what is kept."""
         async with self._turn:
             self._anchor, self._signer, self._origin = anchor, signer, signer.verifier.name
-            self._behind, self._started = False, True
+            self._behind, self._started, self._known = False, True, None
 
-    async def run(self, beat_seconds: float) -> None:
-        """Beat for ever, the first at once; a beat that fails is told to the hooks and does not end the loop."""
+    async def run(self, beat_seconds: float, leads: Callable[[], bool] = lambda: True) -> None:
+        """Beat for ever, the first at once; a beat that fails is told to the hooks and does not end the loop.
+
+        While another node leads, follow it instead, once a second.
+        """
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
+            leader = leads()
             try:
-                await self.beat()
+                await (self.beat() if leader else self.follow())
             except HandslagError as error:
                 self._hooks.failed(error.code)
             except Exception:  # noqa: BLE001 - whatever a driver raises: without beats nobody gets a proof
                 self._hooks.failed("HS-INTERNAL")
             self._hooks.wal(await asyncio.to_thread(self._store.truncate_wal))
             # Beats missed are not made up for: a burst would tell that there was a jam.
-            due = max(due + beat_seconds, loop.time())
+            due = max(due + (beat_seconds if leader else min(beat_seconds, FOLLOW_S)), loop.time())
             await asyncio.sleep(due - loop.time())
 
     def _refuse_behind(self) -> None:
@@ -226,11 +257,13 @@ class Sealer:
             committed = await self._store.read(partial(_committed, anchored.size))
             self._check(committed, anchored)
             head = Checkpoint(self._origin, *committed.head)
+            self._known = anchored
             # INVARIANT: test_only_an_anchored_head_is_signed
             try:
                 await asyncio.to_thread(self._anchor.advance, anchored, head)
             except AnchorMoved:
                 continue
+            self._known = head
             if head.size and (committed.latest is None or committed.latest.size < head.size):
                 await self._sign(head)
             return head.size

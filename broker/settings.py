@@ -195,7 +195,9 @@ class BrokerSettings(BaseSettings):
 
     @property
     def database(self) -> Path:
-        """The SQLite file of the Store and the Stream."""
+        """The SQLite file of the Store and the Stream; raises `HS-NOT-YET` where the Store is a server."""
+        if self.store.engine != "sqlite":
+            raise HandslagError("HS-NOT-YET", field="store")
         return self.data_dir / "broker.db"
 
 
@@ -203,7 +205,7 @@ def load(path: Path) -> BrokerSettings:
     """Read `broker.toml`.
 
     Raises `HS-SETTINGS-INVALID` naming the setting, `HS-SETTINGS-SECRET` for a secret in the file itself, `HS-NOT-YET`
-    for a store or stream that does not exist yet; none of them repeats a value.
+    for a stream that does not exist yet; none of them repeats a value.
     """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -218,9 +220,8 @@ def load(path: Path) -> BrokerSettings:
         raise HandslagError("HS-SETTINGS-INVALID", field=_named(error)) from None
     except TypeError:
         raise HandslagError("HS-SETTINGS-INVALID", field="toml") from None
-    for name, only in (("store", "sqlite"), ("stream", "embedded")):
-        if getattr(settings, name).engine != only:
-            raise HandslagError("HS-NOT-YET", field=name)
+    if settings.stream.engine != "embedded":
+        raise HandslagError("HS-NOT-YET", field="stream")
     return _rebased(settings, path.resolve().parent)
 
 

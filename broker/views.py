@@ -53,6 +53,11 @@ class Views:
             for key in [key for key in self._kept if key[0] == seat_id]:
                 del self._kept[key]
 
+    def clear(self) -> None:
+        """Keep no view at all any longer."""
+        with self._lock:
+            self._kept.clear()
+
     def _seen(self, key: tuple[bytes, bytes]) -> LedgerView | None:
         with self._lock:
             view = self._kept.get(key)

@@ -19,7 +19,13 @@ _SWEEP_S = 1.0  # how late a deadline may be noticed
 async def work(context: Context) -> None:
     """Decide for ever; who works on which bucket is a hint for speed, the gate keeps it right."""
     while True:
-        buckets = await context.stream.waiting()
+        try:
+            buckets = await context.stream.waiting()
+        except HandslagError as error:
+            # INVARIANT: test_a_store_that_is_away_ends_no_node
+            if error.code not in ENGINE:
+                raise
+            buckets = []
         for bucket in buckets:
             await drain(context, bucket)
         if not buckets:
@@ -46,7 +52,7 @@ async def _step(context: Context, bucket: int, limit: int) -> tuple[int, int]:
     except GateMoved:
         return -1, limit
     except HandslagError as error:
-        if error.code != "HS-NOT-RECORDED":
+        if error.code not in ENGINE:
             raise
         await asyncio.sleep(_IDLE_S)  # the engine failed: whether it was written, the gate will tell
         return -1, limit

@@ -8,8 +8,10 @@ from itertools import count
 
 import pytest
 
+from broker.engine_settings import StoreSettings
 from deploy.kafka_local import Cluster
 from deploy.postgres_local import LocalPostgres
+from tests.engines import Database, template
 
 ENGINES = pytest.StashKey[dict[str, str]]()
 
@@ -62,6 +64,20 @@ def closed_kafka(tmp_path_factory, engines):
     with Cluster(tmp_path_factory.mktemp("closed-kafka") / "cluster", nodes=3, closed=True) as cluster:
         engines["Apache Kafka"] = cluster.version
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres):
+    """The name of a database with today's tables, to make others from."""
+    return template(postgres)
+
+
+@pytest.fixture
+def migrated(postgres, migrated_template, database_names):
+    """A new database with today's tables."""
+    name = next(database_names)
+    yield Database(postgres, StoreSettings(**postgres.create(name, migrated_template)))
+    postgres.drop(name)
 
 
 def pytest_terminal_summary(terminalreporter, config):

@@ -48,7 +48,7 @@ def gather(loaded: BrokerSettings, now: datetime) -> BrokerFacts:
         files=_files(loaded),
         folders={"data_dir": _folder(loaded.data_dir)},
         keys_belong=look.keys_belong(loaded.data_dir / "keys.db", loaded.root_key_file) if data_dir else None,
-        store=look.look(loaded.database),
+        store=look.look(loaded.database) if loaded.store.engine == "sqlite" else look.look_server(loaded.store),
         anchor=anchor,
         anchor_size=anchor_size,
         admissions=_fails(lambda: (admissions.load_all(loaded.data_dir), regions.load(loaded.data_dir))) is None,
@@ -67,7 +67,8 @@ def _sighted(loaded: BrokerSettings) -> None:
     for folder in {loaded.data_dir, *(path.parent for path in files)}:
         if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
             raise HandslagError("HS-DOCTOR-BLIND", field="folder")
-    if any(path.exists() and not os.access(path, os.R_OK) for path in (*files, loaded.database)):
+    own = loaded.store.password_file if loaded.store.engine == "postgresql" else loaded.database
+    if any(path.exists() and not os.access(path, os.R_OK) for path in (*files, own) if path is not None):
         raise HandslagError("HS-DOCTOR-BLIND", field="file")
 
 

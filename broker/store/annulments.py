@@ -10,6 +10,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from broker.store.cipher import ColumnCipher
 from broker.store.deliveries import SectionRow
+from broker.store.dialect import locked
 from broker.store.tables import annul_notice, earlier_ground, void_case
 
 
@@ -87,7 +88,7 @@ class AnnulRows:
         """One notice to a unit, locked; None for an unknown one and for another unit's alike."""
         of = annul_notice.c
         query = select(annul_notice).where(of.notice_id == notice_id, of.recipient_unit == self._handle(unit))
-        row = self._c.execute(query.with_for_update()).one_or_none()
+        row = self._c.execute(locked(self._c, query)).one_or_none()
         return None if row is None else self._row(row)
 
     def answer(self, notice_id: bytes, verdict: str, reason: str | None, at_us: int) -> None:

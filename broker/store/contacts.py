@@ -32,9 +32,12 @@ class ContactRows:
         self._cipher = cipher
 
     def put(self, rows: Iterable[ContactRow]) -> None:
-        """Keep the newest contact of each unit."""
+        """Keep the newest contact of each unit; one that another node heard later stays."""
         for row in rows:
             kept = replace(row, unit=self._cipher.handle("contact", row.unit))
+            later = select(contact.c.unit).where(contact.c.unit == kept.unit, contact.c.at_us > kept.at_us)
+            if self._c.execute(later).first() is not None:
+                continue
             self._c.execute(delete(contact).where(contact.c.unit == kept.unit))
             self._c.execute(insert(contact).values(astuple(kept)))
 

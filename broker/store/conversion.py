@@ -52,7 +52,7 @@ column_key = Table(
     Column("proof", String, nullable=False),  # by which the key in `keys.db` is known again
     Column("done", Boolean, nullable=False),  # whether every earlier row was sealed
 )
-_PROOF = "HANDSLAG"
+PROOF = "HANDSLAG"
 _TRUNCATED = (0, 0, 0)  # not busy; no frame was left in the write-ahead log
 
 
@@ -81,7 +81,7 @@ def convert(database: Path, cipher: ColumnCipher, told: Callable[[str, int], Non
 def _known(connection: Connection, cipher: ColumnCipher) -> bool:
     """Whether this store was converted under this key; a store that has never had a key takes this one."""
     row = connection.exec_driver_sql("SELECT proof, done FROM column_key").one_or_none()
-    proof = cipher.handle("column_key", _PROOF)
+    proof = cipher.handle("column_key", PROOF)
     if row is None:
         connection.exec_driver_sql("INSERT INTO column_key (id, proof, done) VALUES (1, ?, 0)", (proof,))
         return False

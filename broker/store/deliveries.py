@@ -6,9 +6,23 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, insert, or_, select, tuple_, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    insert,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from broker.store.cipher import ColumnCipher
+from broker.store.dialect import greatest, has_row_locks, locked, moment
 from broker.store.tables import delivery, delivery_section
 from schemas.codes import DeliveryState
 
@@ -129,11 +143,20 @@ class DeliveryRows:
 
         INVARIANT: test_no_release_after_ack. Returns the ids that were handed over; only those may leave.
         """
-        if not seen:
+        wanted = list(seen)
+        if has_row_locks(self._c):
+            # Lock first, in their order and without waiting: the UPDATE then reads the clock on rows that are its own.
+            # INVARIANT: test_two_hand_overs_and_a_withdrawal_never_wait_for_each_other_in_a_circle
+            pairs = select(delivery.c.delivery_id, delivery.c.row_version)
+            pairs = pairs.where(tuple_(delivery.c.delivery_id, delivery.c.row_version).in_(wanted))
+            query = locked(self._c, pairs.order_by(delivery.c.delivery_id), skip_locked=True)
+            wanted = [(row.delivery_id, row.row_version) for row in self._c.execute(query)] if wanted else []
+        if not wanted:
             return set()
+        clock = greatest(literal(now_us, BigInteger), moment(self._c, now_us))
         done = self._c.execute(
             update(delivery)
-            .where(tuple_(delivery.c.delivery_id, delivery.c.row_version).in_(list(seen)), _handable(now_us))
+            .where(tuple_(delivery.c.delivery_id, delivery.c.row_version).in_(wanted), _handable(clock))
             .values(
                 state=DeliveryState.HANDED.value,
                 hand_number=delivery.c.hand_number + 1,
@@ -146,12 +169,8 @@ class DeliveryRows:
 
     def get(self, delivery_ids: Iterable[bytes]) -> dict[bytes, DeliveryRow]:
         """Deliveries by id."""
-        rows = self._c.execute(
-            select(delivery)
-            .where(delivery.c.delivery_id.in_(list(delivery_ids)))
-            .order_by(delivery.c.delivery_id)
-            .with_for_update()
-        )
+        query = select(delivery).where(delivery.c.delivery_id.in_(list(delivery_ids))).order_by(delivery.c.delivery_id)
+        rows = self._c.execute(locked(self._c, query))
         return {row.delivery_id: self._row(row) for row in rows}
 
     def open_of_senders(self, seat_ids: Iterable[bytes]) -> list[DeliveryRow]:
@@ -212,12 +231,8 @@ class DeliveryRows:
         return [(row, tuple(s for s in sections if s.delivery_id == row.delivery_id)) for row in handed]
 
     def _open(self, condition: ColumnElement[bool]) -> list[DeliveryRow]:
-        rows = self._c.execute(
-            select(delivery)
-            .where(condition, delivery.c.state.in_([s.value for s in OPEN]))
-            .order_by(delivery.c.delivery_id)
-            .with_for_update()
-        )
+        query = select(delivery).where(condition, delivery.c.state.in_([s.value for s in OPEN]))
+        rows = self._c.execute(locked(self._c, query.order_by(delivery.c.delivery_id)))
         return [self._row(row) for row in rows]
 
     def remove_sections(self, delivery_id: bytes, digests: Iterable[bytes], *, never_handed: bool) -> None:
@@ -324,13 +339,9 @@ class DeliveryRows:
         )
 
     def _due(self, condition: ColumnElement[bool], limit: int) -> list[DeliveryRow]:
-        rows = self._c.execute(
-            select(delivery)
-            .where(condition, delivery.c.state.in_([s.value for s in OPEN]))
-            .order_by(delivery.c.delivery_id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
+        query = select(delivery).where(condition, delivery.c.state.in_([s.value for s in OPEN]))
+        query = query.order_by(delivery.c.delivery_id).limit(limit)
+        rows = self._c.execute(locked(self._c, query, skip_locked=True))
         return [self._row(row) for row in rows]
 
     def pending_summary(self, without: Collection[str] = ()) -> tuple[int, int | None]:
@@ -363,7 +374,7 @@ class DeliveryRows:
         return DeliveryRow(*values)
 
 
-def _handable(now_us: int) -> ColumnElement[bool]:
+def _handable(now_us: int | ColumnElement[int]) -> ColumnElement[bool]:
     """Every condition of a hand-over, all of them columns of the row (architecture, "Hand-over")."""
     return and_(
         or_(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, func, insert, literal, select, update
 
+from broker.store.dialect import greatest, has_row_locks, moment
 from broker.store.tables import BUCKETS, bucket
 
 
@@ -66,19 +67,24 @@ class GateRows:
                 bucket.c.next_position == seen.next_position,
                 bucket.c.gate_version == seen.gate_version,
             )
-            .values(next_position=end, clock_us=func.max(bucket.c.clock_us, now_us))
+            .values(
+                next_position=end,
+                clock_us=greatest(bucket.c.clock_us, literal(now_us, BigInteger), moment(self._c, now_us)),
+            )
         )
         if done.rowcount != 1:
             raise GateMoved
 
     def bump(self, number: int, events: int, now_us: int) -> Bump:
         """First statement of every ledger write: take `events` positions and the ledger clock (never back)."""
+        if has_row_locks(self._c):  # an UPDATE that waits for the row has read the clock before it waited
+            self._c.execute(select(bucket.c.bucket).where(bucket.c.bucket == number).with_for_update())
         row = self._c.execute(
             update(bucket)
             .where(bucket.c.bucket == number)
             .values(
                 gate_version=bucket.c.gate_version + events,
-                clock_us=func.max(bucket.c.clock_us, now_us),
+                clock_us=greatest(bucket.c.clock_us, moment(self._c, now_us)),
             )
             .returning(bucket.c.gate_version, bucket.c.clock_us)
         ).one()

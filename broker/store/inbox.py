@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
 from broker.store.cipher import ColumnCipher
+from broker.store.dialect import locked
 from broker.store.tables import item
 from schemas import limits
 
@@ -60,13 +61,9 @@ class InboxRows:
 
     def lease(self, unit: str, limit: int, now_us: int, until_us: int) -> list[Item]:
         """Items of a unit that nobody holds a lease on, oldest first, leased until `until_us`."""
-        rows = self._c.execute(
-            select(item)
-            .where(self._of(unit), item.c.lease_until_us <= now_us, item.c.not_before_us <= now_us)
-            .order_by(item.c.number)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        ).all()
+        due = (item.c.lease_until_us <= now_us, item.c.not_before_us <= now_us)
+        query = select(item).where(self._of(unit), *due).order_by(item.c.number).limit(limit)
+        rows = self._c.execute(locked(self._c, query, skip_locked=True)).all()
         room = limits.INBOX_BYTES
         fit: list[Row[Any]] = []
         for row in rows:  # as many as one answer has room for, at least one

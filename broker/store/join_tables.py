@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, LargeBinary, String, Table, text
+from sqlalchemy import BigInteger, Boolean, Column, LargeBinary, String, Table, false
 
 from broker.store.tables import metadata
 
@@ -26,5 +26,5 @@ crossing = Table(
     Column("seat_id", LargeBinary, primary_key=True),
     Column("ledger_seq", BigInteger, primary_key=True, autoincrement=False),
     Column("origin_case", LargeBinary, nullable=False),
-    Column("told", Boolean, nullable=False, server_default=text("0")),
+    Column("told", Boolean, nullable=False, server_default=false()),
 )

@@ -13,47 +13,30 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
 import sqlalchemy as sa
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
 from audit.vault import SK_BYTES, SeatKeys
 from broker.store import rootkey
+from broker.store.keyport import (
+    CACHED,
+    ERASED,
+    METADATA,
+    SEAT_KEY,
+    Owner,
+    OwnerKind,
+    checked_owner,
+    of,
+    unwrapped,
+    wrapped,
+)
 from broker.store.rootkey import RootKey
 from schemas.errors import HandslagError
 
-CACHED = 10_000
-"""Opened keys held in memory: some three megabytes, more seats than a node serves in an hour."""
-
-
-_ERASED = 0
-"""The epoch of a row in whose place a key was destroyed; epochs of keys begin at 1."""
 _TRUNCATED = (0, 0, 0)  # not busy; no frame was left in the write-ahead log
 
-
-class OwnerKind(StrEnum):
-    """Whose key a row is: a seat (16-byte id), a unit (its code as UTF-8), the operator or the Store (empty id)."""
-
-    SEAT = "SEAT"
-    UNIT = "UNIT"
-    OPERATOR = "OPERATOR"
-    STORE = "STORE"
-
-
-METADATA = sa.MetaData()
-SEAT_KEY = sa.Table(
-    "seat_key",
-    METADATA,
-    sa.Column("owner_kind", sa.String, primary_key=True),
-    sa.Column("owner_id", sa.LargeBinary, primary_key=True),
-    sa.Column("epoch", sa.Integer, nullable=False),
-    sa.Column("wrapped", sa.LargeBinary, nullable=False),
-)
 
 _LONG_MS, _SHORT_MS = 5000, 20
 _PRAGMAS = (
@@ -75,7 +58,7 @@ class KeyVault:
         self._connection = connection
         self._root = root
         self._cached = cached
-        self._cache: OrderedDict[tuple[OwnerKind, bytes], SeatKeys] = OrderedDict()
+        self._cache: OrderedDict[Owner, SeatKeys] = OrderedDict()
         self._lock = threading.Lock()
 
     @classmethod
@@ -122,7 +105,7 @@ class KeyVault:
         HS-SEAT-ERASED for keys that were destroyed.
         """
         # INVARIANT: test_a_key_is_durable_before_create_returns
-        owner = _owner(kind, owner_id)
+        owner = checked_owner(kind, owner_id)
         with self._lock:
             found = self._read(owner)
             if found is not None:
@@ -130,8 +113,8 @@ class KeyVault:
             self._refuse_erased(owner)
             keys = SeatKeys(os.urandom(SK_BYTES))
             epoch = self._root.epoch
-            wrapped = aes_key_wrap(_wrapping_key(self._root.kek(epoch), owner), keys.sk)
-            row = {"owner_kind": owner[0].value, "owner_id": owner[1], "epoch": epoch, "wrapped": wrapped}
+            sealed = wrapped(self._root, owner, keys)
+            row = {"owner_kind": owner[0].value, "owner_id": owner[1], "epoch": epoch, "wrapped": sealed}
             try:
                 with self._connection.begin():
                     self._connection.execute(SEAT_KEY.insert(), row)
@@ -145,7 +128,7 @@ class KeyVault:
 
         Raises HS-IDENTIFIER-INVALID, HS-KEYS-UNREADABLE for a row that does not open.
         """
-        owner = _owner(kind, owner_id)
+        owner = checked_owner(kind, owner_id)
         with self._lock:
             return self._read(owner)
 
@@ -165,6 +148,12 @@ class KeyVault:
         """Return the key (32 bytes) of the Store's sealed columns, made when there is none yet; raises as `create`."""
         return self.create(OwnerKind.STORE, b"").sk
 
+    def forget(self) -> None:
+        """Hold no opened key in memory any longer: another node may have destroyed some."""
+        # INVARIANT: test_a_key_that_another_node_destroyed_is_forgotten_here
+        with self._lock:
+            self._cache.clear()
+
     def erase(self, seat_id: bytes) -> None:
         """Destroy a seat's keys, in memory, file and write-ahead log, for good; again it does no harm.
 
@@ -172,17 +161,13 @@ class KeyVault:
         lie in its log; repeat it).
         """
         # INVARIANT: test_the_key_of_an_erased_seat_lies_in_no_file
-        owner = _owner(OwnerKind.SEAT, seat_id)
-        row = {"owner_kind": owner[0].value, "owner_id": owner[1], "epoch": _ERASED, "wrapped": b""}
+        owner = checked_owner(OwnerKind.SEAT, seat_id)
+        row = {"owner_kind": owner[0].value, "owner_id": owner[1], "epoch": ERASED, "wrapped": b""}
         with self._lock:
             self._cache.pop(owner, None)
             try:
                 with self._connection.begin():
-                    self._connection.execute(
-                        SEAT_KEY.delete().where(
-                            SEAT_KEY.c.owner_kind == owner[0].value, SEAT_KEY.c.owner_id == owner[1]
-                        )
-                    )
+                    self._connection.execute(SEAT_KEY.delete().where(of(owner)))
                     self._connection.execute(SEAT_KEY.insert(), row)
                 # Past SQLAlchemy, which would begin a transaction: nothing can be folded in within one.
                 driver: Any = self._connection.connection.driver_connection
@@ -194,64 +179,34 @@ class KeyVault:
             if tuple(left) != _TRUNCATED:
                 raise HandslagError("HS-KEYS-UNREADABLE", part="wal")
 
-    def _read(self, owner: tuple[OwnerKind, bytes]) -> SeatKeys | None:
+    def _read(self, owner: Owner) -> SeatKeys | None:
         keys = self._cache.get(owner)
         if keys is not None:
             self._cache.move_to_end(owner)
             return keys
-        query = sa.select(SEAT_KEY.c.epoch, SEAT_KEY.c.wrapped).where(
-            SEAT_KEY.c.owner_kind == owner[0].value, SEAT_KEY.c.owner_id == owner[1]
-        )
+        query = sa.select(SEAT_KEY.c.epoch, SEAT_KEY.c.wrapped).where(of(owner))
         try:
             with self._connection.begin():
                 row = self._connection.execute(query).one_or_none()
         except sa.exc.SQLAlchemyError:
             raise HandslagError("HS-KEYS-UNREADABLE", part="store") from None
-        if row is None or row.epoch == _ERASED:
+        if row is None or row.epoch == ERASED:
             return None
-        try:
-            keys = SeatKeys(aes_key_unwrap(_wrapping_key(self._root.kek(row.epoch), owner), row.wrapped))
-        except (InvalidUnwrap, ValueError):
-            raise HandslagError("HS-KEYS-UNREADABLE", part="key") from None
+        keys = unwrapped(self._root, owner, row.epoch, row.wrapped)
         self._remember(owner, keys)
         return keys
 
-    def _refuse_erased(self, owner: tuple[OwnerKind, bytes]) -> None:
+    def _refuse_erased(self, owner: Owner) -> None:
         # INVARIANT: test_an_erased_key_is_never_made_anew
-        query = sa.select(SEAT_KEY.c.epoch).where(
-            SEAT_KEY.c.owner_kind == owner[0].value, SEAT_KEY.c.owner_id == owner[1]
-        )
+        query = sa.select(SEAT_KEY.c.epoch).where(of(owner))
         with self._connection.begin():
             if self._connection.execute(query).first() is not None:
                 raise HandslagError("HS-SEAT-ERASED")
 
-    def _remember(self, owner: tuple[OwnerKind, bytes], keys: SeatKeys) -> None:
+    def _remember(self, owner: Owner, keys: SeatKeys) -> None:
         self._cache[owner] = keys
         if len(self._cache) > self._cached:
             self._cache.popitem(last=False)
-
-
-def _owner(kind: str, owner_id: bytes) -> tuple[OwnerKind, bytes]:
-    try:
-        known = OwnerKind(kind)
-    except ValueError:
-        raise HandslagError("HS-IDENTIFIER-INVALID", field="owner_kind") from None
-    shaped = {
-        OwnerKind.SEAT: len(owner_id) == 16,
-        OwnerKind.UNIT: 0 < len(owner_id) <= 64,
-        OwnerKind.OPERATOR: not owner_id,
-        OwnerKind.STORE: not owner_id,
-    }
-    if not shaped[known]:
-        raise HandslagError("HS-IDENTIFIER-INVALID", field="owner_id")
-    return known, owner_id
-
-
-def _wrapping_key(kek: bytes, owner: tuple[OwnerKind, bytes]) -> bytes:
-    """Bind the wrap to its row: RFC 3394 has no place for associated data."""
-    # INVARIANT: test_two_rows_that_change_places_do_not_open
-    info = b"HS1 seat key wrap\x00" + owner[0].value.encode() + b"\x00" + owner[1]
-    return HKDF(algorithm=SHA256(), length=rootkey.KEK_BYTES, salt=None, info=info).derive(kek)
 
 
 def _root(path: Path, *, used: bool) -> RootKey:
@@ -292,12 +247,12 @@ def _engine(path: Path) -> sa.Engine:
     return engine
 
 
-def opens_operator_key(root: RootKey, epoch: int, wrapped: bytes) -> bool:
+def opens_operator_key(root: RootKey, epoch: int, row: bytes) -> bool:
     """Whether a stored row of the operator's key opens under this root key: then the two belong together."""
     owner = (OwnerKind.OPERATOR, b"")
     try:
-        aes_key_unwrap(_wrapping_key(root.kek(epoch), owner), wrapped)
-    except (InvalidUnwrap, ValueError, HandslagError):
+        unwrapped(root, owner, epoch, row)
+    except HandslagError:
         return False
     return True
 
@@ -319,7 +274,4 @@ def columns_key(path: Path, root_key_path: Path) -> bytes:
         engine.dispose()
     if row is None:
         raise HandslagError("HS-KEYS-UNREADABLE", part="columns")
-    try:
-        return aes_key_unwrap(_wrapping_key(root.kek(row.epoch), owner), row.wrapped)
-    except (InvalidUnwrap, ValueError):
-        raise HandslagError("HS-KEYS-UNREADABLE", part="key") from None
+    return unwrapped(root, owner, row.epoch, row.wrapped).sk

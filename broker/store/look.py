@@ -8,14 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from broker.engine_settings import StoreSettings
 from broker.store import rootkey
-from broker.store.keys import OwnerKind, opens_operator_key
+from broker.store.keyport import OwnerKind
+from broker.store.keys import opens_operator_key
+from broker.store.postgresql_engine import READING, checked, engine_for
 from schemas.errors import HandslagError
 
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """`state` is absent, ok or damaged; `size` the log's leaves, `newest_us` when the last checkpoint was made."""
+    """What a look tells: `size` is the log's leaves, `newest_us` when the last checkpoint was made.
+
+    `state` is absent, ok or damaged, and of a server also away or unsuitable.
+    """
 
     state: str
     size: int = 0
@@ -36,6 +44,32 @@ def look(path: Path) -> Looked:
     if sound != ("ok",):
         return Looked("damaged")
     return Looked("ok", size[0] if size else 0, newest[0] if newest else None)
+
+
+def look_server(settings: StoreSettings) -> Looked:
+    """The log's head on a PostgreSQL server; a database that no broker has opened yet is absent and no fault.
+
+    `state` is `away` for a server that cannot be reached or does not let the broker in, `unsuitable` for one that
+    would not keep what it answers.
+    """
+    try:
+        engine = engine_for(settings, READING, connections=1)
+    except HandslagError:
+        return Looked("away")
+    try:
+        checked(engine)
+        with engine.connect() as connection:
+            if not connection.exec_driver_sql("SELECT to_regclass('head') IS NOT NULL").scalar_one():
+                return Looked("absent")
+            size = connection.exec_driver_sql("SELECT size FROM head").scalar_one_or_none()
+            newest = connection.exec_driver_sql("SELECT max(at_us) FROM checkpoint").scalar_one_or_none()
+    except SQLAlchemyError:
+        return Looked("damaged")
+    except HandslagError as error:
+        return Looked("away" if error.code == "HS-STORE-AWAY" else "unsuitable")
+    finally:
+        engine.dispose()
+    return Looked("ok", size or 0, newest)
 
 
 def keys_belong(path: Path, root_key: Path) -> bool | None:

@@ -67,12 +67,24 @@ class Rows:
 class Store(Protocol):
     """A Store driver."""
 
-    async def write(self, work: Callable[[Rows], T]) -> T:
-        """Run `work` in one transaction; answers after COMMIT. Raises what `work` raised, or `HS-NOT-RECORDED`."""
+    on_news: Callable[[], None]
+    """Called on the caller's event loop after a commit that put something into an inbox."""
+
+    async def write(self, work: Callable[[Rows], T], *, shared: bool = False) -> T:
+        """Run `work` in one transaction; answers after COMMIT. Raises what `work` raised, or `HS-NOT-RECORDED`.
+
+        Writes are serial unless `shared`: such a write may run beside any other, because row locks in the one order
+        (buckets ascending, deliveries by id, the log's head) decide everything between them. `work` may run more than
+        once, and then one run at most is written: it changes nothing but rows.
+        """
         ...
 
     async def read(self, query: Callable[[Rows], T]) -> T:
         """Run `query` on one snapshot of committed data."""
+        ...
+
+    async def clock_us(self) -> int | None:
+        """The engine's own clock in microseconds since 1970 UTC, None where it has none; raises HS-NOT-READY."""
         ...
 
     def truncate_wal(self) -> int:
@@ -84,6 +96,10 @@ class Store(Protocol):
 
     def emptied(self) -> bool:
         """As `truncate_wal`; whether nothing is left beside the file. What was deleted before it lies nowhere then."""
+        ...
+
+    def size(self) -> int:
+        """Bytes that the store takes on its disk; blocks on the disk, raises HS-NOT-READY."""
         ...
 
     def close(self) -> None:

@@ -141,6 +141,10 @@ class SharedRows:
         """Forget nodes that were last there before a moment; returns how many."""
         return self._c.execute(delete(node).where(node.c.seen_at_us < before_us)).rowcount
 
+    def gone_node(self, node_id: str) -> None:
+        """Forget one node, which ends."""
+        self._c.execute(delete(node).where(node.c.node_id == node_id))
+
     def nodes(self) -> list[NodeRow]:
         """Every node that was ever there and is not forgotten, by id."""
         return [NodeRow(*row) for row in self._c.execute(select(node).order_by(node.c.node_id))]

@@ -70,7 +70,7 @@ class SqliteStore:
         self._writer = threading.Thread(target=self._write_loop, name="store-write", daemon=True)
         self._writer.start()
 
-    async def write(self, work: Callable[[Rows], T]) -> T:
+    async def write(self, work: Callable[[Rows], T], *, shared: bool = False) -> T:  # noqa: ARG002 - one writer
         """Run `work` in one transaction and return its result after COMMIT.
 
         Raises what `work` raised (nothing of it was written), or HandslagError `HS-NOT-RECORDED` when the commit
@@ -112,6 +112,14 @@ class SqliteStore:
         self._writer.join()
         self._readers.shutdown()
         self._engine.dispose()
+
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.path.stat().st_size
+
+    async def clock_us(self) -> int | None:
+        """None: a file has no clock."""
+        return None
 
     def truncate_wal(self) -> int:
         """Move the WAL into the database file; returns the size of the WAL file in bytes before.

@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -17,8 +18,11 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    false,
     text,
 )
+
+from broker.store.dialect import NUMBER
 
 metadata = MetaData()
 BUCKETS = 64  # a case lies in one of them; enough for several nodes, few enough to touch all in one rule change
@@ -33,6 +37,9 @@ bucket = Table(
     Column("gate_version", BigInteger, nullable=False),
     Column("clock_us", BigInteger, nullable=False),
 )
+
+# Where several may write at once, whoever writes what is rare locks this one row first: those are serial then.
+turn = Table("turn", metadata, Column("id", Integer, primary_key=True, autoincrement=False))
 
 # --- units, cases, seats ----------------------------------------------------------------------------------------
 
@@ -51,7 +58,7 @@ unit = Table(
     Column("admitted_at_us", BigInteger, nullable=False),
     Column("revoked_at_us", BigInteger),
     # the operator's own standing test case: left out of what is counted
-    Column("probe", Boolean, nullable=False, server_default=text("0")),
+    Column("probe", Boolean, nullable=False, server_default=false()),
 )
 
 contact = Table(
@@ -123,7 +130,7 @@ seat = Table(
     Column("previous_key_id", LargeBinary),
     Column("key_seq", Integer, nullable=False, server_default="0"),
     Column("chain", LargeBinary),  # of who took the lead's role over: the member id in whose chain of keys it goes on
-    Column("protected", Boolean, nullable=False, server_default=text("0")),  # its unit is told to nobody
+    Column("protected", Boolean, nullable=False, server_default=false()),  # its unit is told to nobody
     UniqueConstraint("case_id", "member"),
     Index("seat_active_role", "case_id", "role", unique=True, sqlite_where=text("state = 'ACTIVE'"),
           postgresql_where=text("state = 'ACTIVE'")),
@@ -333,7 +340,7 @@ annul_notice = Table(
 item = Table(
     "inbox_item",
     metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("number", NUMBER, Identity(), primary_key=True),
     Column("item_id", LargeBinary, nullable=False, unique=True),
     Column("unit", String, nullable=False),
     Column("kind", String, nullable=False),
@@ -394,7 +401,7 @@ continuation = Table(
 entry = Table(
     "entry",
     metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("number", NUMBER, Identity(), primary_key=True),
     Column("entry_id", LargeBinary, nullable=False, unique=True),
     Column("owner", String, nullable=False),
     Column("handle", LargeBinary, nullable=False, index=True),

@@ -30,8 +30,12 @@ class Backlog:
             self._reached(bucket, end, at_us)
 
     def decided(self, bucket: int, position: int) -> None:
-        """The Store's position of a bucket as read."""
-        self.positions[bucket] = max(position, self.positions[bucket] or 0)
+        """A batch of this node ended before `position`."""
+        self.stands(bucket, max(position, self.positions[bucket] or 0))
+
+    def stands(self, bucket: int, position: int) -> None:
+        """The Store's position of a bucket as read; it has the last word, also when it has been set back."""
+        self.positions[bucket] = position
         seen = self._seen[bucket]
         while seen and seen[0][0] <= position:
             seen.popleft()

@@ -170,7 +170,7 @@ class KafkaStream:
         """One look of `run`; raises what the Store and the servers fail with."""
         await self._kafka.bury()
         self._progress()
-        self._metrics.stream_kept(time.monotonic() - self._trimmed_at, self._key_age())
+        self._metrics.stream_kept(time.monotonic() - self._trimmed_at, self._key_age_s())
         await self._require_open()
         if time.monotonic() - self._topic_at >= _TOPIC_S:
             self._topic_at = time.monotonic()
@@ -272,6 +272,7 @@ class KafkaStream:
 
     async def _from(self, bucket: int, position: int) -> list[tuple[int, bytes]]:
         """What is held or fetched from a position on; nothing when the log ends there or its leader is away."""
+        position = max(position, self._backlog.positions[bucket] or 0)
         async with self._readers[bucket]:
             held = self._held.get(bucket, [])
             if held and held[0][0] <= position <= held[-1][0]:
@@ -305,7 +306,7 @@ class KafkaStream:
         # The positions first: an end that is read later is never below them in a log that is whole.
         positions = await self._store.read(lambda rows: rows.gate.positions())
         for bucket, position in enumerate(positions):
-            self._backlog.decided(bucket, position)
+            self._backlog.stands(bucket, position)
         self._looked_at = time.monotonic()
         ends = await self._kafka.ends()
         self._backlog.ended(ends, self._now_us())
@@ -353,8 +354,8 @@ class KafkaStream:
         day = transit.sealed_day(held[0][1]) if held else None
         return None if day is None or day > today + 1 else day
 
-    def _key_age(self) -> int:
-        return transit.day_of(self._now_us()) - self._keys.ratchet.day
+    def _key_age_s(self) -> float:
+        return (self._now_us() - self._keys.ratchet.day * transit.DAY_US) / 1e6
 
 
 def _place(bucket: int) -> bytes:

@@ -31,8 +31,12 @@ _SLOW = frozenset({"HS-KEY-UNCONFIRMED", "HS-LEAD-SILENT"})
 class Play:
     """One run in a folder: `broker/`, `connectors/<unit>/`, `inputs/` as they were dropped, `logs/`."""
 
-    def __init__(self, folder: Path, scenario: Scenario, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Path, scenario: Scenario, say: Callable[[str], None], store: dict[str, Any] | None = None
+    ) -> None:
+        """`store` is the broker's table `[store]`; without one it keeps a file."""
         self.folder = folder
+        self.store = store
         self.scenario = scenario
         self._say = say
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -124,6 +128,9 @@ class Play:
         self.handslag("init", "--dir", self.folder / "broker", "--host", "127.0.0.1",
                       "--listen", f"127.0.0.1:{gateway}", "--operations", f"127.0.0.1:{operations}")  # fmt: skip
         _set(self.broker, "beat_seconds", "1.0")
+        if self.store is not None:
+            pairs = ", ".join(f"{name} = {json.dumps(value)}" for name, value in self.store.items())
+            _set(self.broker, "store", f"{{ {pairs} }}")
         if self.scenario.slot_s:
             told = f"slot_seconds = {self.scenario.slot_s}\nslot_offset_seconds = 0.0\n"
             self.broker.write_text(told + self.broker.read_text(encoding="utf-8"), encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -18,22 +19,35 @@ from broker.stream.embedded import EmbeddedStream
 from tests.contract.checks import CHECKS, Bench
 from tests.promises.schedule import UnversionedGate, VersionlessHand
 
+Wrap = Callable[[Store], Store]
+CIPHER = ColumnCipher(bytes(32))
 
-def embedded(folder: Any, rows: Any = Rows, wrap: Callable[[Store], Store] = lambda store: store) -> Bench:
-    path = folder / "broker.db"
+
+def embedded(request: Any, rows: Any = Rows, wrap: Wrap = lambda store: store) -> Bench:
+    path = request.getfixturevalue("tmp_path") / "broker.db"
     migrate(path)
-    cipher = ColumnCipher(bytes(32))
-    store = wrap(SqliteStore(path, cipher, rows))
-    return Bench(store, EmbeddedStream(store), path, lambda: SqliteStore(path, cipher, rows))
+
+    def elsewhere(query: str, *values: Any) -> list[tuple[Any, ...]]:
+        with contextlib.closing(sqlite3.connect(path)) as other:
+            return list(other.execute(query, values))
+
+    store = wrap(SqliteStore(path, CIPHER, rows))
+    return Bench(store, EmbeddedStream(store), elsewhere, lambda: SqliteStore(path, CIPHER, rows))
 
 
-DRIVERS = {"embedded": embedded}
+def on_postgresql(request: Any, rows: Any = Rows, wrap: Wrap = lambda store: store) -> Bench:
+    database = request.getfixturevalue("migrated")
+    store = wrap(database.store(CIPHER, rows))
+    return Bench(store, EmbeddedStream(store), database.seen, lambda: database.store(CIPHER, rows))
+
+
+DRIVERS = {"embedded": embedded, "postgresql": on_postgresql}
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
 @pytest.mark.parametrize("name", CHECKS)
-async def test_a_driver_keeps_the_contract(tmp_path, driver, name):
-    bench = DRIVERS[driver](tmp_path)
+async def test_a_driver_keeps_the_contract(request, driver, name):
+    bench = DRIVERS[driver](request)
     try:
         await CHECKS[name](bench)
     finally:
@@ -62,9 +76,9 @@ class EntriesAfterCommit:
         self.inner = inner
         self.later: set[asyncio.Task[Any]] = set()
 
-    async def write(self, work: Any) -> Any:
+    async def write(self, work: Any, *, shared: bool = False) -> Any:
         _LateEntries.aside = []
-        result = await self.inner.write(work)
+        result = await self.inner.write(work, shared=shared)
         entries, _LateEntries.aside = _LateEntries.aside, []
         self.later.add(
             asyncio.create_task(self.inner.write(lambda rows: EntryRows(rows.gate._c, rows.cipher).insert(entries)))
@@ -87,8 +101,8 @@ class AnswersBeforeCommit:
         self.inner = inner
         self.later: set[asyncio.Task[Any]] = set()
 
-    async def write(self, work: Any) -> Any:
-        task = asyncio.create_task(self.inner.write(work))
+    async def write(self, work: Any, *, shared: bool = False) -> Any:
+        task = asyncio.create_task(self.inner.write(work, shared=shared))
         task.add_done_callback(lambda done: done.exception())
         self.later.add(task)
         await asyncio.sleep(0)
@@ -109,10 +123,11 @@ BROKEN = {
 }
 
 
+@pytest.mark.parametrize("driver", DRIVERS)
 @pytest.mark.parametrize("fault", BROKEN)
-async def test_a_broken_driver_is_rejected(tmp_path, fault):
+async def test_a_broken_driver_is_rejected(request, driver, fault):
     rows, wrap, name = BROKEN[fault]
-    bench = embedded(tmp_path, rows, wrap)
+    bench = DRIVERS[driver](request, rows, wrap)
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         await CHECKS[name](bench)
     bench.store.close()

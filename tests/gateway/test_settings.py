@@ -90,7 +90,7 @@ def test_an_inline_secret_is_refused(tmp_path, line):
 KAFKA = '{engine = "kafka", bootstrap = ["127.0.0.1:9092"], transit_key_file = "transit.key"}'
 
 
-@pytest.mark.parametrize(("name", "value"), [("store", '"postgresql"'), ("stream", KAFKA)])
+@pytest.mark.parametrize(("name", "value"), [("stream", KAFKA)])
 def test_engines_that_do_not_exist_yet_are_refused(tmp_path, name, value):
     assert refused(tmp_path, f"{name} = {value}" + GOOD) == ("HS-NOT-YET", name)
 

@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import BigInteger, literal, select, update
 
 from broker.context import Context
 from broker.store.deliveries import DeliveryRow, DeliveryRows, _handable
+from broker.store.dialect import greatest
 from broker.store.gate import Gate, GateMoved, GateRows
 from broker.store.port import Rows
 from broker.store.tables import bucket, delivery
@@ -42,14 +43,14 @@ class Stepped:
         await self._step()
         return await self.inner.read(query)
 
-    async def write(self, work: Any) -> Any:
+    async def write(self, work: Any, *, shared: bool = False) -> Any:
         await self._step()
         if not self.narrows_first:
-            return await self.inner.write(work)
+            return await self.inner.write(work, shared=shared)
         # the broken one: what is to be narrowed is looked up before the gate is bumped, in a transaction of its own
         seen: list[DeliveryRow] = await self.inner.read(_everything_open)
         await self._step()
-        return await self.inner.write(lambda rows: work(_with_seen(rows, seen)))
+        return await self.inner.write(lambda rows: work(_with_seen(rows, seen)), shared=shared)
 
 
 def _everything_open(rows: Rows) -> list[DeliveryRow]:
@@ -77,7 +78,7 @@ class _UnversionedGate(GateRows):
         done = self._c.execute(
             update(bucket)
             .where(bucket.c.bucket == seen.bucket, bucket.c.next_position == seen.next_position)
-            .values(next_position=end, clock_us=func.max(bucket.c.clock_us, now_us))
+            .values(next_position=end, clock_us=greatest(bucket.c.clock_us, literal(now_us, BigInteger)))
         )
         if done.rowcount != 1:
             raise GateMoved

@@ -219,6 +219,7 @@ def test_the_list_of_columns_covers_every_table():
                  "recipient_sealed", "recipient_own", "previous_signing_key", "previous_key_id", "chain"},
         "shared_file": {"name"},  # a handle of the file's name
         "statement": {"case_id", "member", "kind", "signer", "signed"},
+        "stream_origin": {"topic_id", "chain", "cause"},
         "succession": {"seat_id", "case_id", "seat_key_id"},
         "tile": {"hashes"},
         "unit": {"unit", "agency", "controller", "certificate", "entry", "agency_signature", "signing_key", "hpke_key"},

@@ -12,6 +12,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # 64 bits with either engine
 # entry bytes never change: a seat belt, not a proof (the tree is the proof)
 GUARDS = (
     "CREATE TRIGGER entry_no_update BEFORE UPDATE OF bytes, leaf_hash ON entry WHEN NEW.bytes IS NOT NULL"
@@ -125,7 +126,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "entry",
-        sa.Column("number", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("number", NUMBER, sa.Identity(), autoincrement=True, nullable=False),
         sa.Column("entry_id", sa.LargeBinary(), nullable=False),
         sa.Column("owner", sa.String(), nullable=False),
         sa.Column("handle", sa.LargeBinary(), nullable=False),
@@ -166,7 +167,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "inbox_item",
-        sa.Column("number", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("number", NUMBER, sa.Identity(), autoincrement=True, nullable=False),
         sa.Column("item_id", sa.LargeBinary(), nullable=False),
         sa.Column("unit", sa.String(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),

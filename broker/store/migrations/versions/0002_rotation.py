@@ -27,6 +27,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("case_id", "member", "kind", "seq", "signer"),
     )
     # What is here is of kinds that one signer alone may make: no two rows differ in nothing else.
-    op.execute("INSERT INTO statement_signed SELECT case_id, member, kind, seq, x'', signed FROM statement")
+    empty = "''::bytea" if op.get_bind().dialect.name == "postgresql" else "x''"
+    op.execute(f"INSERT INTO statement_signed SELECT case_id, member, kind, seq, {empty}, signed FROM statement")  # noqa: S608
     op.drop_table("statement")
     op.rename_table("statement_signed", "statement")

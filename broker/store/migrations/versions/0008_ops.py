@@ -13,7 +13,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply the step."""
-    op.add_column("unit", sa.Column("probe", sa.Boolean(), server_default=sa.text("0"), nullable=False))
+    op.add_column("unit", sa.Column("probe", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.create_table(
         "contact",
         sa.Column("unit", sa.String(), nullable=False),

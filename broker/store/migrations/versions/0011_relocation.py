@@ -14,7 +14,7 @@ depends_on = None
 def upgrade() -> None:
     """Apply the step."""
     op.add_column("seat", sa.Column("chain", sa.LargeBinary()))
-    op.add_column("seat", sa.Column("protected", sa.Boolean(), nullable=False, server_default=sa.text("0")))
+    op.add_column("seat", sa.Column("protected", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("inbox_item", sa.Column("not_before_us", sa.BigInteger(), nullable=False, server_default="0"))
     op.create_table(
         "succession",

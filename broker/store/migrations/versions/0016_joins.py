@@ -32,6 +32,6 @@ def upgrade() -> None:
         sa.Column("seat_id", sa.LargeBinary(), nullable=False),
         sa.Column("ledger_seq", sa.BigInteger(), nullable=False),
         sa.Column("origin_case", sa.LargeBinary(), nullable=False),
-        sa.Column("told", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("told", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.PrimaryKeyConstraint("seat_id", "ledger_seq"),
     )

@@ -1,0 +1,159 @@
+"""What another node changed takes effect here at the next call: units, hold, continuations, acts, files, erasures.
+
+One number in the Store is raised in the transaction of every such change. Before a call is answered it is compared
+with the one read last; when it moved, everything that this node holds in memory is read anew, and only then does the
+call go on. A Store that does not answer refuses the call: nothing is served from memory alone. A Store whose log is
+shorter than this node has seen it, after a failover to a copy that lagged behind, begins a hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from audit.checkpoint import Checkpoint
+from broker import logs
+from broker.actfiles import ActFiles
+from broker.administration import require_rules
+from broker.anchor import Anchor
+from broker.context import Context
+from broker.continuing import LogKey
+from broker.core import BrokerCore
+from broker.hold import ANCHOR, Seen
+from broker.sealer import Sealer
+from broker.sharedfiles import SharedFiles
+from broker.store.hold import ContinuationRow
+from broker.store.port import Rows
+from broker.store.shared import State
+from broker.store.units import UnitRow
+from broker.trail import Witnessed
+from schemas.errors import HandslagError
+from schemas.hold import Continuation
+
+_log = logging.getLogger("handslag.nodes")
+LOOK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What of a node follows."""
+
+    core: BrokerCore
+    context: Context
+    sealer: Sealer
+    witnessed: Witnessed
+    log: LogKey
+    files: ActFiles
+    shared: SharedFiles
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """One snapshot of what nodes hold in memory."""
+
+    state: State
+    units: list[UnitRow]
+    erasures: dict[int, str]
+
+
+class Following:
+    """Keeps one node's memory on what the Store says; used from one event loop."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._turn = asyncio.Lock()
+        self._number = -1
+        self._erasures: dict[int, str] = {}
+
+    async def current(self) -> None:
+        """Return when this node's memory is what the Store says; one small read when nothing changed.
+
+        Raises what the Store raises, HS-HOLD when its log is shorter than this node has seen it, and
+        HS-ADMIN-UNSIGNED while other rules are in force than this node has.
+        """
+        # INVARIANT: test_what_another_node_revoked_is_refused_here_at_the_next_call
+        state = await self._parts.context.store.read(lambda rows: rows.shared.state())
+        known = self._parts.sealer.known
+        if known is not None and state.log_size < known.size and not self._parts.core.keeper.silent:
+            await self._shorter()
+        if state.number != self._number:
+            async with self._turn:
+                if state.number != self._number:
+                    await self._read_anew()
+
+    async def run(self) -> None:
+        """Look once a second, also when nobody calls: an erased key is forgotten, files of the folder are carried."""
+        while True:
+            try:
+                await self._parts.shared.look()
+                await self.current()
+                if self._parts.sealer.behind and not self._parts.core.keeper.silent:
+                    await self._shorter()
+            except HandslagError as error:
+                logs.event(_log, logging.WARNING, error.code, task="following")
+            await asyncio.sleep(LOOK_S)
+
+    async def _shorter(self) -> None:
+        """The Store lost what this node has seen: hold everything back. Raises HS-HOLD."""
+        # INVARIANT: test_a_store_behind_the_anchor_of_any_node_begins_a_hold
+        parts = self._parts
+        known = parts.sealer.known
+        if known is not None:
+            await parts.core.begin_hold(ANCHOR, Seen(parts.core.keeper.number, known))
+            logs.event(_log, logging.ERROR, "HS-HOLD", cause=ANCHOR)
+        raise HandslagError("HS-HOLD")
+
+    async def _read_anew(self) -> None:
+        """Everything from one snapshot or later; the number counts only when all of it is in place."""
+        parts = self._parts
+        found = await parts.context.store.read(_found)
+        await parts.shared.sync()
+        self._take_units(found.units)
+        if found.erasures != self._erasures:
+            parts.context.views.clear()
+            parts.context.recorder.vault.forget()
+            self._erasures = found.erasures
+        await self._follow_hold()
+        require_rules(parts.files.chain(), parts.context.rules.hash32)
+        self._number = found.state.number
+
+    def _take_units(self, units: list[UnitRow]) -> None:
+        directory = self._parts.context.directory
+        before = {row.unit: row for row in directory.all()}
+        directory.replace(units)
+        for row in units:
+            known = before.get(row.unit)
+            if known is None or (known.instance, known.admitted_at_us) != (row.instance, row.admitted_at_us):
+                self._parts.core.forget_shown(row.unit)
+
+    async def _follow_hold(self) -> None:
+        """A hold that another node began stops the sealer; a log that goes on elsewhere goes on here."""
+        parts, keeper = self._parts, self._parts.core.keeper
+        async with keeper.turn:
+            await keeper.load()
+            if keeper.silent:
+                await parts.sealer.freeze()
+                return
+            if parts.sealer.origin != parts.log.origin(keeper.number):
+                part = max(keeper.continuations, key=lambda one: one.number)
+                anchor = await asyncio.to_thread(anchor_of, parts.log.anchor_path(part.number), part)
+                parts.witnessed.go_on(part.number)
+                await parts.sealer.go_on(anchor, parts.log.signer(part.number))
+
+
+def _found(rows: Rows) -> _Read:
+    erasures = {number: row.state for number, row in rows.erasures.all().items()}
+    return _Read(rows.shared.state(), rows.units.all(), erasures)
+
+
+def anchor_of(path: Path, part: ContinuationRow) -> Anchor:
+    """This node's anchor of a part of the log that another node let go on; made from the statement when there is none.
+
+    Blocks on the disk; raises `HS-ANCHOR-INVALID`.
+    """
+    said = Continuation.from_bytes(part.statement)
+    if path.exists():
+        return Anchor.open(path, said.new_origin, store_size=said.kept_size)
+    return Anchor.begin(path, Checkpoint(said.new_origin, said.kept_size, said.kept_root))

@@ -1,0 +1,232 @@
+"""The Store on PostgreSQL 15 or newer: READ COMMITTED with explicit row locks, several nodes on one database.
+
+Each unit of work is a transaction of its own in a thread of its own; PostgreSQL groups their commits. What is rare
+takes its turn (`turn.py` says who need not). An error before COMMIT leaves nothing behind, and when it came from
+another transaction or a lost connection the same work runs again for a while; an error on COMMIT means *unknown*.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import psycopg
+from sqlalchemy import Connection, Engine, select
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from broker.engine_settings import StoreSettings
+from broker.store.cipher import ColumnCipher
+from broker.store.dialect import READING, SERVER_CLOCK
+from broker.store.port import Rows
+from broker.store.postgresql_engine import READING as READING_SESSION
+from broker.store.postgresql_engine import WRITING, engine_for
+from broker.store.tables import turn
+from schemas.errors import HandslagError
+
+T = TypeVar("T")
+_AGAIN_S = 0.9  # for how long work that was undone runs again: a withdrawal is answered within a second
+_PAUSE_S = 0.005
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+_BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+
+class Undone(Exception):  # noqa: N818 - an answer, not a fault: the work may run again
+    """Nothing of a transaction was written, and the work is not to blame."""
+
+
+class PostgresStore:
+    """Store driver for one database; any number of nodes open it."""
+
+    def __init__(
+        self,
+        settings: StoreSettings,
+        cipher: ColumnCipher,
+        rows: Callable[[Connection, ColumnCipher], Rows] = Rows,
+        *,
+        server_clock: bool = True,
+    ) -> None:
+        """Connect when first asked; without `server_clock` moments are the callers' own."""
+        readers = settings.connections // 2
+        self._writing = engine_for(settings, WRITING, connections=settings.connections - readers)
+        self._reading = engine_for(settings, READING_SESSION, connections=readers)
+        self._cipher = cipher
+        self._make = rows
+        self._clock = server_clock
+        self.on_news: Callable[[], None] = lambda: None
+        """Called on the caller's event loop after a commit that put something into an inbox."""
+        self._closing = threading.Lock()
+        self._closed = False
+        # Whoever waits for the turn waits here, not on a connection: the frequent writes have their own.
+        self._turns = ThreadPoolExecutor(1, "store-turn")
+        self._writers = ThreadPoolExecutor(max(1, settings.connections - readers - 1), "store-write")
+        self._readers = ThreadPoolExecutor(readers, "store-read")
+
+    async def write(self, work: Callable[[Rows], T], *, shared: bool = False) -> T:
+        """Run `work` in one transaction and return its result after COMMIT.
+
+        Raises what `work` raised (nothing of it was written), or HandslagError `HS-NOT-RECORDED`: whether it was
+        written is unknown, and the caller reads the gate or the call table. After `close` it is HS-NOT-READY. `work`
+        may run several times, of which one at most is written.
+        """
+        loop = asyncio.get_running_loop()
+        with self._closing:
+            if self._closed:
+                raise HandslagError("HS-NOT-READY")
+            pool = self._writers if shared else self._turns
+            writing = loop.run_in_executor(pool, self._write, work, shared)
+        value, news = await asyncio.shield(writing)
+        if news:
+            self.on_news()
+        return value
+
+    async def read(self, query: Callable[[Rows], T]) -> T:
+        """Run `query` on one snapshot; raises HS-NOT-READY when the server cannot be asked."""
+        try:
+            reading = asyncio.get_running_loop().run_in_executor(self._readers, self._read, query)
+        except RuntimeError:  # the pool of a closed Store
+            raise HandslagError("HS-NOT-READY") from None
+        return await reading
+
+    def size(self) -> int:
+        """Bytes of the database, its indexes included; raises HS-NOT-READY."""
+        return self._number("SELECT pg_database_size(current_database())")
+
+    async def clock_us(self) -> int | None:
+        """The server's clock, microseconds since 1970 UTC; raises HS-NOT-READY."""
+        query = "SELECT trunc(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._number, query)
+
+    def _number(self, query: str) -> int:
+        try:
+            with self._connected(self._reading) as connection:
+                return int(connection.exec_driver_sql(query).scalar_one())
+        except (Undone, SQLAlchemyError):
+            raise HandslagError("HS-NOT-READY") from None
+
+    def truncate_wal(self) -> int:
+        """The server writes and recycles its WAL by itself; 0."""
+        return 0
+
+    def emptied(self) -> bool:
+        """Nothing lies beside the database; what the server itself still holds of it says docs/postgresql.md."""
+        return True
+
+    def close(self) -> None:
+        """Let what was begun end, and leave the server."""
+        with self._closing:
+            self._closed = True
+        for pool in (self._turns, self._writers, self._readers):
+            pool.shutdown()
+        for engine in (self._writing, self._reading):
+            engine.dispose()
+
+    # --- in threads
+
+    def _write(self, work: Callable[[Rows], T], shared: bool) -> tuple[T, bool]:
+        until = time.monotonic() + _AGAIN_S
+        while True:
+            try:
+                return self._written(work, shared)
+            except Undone:
+                if time.monotonic() >= until:
+                    raise HandslagError("HS-NOT-RECORDED") from None
+                time.sleep(_PAUSE_S)
+
+    def _written(self, work: Callable[[Rows], T], shared: bool) -> tuple[T, bool]:
+        """One try; raises Undone, HS-NOT-RECORDED for an unknown end, and what `work` raised."""
+        with self._connected(self._writing) as connection:
+            try:
+                connection.exec_driver_sql(_BEGIN)
+                if not shared:
+                    connection.execute(select(turn.c.id).with_for_update())
+                rows = self._rows(connection)
+                value = work(rows)
+                _require_whole(connection)
+            except BaseException as error:
+                _rolled_back(connection)
+                if _undone(error):
+                    raise Undone from None
+                raise
+            self._commit(connection)
+            return value, rows.inbox.news or rows.deliveries.news
+
+    def _commit(self, connection: Connection) -> None:
+        # INVARIANT: test_an_error_on_commit_is_unknown_and_said_so
+        try:
+            connection.exec_driver_sql("COMMIT")
+        except SQLAlchemyError:
+            connection.invalidate()
+            raise HandslagError("HS-NOT-RECORDED") from None
+
+    def _read(self, query: Callable[[Rows], T]) -> T:
+        until = time.monotonic() + _AGAIN_S
+        while True:
+            try:
+                return self._seen(query)
+            except Undone:
+                if time.monotonic() >= until:
+                    raise HandslagError("HS-NOT-READY") from None
+                time.sleep(_PAUSE_S)
+
+    def _seen(self, query: Callable[[Rows], T]) -> T:
+        with self._connected(self._reading) as connection:
+            try:
+                connection.exec_driver_sql(_BEGIN_READ)
+                return query(self._rows(connection.execution_options(**{READING: True})))
+            except BaseException as error:
+                if _undone(error):
+                    raise Undone from None
+                raise
+            finally:
+                _rolled_back(connection)
+
+    @contextlib.contextmanager
+    def _connected(self, engine: Engine) -> Iterator[Connection]:
+        try:
+            connection = engine.connect()
+        except (DBAPIError, PoolTimeout):
+            raise Undone from None
+        try:
+            yield connection.execution_options(**{SERVER_CLOCK: self._clock, READING: False})
+        finally:
+            with contextlib.suppress(SQLAlchemyError):
+                connection.close()
+
+    def _rows(self, connection: Connection) -> Rows:
+        return self._make(connection, self._cipher)
+
+
+def _undone(error: BaseException) -> bool:
+    """Whether the server or another transaction ended this one, whose work may run again as it was.
+
+    A constraint that does not hold is the work's own; everything else that a server says is not.
+    """
+    return isinstance(error, DBAPIError) and not isinstance(error, IntegrityError) and not _own_fault(error)
+
+
+def _own_fault(error: DBAPIError) -> bool:
+    """SQLSTATE class 22 (data) and 42 (syntax, missing table, no right): it would fail again."""
+    state = getattr(error.orig, "sqlstate", None)
+    return state is not None and state[:2] in {"22", "42"}
+
+
+def _require_whole(connection: Connection) -> None:
+    """Raise Undone where an error was swallowed by the work: COMMIT would roll everything back and say so nowhere."""
+    driver: Any = connection.connection.driver_connection
+    if driver.info.transaction_status != psycopg.pq.TransactionStatus.INTRANS:
+        raise HandslagError("HS-NOT-RECORDED")
+
+
+def _rolled_back(connection: Connection) -> None:
+    """End the transaction; a connection that cannot even do that is given up."""
+    try:
+        if not connection.invalidated:
+            connection.exec_driver_sql("ROLLBACK")
+    except SQLAlchemyError:
+        connection.invalidate()
