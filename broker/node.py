@@ -38,7 +38,7 @@ from broker.store.cipher import ColumnCipher
 from broker.store.keys import KeyVault
 from broker.store.opening import open_server, open_sqlite
 from broker.store.port import Store
-from broker.stream.embedded import EmbeddedStream
+from broker.streams import Carrier
 from broker.trail import Trail, Witnessed
 from broker.trustdesk import TrustDesk
 from broker.views import Views
@@ -74,9 +74,10 @@ class Node:
         self.store = store
         self.now_us = now_us
         self.recorder = Recorder(vault, os.urandom, SEGMENT)
+        self.carrier = Carrier(settings, store, self.recorder, metrics, now_us)
         self.context = Context(
             store=store,
-            stream=EmbeddedStream(store),
+            stream=self.carrier.stream,
             recorder=self.recorder,
             directory=Directory(),
             views=Views(),
@@ -220,8 +221,9 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
         core = await node.open_log()
         waiting = Waiting(settings.wait_seconds, node.metrics.waiting)
         store.on_news = waiting.ring
-        async with asyncio.TaskGroup() as group:
+        async with node.carrier.open(), asyncio.TaskGroup() as group:
             loops = [
+                group.create_task(node.carrier.run()),
                 group.create_task(work(node.context)),
                 group.create_task(watch_time(node.context)),
                 group.create_task(node.sealer.run(settings.beat_seconds)),
