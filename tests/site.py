@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -67,19 +68,31 @@ from tests.units import (
     to_unit,
 )
 
+MakeStore = Callable[[ColumnCipher, Callable[[Connection, ColumnCipher], Rows]], Store]
+
+
+def _embedded(folder: Path, cipher: ColumnCipher, rows: Callable[[Connection, ColumnCipher], Rows]) -> Store:
+    migrate(folder / "broker.db")
+    return SqliteStore(folder / "broker.db", cipher, rows)
+
 
 class Site:
     """The operator's side plus three units of one case."""
 
     def __init__(
-        self, folder: Path, rows: Callable[[Connection, ColumnCipher], Rows] = Rows, *, lease_us: int = 60_000_000
+        self,
+        folder: Path,
+        rows: Callable[[Connection, ColumnCipher], Rows] = Rows,
+        *,
+        lease_us: int = 60_000_000,
+        store: MakeStore | None = None,
     ) -> None:
+        """`store` makes another driver than the embedded one, on tables that are there."""
         folder.mkdir(parents=True, exist_ok=True)
-        migrate(folder / "broker.db")
         self.clock = Clock()
         self.vault = KeyVault.open(folder / "keys.db", folder / "root.key")
         self.cipher = ColumnCipher(self.vault.columns())
-        self.store = SqliteStore(folder / "broker.db", self.cipher, rows)
+        self.store: Store = (store or partial(_embedded, folder))(self.cipher, rows)
         rules_file, self.rules = shipped()
         supervisor = UnitKeyPair.generate()
         self.faults: list[BaseException] = []

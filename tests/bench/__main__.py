@@ -24,6 +24,8 @@ BENCHES = {
     "end_to_end_folder": ["tests.bench.end_to_end", "--via", "folder", "--events", "300"],
     "withdrawal": ["tests.bench.withdrawal", "--samples", "60"],
     "broker_step": ["tests.bench.broker_step"],
+    "broker_step_postgresql": ["tests.bench.broker_step", "--on", "postgresql"],
+    "broker_step_kafka": ["tests.bench.broker_step", "--on", "kafka"],
     "memory": ["tests.bench.growth", "grants", "--upto", "100000"],
     "decide": ["tests.bench.decide"],
     "seal": ["tests.bench.seal"],
