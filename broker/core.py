@@ -296,7 +296,8 @@ class BrokerCore:
         reasons = self._behind()
         if self._context.room is not None and await asyncio.to_thread(self._context.room.look):
             reasons = (*reasons, "HS-DISK-LOW")  # what has reserved room is served all the same
-        return reasons
+        trouble = self._context.stream.trouble()
+        return reasons if trouble is None else (*reasons, trouble)
 
     def _behind(self) -> tuple[str, ...]:
         if self.keeper.active:

@@ -44,7 +44,7 @@ from broker.store.keys import KeyVault
 from broker.store.keys_server import ServerVault
 from broker.store.opening import open_server, open_sqlite
 from broker.store.port import Store
-from broker.stream.embedded import EmbeddedStream
+from broker.streams import Carrier
 from broker.trail import Trail, Witnessed
 from broker.trustdesk import TrustDesk
 from broker.views import Views
@@ -79,10 +79,10 @@ class Node:
         self.store = store
         self.now_us = now_us
         self.recorder = Recorder(vault, os.urandom, SEGMENT)
-        self.stream = EmbeddedStream(store)
+        self.carrier = Carrier(settings, store, self.recorder, metrics, now_us)
         self.context = Context(
             store=store,
-            stream=self.stream,
+            stream=self.carrier.stream,
             recorder=self.recorder,
             directory=Directory(),
             views=Views(),
@@ -207,14 +207,14 @@ class Node:
         if self.shared is None:
             return None
         made = Made(self.settings, self.context, core, self.sealer, self.witnessed, self.log, self.files, self.shared)
-        others = several(made, waiting.ring, self.stream.rung)
+        others = several(made, waiting.ring, self.carrier.rung)
 
         def news() -> None:
             waiting.ring()
             others.bell.ring("news")
 
         self.store.on_news = news
-        self.stream.on_append = lambda: others.bell.ring("stream")
+        self.carrier.on_append(lambda: others.bell.ring("stream"))
         await others.following.current()
         await others.leading.look()
         return others
@@ -224,6 +224,7 @@ class Node:
         context, alone = self.context, lambda: True
         leads = alone if others is None else others.leading.leads
         return [
+            self.carrier.run(),
             work(context) if others is None else work(context, others.share, others.following.current),
             watch_time(context, leads),
             self.sealer.run(self.settings.beat_seconds, leads),
@@ -270,7 +271,7 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
         waiting = Waiting(settings.wait_seconds, node.metrics.waiting)
         store.on_news = waiting.ring
         others = await node.among_others(core, waiting)
-        async with asyncio.TaskGroup() as group:
+        async with node.carrier.open(), asyncio.TaskGroup() as group:
             loops = [
                 *(group.create_task(loop) for loop in node.loops(others)),
                 *([group.create_task(clock.run())] if own else []),

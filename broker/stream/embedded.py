@@ -66,3 +66,7 @@ class EmbeddedStream:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._news.wait(), seconds)
         self._news.clear()
+
+    def trouble(self) -> str | None:
+        """Nothing that the Store would not have told."""
+        return None
