@@ -42,6 +42,8 @@ class Play:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._started = time.monotonic()
         self._commands: dict[str, str] = {}
+        self.prepared: Callable[[Path], None] = lambda _config: None
+        """Called with the broker's configuration before it first starts, as an operator edits what `init` wrote."""
 
     def __enter__(self) -> Self:
         return self
@@ -134,6 +136,7 @@ class Play:
         if self.scenario.slot_s:
             told = f"slot_seconds = {self.scenario.slot_s}\nslot_offset_seconds = 0.0\n"
             self.broker.write_text(told + self.broker.read_text(encoding="utf-8"), encoding="utf-8")
+        self.prepared(self.broker)
         self.start("broker")
         for unit in self.scenario.units.values():
             self.handslag("connector", "init", "--dir", self.config(unit.name).parent, "--unit", unit.code,
