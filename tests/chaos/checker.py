@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 
 from tests.chaos.coverage import Ledgers
 from tests.chaos.history import FACTS, Fact, History
@@ -52,7 +53,7 @@ def _whole(history: History) -> Iterator[str]:
         mine = [f for f in history.facts if f["unit"] == unit]
         if [f["n"] for f in mine] != list(range(1, len(mine) + 1)):
             yield f"the lines of {unit} are not 1, 2, 3, ..."
-        if any(before["at"] > after["at"] for before, after in zip(mine, mine[1:], strict=False)):
+        if any(before["at"] > after["at"] for before, after in pairwise(mine)):
             yield f"the moments of {unit} run back"
         if not mine or mine[-1]["what"] != "quiet":
             yield f"{unit} does not end quiet"

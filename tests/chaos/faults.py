@@ -142,7 +142,7 @@ def network_cut(site: Site, draw: random.Random) -> Seen:
 
 
 def network_bad(site: Site, draw: random.Random) -> Seen:
-    """For some seconds connections to all nodes are cut, delayed, swallowed, repeated, as the proxies' seeds draw it."""
+    """For some seconds connections to all nodes are cut, delayed, swallowed, repeated, as the seeds draw it."""
     before = [sum(proxy.happened.values()) for proxy in site.proxies]
     for proxy in site.proxies:
         proxy.calm(on=False)

@@ -63,7 +63,9 @@ def read(path: Path) -> History:
 def write(history: History, path: Path) -> None:
     """Keep a history."""
     rows = [{"what": "run", "units": history.units, **history.about}, *history.facts]
-    path.write_text("".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows), encoding="utf-8")
+    path.write_text(
+        "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows), encoding="utf-8"
+    )
 
 
 def merged(units: dict[str, str], parts: Iterable[Path], about: dict[str, Any]) -> History:

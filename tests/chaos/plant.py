@@ -1,4 +1,4 @@
-"""Plants one fault in a recorded history: `python -m tests.chaos.plant` writes histories/*.jsonl anew from `good.jsonl`.
+"""Plants one fault in a recorded history: `python -m tests.chaos.plant` makes histories/*.jsonl from `good.jsonl`.
 
 `good.jsonl` was recorded by a real run under faults (its first line says which). Each function below changes a copy in
 one way, as a broker that breaks one promise would have made it; nothing is drawn by chance, so the files change only
@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from tests.chaos import checker
@@ -140,7 +141,7 @@ def _withdrawn(history: History, do: str, *, partly: bool = False) -> Iterator[t
             continue
         for unit in history.units:
             acts = ledgers.acts[unit]
-            ended = [(a, b) for a, b in zip(acts, acts[1:], strict=False) if b.answered == answer["at"]]
+            ended = [(a, b) for a, b in pairwise(acts) if b.answered == answer["at"]]
             for before, now in ended:
                 until = next((a.asked for a in acts if a.seq > now.seq and a.covered - now.covered), 1 << 62)
                 for f in history.of("received"):

@@ -97,7 +97,7 @@ def played(
     only: tuple[str, ...] = (),
     say: Callable[[str], None] = print,
 ) -> tuple[Report, History]:
-    """Play a run in `folder`; report and history are kept in `build/chaos/`. Raises what a fault or a process raised."""
+    """Play a run in `folder`; report and history are kept in `build/chaos/`. Raises what went wrong with the run."""
     with Site(folder, seed, engines, nodes, say) as site:
         site.set_up()
         faults = Faults(site, seed, only)
@@ -116,4 +116,3 @@ def played(
     write(history, BUILD / "history.jsonl")
     say(report.text())
     return report, history
-

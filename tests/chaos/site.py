@@ -87,8 +87,8 @@ class Site:
         shutil.copytree(first, folder, ignore=shutil.ignore_patterns("control.sock", "*.lock"))
         config = folder / first.joinpath("broker.toml").name
         text, ports = config.read_text(encoding="utf-8"), iter(free_ports(2))
-        config.write_text(re.sub(r'(?m)^listen = "127.0.0.1:\d+"', lambda _: f'listen = "127.0.0.1:{next(ports)}"', text),
-                          encoding="utf-8")  # fmt: skip
+        text = re.sub(r'(?m)^listen = "127.0.0.1:\d+"', lambda _: f'listen = "127.0.0.1:{next(ports)}"', text)
+        config.write_text(text, encoding="utf-8")
         return config
 
     def load(self, seconds: float, going: Callable[[], bool] = lambda: True, pace_s: float = 0.03) -> None:
