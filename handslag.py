@@ -42,6 +42,7 @@ MOUNTS = {
     "admin": Mount("broker.admin_cli:admin", "Operator: have two administrators sign what is done.", _BROKER_NEEDS),
     "seat": Mount("broker.seat_cli:seat", "Operator: which unit sits in a seat, on record.", _BROKER_NEEDS),
     "trail": Mount("broker.seat_cli:trail", "Operator: copy the audit trail for whoever verifies it.", _BROKER_NEEDS),
+    "node": Mount("broker.node_cli:node", "Operator: the nodes that share one store.", _BROKER_NEEDS),
     "store": Mount("broker.store_cli:store", "Operator: the tables of the store.", _BROKER_NEEDS),
     "stream": Mount("broker.topic_cli:stream", "Operator: the stream on Apache Kafka.", _BROKER_NEEDS),
     "doctor": Mount("broker.cli:doctor_command", "Operator: find what is wrong.", _BROKER_NEEDS),
