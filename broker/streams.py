@@ -61,6 +61,16 @@ class Carrier:
         finally:
             await self._kafka.close()
 
+    def on_append(self, told: Callable[[], None]) -> None:
+        """Call `told` after records were appended here; servers tell every node themselves."""
+        if isinstance(self.stream, EmbeddedStream):
+            self.stream.on_append = told
+
+    def rung(self) -> None:
+        """Another node appended something to a stream that has no server of its own."""
+        if isinstance(self.stream, EmbeddedStream):
+            self.stream.rung()
+
     async def run(self) -> None:
         """Look after the stream for as long as the node runs; returns at once where there is nothing to look after."""
         if self._kafka is not None:

@@ -48,6 +48,8 @@ class Play:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._started = time.monotonic()
         self._commands: dict[str, str] = {}
+        self.prepared: Callable[[Path], None] = lambda _config: None
+        """Called with the broker's configuration before it first starts, as an operator edits what `init` wrote."""
 
     def __enter__(self) -> Self:
         return self
@@ -130,11 +132,20 @@ class Play:
         for name in ("logs", "inputs", "connectors", "shares"):
             (self.folder / name).mkdir(parents=True)
         self.tell("The operator makes a broker; three agencies make a connector each")
+        self.make_broker()
+        self.make_connectors()
+
+    def make_broker(self) -> None:
+        """A running broker by the documented commands."""
         gateway, operations = _free_ports(2)
         self.handslag("init", "--dir", self.folder / "broker", "--host", "127.0.0.1",
                       "--listen", f"127.0.0.1:{gateway}", "--operations", f"127.0.0.1:{operations}")  # fmt: skip
         self._configure_broker()
+        self.prepared(self.broker)
         self.start("broker")
+
+    def make_connectors(self) -> None:
+        """Three running connectors, admitted and with a list of agencies that they trust."""
         for unit in self.scenario.units.values():
             self.handslag("connector", "init", "--dir", self.config(unit.name).parent, "--unit", unit.code,
                           "--agency", unit.agency, "--controller", unit.agency, "--role", unit.role,
