@@ -2,7 +2,7 @@
 PYTHON ?= python3
 DIR ?= build/demo
 
-.PHONY: help demo test test-long kafka bench sabotage lint reference compatibility lock clean
+.PHONY: help demo test test-long kafka bench bench-scale sabotage lint reference compatibility lock clean
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -26,6 +26,9 @@ kafka: .venv-dev/ok  ## the jars of Apache Kafka from Maven Central, once, to bu
 
 bench: .venv-dev/ok  ## figures to build/bench/*.json
 	.venv-dev/bin/python -m tests.bench
+
+bench-scale: .venv-dev/ok  ## an hour: cost and throughput as the store and the number of nodes grow, with plots
+	.venv-dev/bin/python -m tests.bench scale
 
 sabotage: .venv-dev/ok  ## each defence switched off in a copy: the named test must fail
 	.venv-dev/bin/python -m tests.sabotage

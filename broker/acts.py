@@ -6,6 +6,7 @@ transaction, and the answer after COMMIT.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from hashlib import sha256
@@ -36,7 +37,28 @@ from schemas.inbox import AffectedDelivery, LedgerNotice, Notice, Recall, RoleCo
 from schemas.statements import MemberStatement, SignedStatement
 from schemas.trail import Payload
 
+_ANSWER_S = 0.9  # a consent call is repeated inside until then, and after it answered "not yet recorded, repeat"
 _RETRIES = 20  # a case-wide withdrawal reads its seats first; a seat that joins between makes it look again
+
+
+async def in_time(context: Context, unit: str, request: ConsentsRequest) -> ConsentsAnswer:
+    """As `consents`, repeated inside while nothing is recorded; raises `HS-NOT-RECORDED` after 900 ms: repeat."""
+
+    async def repeated() -> ConsentsAnswer:
+        while True:
+            try:
+                return await consents(context, unit, request)
+            except HandslagError as error:
+                if error.code != "HS-NOT-RECORDED":
+                    raise
+            if context.room is not None:  # a full disk is one reason why nothing was recorded
+                await asyncio.to_thread(context.room.look)
+            await asyncio.sleep(0.02)
+
+    try:
+        return await asyncio.wait_for(repeated(), _ANSWER_S)
+    except TimeoutError:
+        raise HandslagError("HS-NOT-RECORDED") from None
 
 
 async def consents(context: Context, unit: str, request: ConsentsRequest) -> ConsentsAnswer:

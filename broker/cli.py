@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from audit.note import Verifier
-from broker import admissions, admitting, control, doctor, initialise, keyfiles, pki, settings, status
+from broker import admissions, admitting, control, doctor, initialise, joining, keyfiles, pki, settings, status
 from broker.admin_cli import broker_of, ready
 from broker.cli_parts import EXITS, as_json, config_option, examples, told
 from broker.gateway.server import Serving
@@ -28,7 +28,12 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-@click.command(epilog=examples("handslag init --dir demo-broker --host 127.0.0.1 --listen 127.0.0.1:8443"))
+@click.command(
+    epilog=examples(
+        "handslag init --dir demo-broker --host 127.0.0.1 --listen 127.0.0.1:8443",
+        "handslag init --dir second --join first/broker.toml --host node2.example --listen 0.0.0.0:8443",
+    )
+)
 @click.option("--dir", "folder", type=click.Path(path_type=Path), required=True, help="Folder to create.")
 @click.option("--listen", default="127.0.0.1:8443", show_default=True, help="Address of the gateway.")
 @click.option("--operations", default="127.0.0.1:9464", show_default=True, help="Address of health and metrics.")
@@ -39,6 +44,11 @@ def _now() -> datetime:
     type=click.Path(path_type=Path),
     help="Public HPKE key of the supervisor, 1216 bytes in hexadecimal; without it a demonstration pair is made.",
 )
+@click.option(
+    "--join",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Configuration of a node there is: the folder becomes a further node on its store.",
+)
 @click.option("--serve", "at_once", is_flag=True, help="Run the new broker at once, as `handslag serve` does.")
 @as_json
 def init(
@@ -48,11 +58,18 @@ def init(
     hosts: tuple[str, ...],
     origin: str | None,
     supervisor_key: Path | None,
+    join: Path | None,
     at_once: bool,
     as_json: bool,
 ) -> None:
-    """Create a broker's folder: configuration, keys and a DEMONSTRATION certificate authority."""
+    """Create a broker's folder: configuration, keys and a DEMONSTRATION certificate authority.
+
+    With `--join` a further node of a broker whose store is PostgreSQL: keys and anchors are copied from the node named.
+    """
     hosts = hosts or ("localhost", "127.0.0.1")
+    if join is not None:
+        _join(folder, join, joining.JoinPlan(listen, hosts, operations), at_once=at_once, as_json=as_json)
+        return
     named = next((host for host in hosts if ":" not in host), "broker")  # an origin has no room for an IPv6 address
     plan = initialise.InitPlan(listen, hosts, origin or f"{named.lower()}/audit", supervisor_key, operations)
     made = initialise.initialise(folder.absolute(), plan, _now())
@@ -74,6 +91,19 @@ def init(
     told(as_json, data, lines if at_once else [*lines, f"Next: handslag serve --config {made.config}"])
     if at_once:
         _serve(made.config, as_json)
+
+
+def _join(folder: Path, other: Path, plan: joining.JoinPlan, *, at_once: bool, as_json: bool) -> None:
+    made = joining.join(folder.absolute(), other, plan, _now())
+    loaded = settings.load(made)
+    lines = [
+        f"Created {made}",
+        f"It knows the others as further_urls; tell them and the agencies of {loaded.url}",
+    ]
+    data = {"config": str(made), "url": loaded.url, "further_urls": list(loaded.further_urls)}
+    told(as_json, data, lines if at_once else [*lines, f"Next: handslag serve --config {made}"])
+    if at_once:
+        _serve(made, as_json)
 
 
 @click.command(epilog=examples("handslag serve --config demo-broker/broker.toml"))

@@ -85,12 +85,6 @@ from schemas.statements import MemberStatement
 from schemas.trail import Payload
 from schemas.trust_calls import TrustAnswer, TrustRequest
 
-_ANSWER_S = 0.9  # a consent call is repeated inside until then, and after it answered "not yet recorded, repeat"
-
-
-async def _nothing() -> None:
-    """A node that has its store alone follows nobody."""
-
 
 class BrokerCore:
     """Implements the gateway's port."""
@@ -106,8 +100,9 @@ class BrokerCore:
         self._shown = instances.Shown(context.store)
         self.acts_seen = 0  # of the operator's own acts, how many a connector says it was shown
         self.keeper = Keeper(context)
-        self.current: Callable[[], Awaitable[None]] = _nothing  # several nodes: this one's memory is the store's
-        self.carry: Callable[[], Awaitable[None]] = _nothing  # and its folder's files are everybody's
+        # Of several nodes: this one's memory becomes the store's, and its folder's files everybody's.
+        self.current: Callable[[], Awaitable[None]] | None = None
+        self.carry: Callable[[], Awaitable[None]] | None = None
         self.acts_back: Callable[[HoldActsRequest], Awaitable[HoldActsAnswer]] | None = None  # a node's, with its files
 
     async def submit(self, unit: str, request: SubmitRequest) -> SubmitAnswer:
@@ -131,25 +126,7 @@ class BrokerCore:
         if acts.widens(request):
             self._require_going_on()
             ordinary(self._context)
-
-        async def repeated() -> ConsentsAnswer:
-            while True:
-                try:
-                    return await acts.consents(self._context, unit, request)
-                except HandslagError as error:
-                    if error.code != "HS-NOT-RECORDED":
-                        raise
-                if self._context.room is not None:  # a full disk is one reason why nothing was recorded
-                    await asyncio.to_thread(self._context.room.look)
-                await asyncio.sleep(0.02)
-
-        async def bounded() -> ConsentsAnswer:
-            try:
-                return await asyncio.wait_for(repeated(), _ANSWER_S)
-            except TimeoutError:
-                raise HandslagError("HS-NOT-RECORDED") from None
-
-        return await bounded()
+        return await acts.in_time(self._context, unit, request)
 
     async def acts(self, after: int) -> AdminActsAnswer:
         """GET /v1/acts/N."""
@@ -158,7 +135,8 @@ class BrokerCore:
 
     async def record_acts(self, signed: Sequence[SignedAdminAct]) -> int:
         """Record the operator's acts that the trail has not yet; returns how many were new."""
-        await self.carry()  # before it is recorded: another node must be able to read what it is
+        if self.carry is not None:
+            await self.carry()  # before it is recorded: another node must be able to read what it is
         return await administration.recorded(self._context, signed)
 
     async def record_disclosure(self, unit: str, request: DisclosureRequest) -> DisclosureAnswer:
@@ -318,7 +296,8 @@ class BrokerCore:
         reasons = self._behind()
         if self._context.room is not None and await asyncio.to_thread(self._context.room.look):
             reasons = (*reasons, "HS-DISK-LOW")  # what has reserved room is served all the same
-        return reasons
+        trouble = self._context.stream.trouble()
+        return reasons if trouble is None else (*reasons, trouble)
 
     def _behind(self) -> tuple[str, ...]:
         if self.keeper.active:
@@ -359,7 +338,8 @@ class BrokerCore:
 
     async def unit_of(self, cert_sha256: bytes) -> str | None:
         """The admitted unit of a client certificate, as the store has it now; the first step of every call."""
-        await self.current()
+        if self.current is not None:
+            await self.current()
         return self._context.directory.unit_of(cert_sha256)
 
     async def admit_together(self, admissions: Sequence[Admission]) -> None:

@@ -79,6 +79,8 @@ class Leading:
 
         Raises what the Store raises; the lease then runs out by itself.
         """
+        if not self._takes:
+            return False
         # Before the question: what the answer took is lost for us, not for the one who waits for the lease.
         asked_s, now_us = self._clock(), self._now_us()
         self._started_us = self._started_us or now_us
@@ -88,10 +90,10 @@ class Leading:
         def work(rows: Rows) -> tuple[bool, list[NodeRow]]:
             rows.shared.here(row)
             rows.shared.gone(now_us - FORGOTTEN_US)
-            taken = self._takes and rows.shared.take(LEASE, self.name, now_us, until_us)
+            taken = rows.shared.take(LEASE, self.name, now_us, until_us)
             return taken, rows.shared.nodes()
 
-        taken, nodes = await self._store.write(work)
+        taken, nodes = await self._store.write(work, shared=True)  # rows of its own, no other lock
         if not taken:
             self._until_s = float("-inf")
         elif self._takes:
@@ -120,7 +122,7 @@ class Leading:
             rows.shared.gone_node(self.name)
 
         try:
-            await self._store.write(work)
+            await self._store.write(work, shared=True)
         except HandslagError as error:
             logs.event(_log, logging.WARNING, error.code, task="nodes")
 

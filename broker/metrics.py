@@ -150,6 +150,9 @@ class Metrics:
         self._disk_low = self._gauge("disk_low", "1 while the disk has room for reserved kinds only, else 0.")
         self._connections = self._gauge("connections", "Connections of the gateway, not yet proven ones included.")
         self._waiting = self._gauge("waiting_calls", "Fetches that wait for something to hand over.")
+        self._leader = self._gauge("node_leader", "1 while this node leads the nodes of its store, else 0.")
+        self._nodes = self._gauge("nodes", "Nodes of this store that were there within three seconds.")
+        self.nodes(True, 1)
         self._ready = self._gauge("ready", "1 while the broker is ready to serve, else 0.")
         beat = self._gauge("beat_age_seconds", "Time since the last beat of the sealer, or since the start.")
         beat.set_function(lambda: self._clock() - self._beat_at)
@@ -318,6 +321,11 @@ class Metrics:
         """`free` bytes may still be written on the data disk; `low`: they are kept for what has reserved room."""
         self._disk_room.set(free)
         self._disk_low.set(1 if low else 0)
+
+    def nodes(self, leads: bool, count: int) -> None:
+        """Whether this node leads, and how many nodes of this store are there."""
+        self._leader.set(1 if leads else 0)
+        self._nodes.set(count)
 
     def waiting(self, count: int) -> None:
         """`count` fetches wait for something to hand over."""

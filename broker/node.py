@@ -7,9 +7,10 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
+from typing import Any
 
 from audit.checkpoint import Checkpoint
 from broker import acts_back, admissions, control, keyfiles, logs
@@ -23,6 +24,7 @@ from broker.core import BrokerCore
 from broker.directory import Directory
 from broker.disk import DiskRoom
 from broker.erasing import Eraser
+from broker.following import anchor_of
 from broker.gateway.server import Serving, serve_gateway
 from broker.gateway.waiting import Waiting
 from broker.handlers import Served, admit, handlers
@@ -34,11 +36,15 @@ from broker.recorder import Recorder
 from broker.sealer import Hooks, Sealer
 from broker.server_clock import ServerClock
 from broker.settings import BrokerSettings
+from broker.several import Made, Several, several
+from broker.sharedfiles import SharedFiles
 from broker.store.cipher import ColumnCipher
+from broker.store.keyport import Vault
 from broker.store.keys import KeyVault
+from broker.store.keys_server import ServerVault
 from broker.store.opening import open_server, open_sqlite
 from broker.store.port import Store
-from broker.stream.embedded import EmbeddedStream
+from broker.streams import Carrier
 from broker.trail import Trail, Witnessed
 from broker.trustdesk import TrustDesk
 from broker.views import Views
@@ -63,20 +69,20 @@ class Node:
         settings: BrokerSettings,
         metrics: Metrics,
         store: Store,
-        vault: KeyVault,
+        vault: Vault,
         now_us: Callable[[], int] = now_us,
     ) -> None:
         """Take open engines; `now_us` is the ledger's clock, which a server brings with it."""
         rules_file, rules = shipped()
-        key = keyfiles.log_key(settings.log_key_file)
         self.settings = settings
         self.metrics = metrics
         self.store = store
         self.now_us = now_us
         self.recorder = Recorder(vault, os.urandom, SEGMENT)
+        self.carrier = Carrier(settings, store, self.recorder, metrics, now_us)
         self.context = Context(
             store=store,
-            stream=EmbeddedStream(store),
+            stream=self.carrier.stream,
             recorder=self.recorder,
             directory=Directory(),
             views=Views(),
@@ -94,8 +100,9 @@ class Node:
             quotas=Quotas(Limits(**settings.quotas.model_dump()), time.monotonic, metrics.over_quota),
             room=DiskRoom(settings.data_dir, settings.disk.reserve_bytes, settings.disk.ballast_bytes, metrics.room),
         )
-        self.log = LogKey(settings.origin, key, settings.data_dir)
+        self.log = LogKey(settings.origin, keyfiles.log_key(settings.log_key_file), settings.data_dir)
         self.files = ActFiles(settings.data_dir, settings.origin)
+        self.shared = SharedFiles(settings.data_dir, store) if settings.store.engine == "postgresql" else None
         self.trail = Trail(store)
         self.witnessed = Witnessed(store, settings.origin, self.log.signer(1).verifier)
 
@@ -104,13 +111,18 @@ class Node:
 
         A store behind its anchor, or restored, begins or stays in HOLD, and then nothing is signed.
         """
+        if self.shared is not None:
+            await self.shared.sync()
         size, parts, held = await self.store.read(
             lambda rows: (rows.log.head().size, rows.hold.continuations(), rows.hold.active())
         )
         number = max((one.number for one in parts), default=1)
         frozen = held is not None and all(one.hold_id != held.hold_id for one in parts)
         path, origin = self.log.anchor_path(number), self.log.origin(number)
-        anchor = Anchor(path, origin) if frozen else Anchor.open(path, origin, store_size=size)
+        if self.shared is not None and parts and not path.exists():
+            anchor = anchor_of(path, parts[-1])  # another node was told how the log goes on while this one was away
+        else:
+            anchor = Anchor(path, origin) if frozen else Anchor.open(path, origin, store_size=size)
         self.sealer = self._sealer(anchor, number)
         core = BrokerCore(self.context, self.sealer, self.trail, self.witnessed, self._desk())
         await core.keeper.load()
@@ -120,6 +132,8 @@ class Node:
         continuing.eraser = eraser
         self.served = Served(self.settings, self.context, self.files, continuing, eraser)
         core.acts_back = partial(acts_back.take, core, self.files, eraser)
+        if self.shared is not None:
+            core.carry = continuing.carry = self.shared.sync
         await core.record_acts(self.files.all())
         require_rules(self.files.chain(), self.context.rules.hash32)
         await self._take_in(core)
@@ -188,6 +202,42 @@ class Node:
             seen: Checkpoint = anchor.read()
             await core.begin_hold(ANCHOR, Seen(number, seen))
 
+    async def among_others(self, core: BrokerCore, waiting: Waiting) -> Several | None:
+        """This node among the others of its store, None where it has the store alone; raises what the store raises."""
+        if self.shared is None:
+            return None
+        made = Made(self.settings, self.context, core, self.sealer, self.witnessed, self.log, self.files, self.shared)
+        others = several(made, waiting.ring, self.carrier.rung)
+
+        def news() -> None:
+            waiting.ring()
+            others.bell.ring("news")
+
+        self.store.on_news = news
+        self.carrier.on_append(lambda: others.bell.ring("stream"))
+        await others.following.current()
+        await others.leading.look()
+        return others
+
+    def loops(self, others: Several | None) -> list[Coroutine[Any, Any, None]]:
+        """What runs as long as the node."""
+        context, alone = self.context, lambda: True
+        leads = alone if others is None else others.leading.leads
+        return [
+            self.carrier.run(),
+            work(context) if others is None else work(context, others.share, others.following.current),
+            watch_time(context, leads),
+            self.sealer.run(self.settings.beat_seconds, leads),
+            keep(self.store, context.contacts),
+            Surroundings(context, self.settings, lambda: self.contradicted).run(),
+            *([] if others is None else others.loops()),
+        ]
+
+    def commands(self, core: BrokerCore, others: Several | None) -> Mapping[str, control.Handler]:
+        """What the operator's commands may ask of this node."""
+        own = handlers(core, self.served)
+        return own if others is None or self.shared is None else others.handlers(own, self.shared)
+
     @property
     def contradicted(self) -> bool:
         """Whether the anchor or a connector has seen another or a longer log than the one that lies here."""
@@ -220,36 +270,53 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
         core = await node.open_log()
         waiting = Waiting(settings.wait_seconds, node.metrics.waiting)
         store.on_news = waiting.ring
-        async with asyncio.TaskGroup() as group:
+        others = await node.among_others(core, waiting)
+        async with node.carrier.open(), asyncio.TaskGroup() as group:
             loops = [
-                group.create_task(work(node.context)),
-                group.create_task(watch_time(node.context)),
-                group.create_task(node.sealer.run(settings.beat_seconds)),
-                group.create_task(keep(store, node.context.contacts)),
+                *(group.create_task(loop) for loop in node.loops(others)),
                 *([group.create_task(clock.run())] if own else []),
-                group.create_task(Surroundings(node.context, settings, lambda: node.contradicted).run()),
             ]
             async with (
                 serve_gateway(core, settings, node.metrics, node.context.quotas, waiting) as serving,
-                control.serve_control(settings.data_dir, handlers(core, node.served)),
+                control.serve_control(settings.data_dir, node.commands(core, others)),
             ):
-                yield serving
+                try:
+                    yield serving
+                finally:
+                    if others is not None:  # before the last answers: another node leads at once
+                        await others.leading.leave()
             for loop in loops:
                 loop.cancel()
 
 
-def opened(settings: BrokerSettings) -> tuple[Store, KeyVault]:
+def opened(settings: BrokerSettings) -> tuple[Store, Vault]:
     """The store at its newest tables, every row of an earlier version sealed, and the keys; the caller closes both.
 
     Blocks for as long as there is something to seal, and says so in the log.
     """
+    if settings.store.engine == "postgresql":
+        return _opened_server(settings)
     vault = KeyVault.open(settings.data_dir / "keys.db", settings.root_key_file)
     try:
-        if settings.store.engine == "postgresql":
-            return open_server(settings.store, lambda: ColumnCipher(vault.columns())), vault
         return open_sqlite(settings.database, lambda: ColumnCipher(vault.columns()), _sealing), vault
     except HandslagError:
         vault.close()
+        raise
+
+
+def _opened_server(settings: BrokerSettings) -> tuple[Store, Vault]:
+    """The keys lie in the database: they are opened once its tables are there."""
+    vaults: list[ServerVault] = []
+
+    def cipher() -> ColumnCipher:
+        vaults.append(ServerVault.open(settings.store, settings.root_key_file))
+        return ColumnCipher(vaults[0].columns())
+
+    try:
+        return open_server(settings.store, cipher), vaults[0]
+    except HandslagError:
+        for vault in vaults:
+            vault.close()
         raise
 
 

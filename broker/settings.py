@@ -205,7 +205,7 @@ def load(path: Path) -> BrokerSettings:
     """Read `broker.toml`.
 
     Raises `HS-SETTINGS-INVALID` naming the setting, `HS-SETTINGS-SECRET` for a secret in the file itself, `HS-NOT-YET`
-    for a stream that does not exist yet; none of them repeats a value.
+    for a stream on Apache Kafka beside a store that one node alone can open; none of them repeats a value.
     """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -220,7 +220,7 @@ def load(path: Path) -> BrokerSettings:
         raise HandslagError("HS-SETTINGS-INVALID", field=_named(error)) from None
     except TypeError:
         raise HandslagError("HS-SETTINGS-INVALID", field="toml") from None
-    if settings.stream.engine != "embedded":
+    if settings.stream.engine == "kafka" and settings.store.engine == "sqlite":
         raise HandslagError("HS-NOT-YET", field="stream")
     return _rebased(settings, path.resolve().parent)
 

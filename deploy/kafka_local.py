@@ -21,10 +21,11 @@ from typing import BinaryIO, Self
 
 import click
 
-from deploy import kafka_jars
+from deploy import kafka_jars, kafka_pki
 
 _START_S = 90.0
 _STOP_S = 20.0
+_TOOL_S = 60.0
 # Quick to start and small; a server that runs for months wants neither.
 _JVM = ("-Xms64m", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData")
 _LOG = (
@@ -140,10 +141,16 @@ class Node:
 
 
 class Cluster:
-    """A KRaft cluster of one or three nodes in `folder`; entering its context starts it, leaving it stops it."""
+    """A KRaft cluster of one or three nodes in `folder`; entering its context starts it, leaving it stops it.
 
-    def __init__(self, folder: Path, nodes: int = 1) -> None:
+    With `closed` every connection is TLS with certificates of both ends, from `authority`, and nobody but the servers
+    themselves may do anything until `tool` grants it.
+    """
+
+    def __init__(self, folder: Path, nodes: int = 1, *, closed: bool = False) -> None:
         self.folder = folder
+        self.authority = kafka_pki.Authority(folder / "tls") if closed else None
+        self.administrator: tuple[Path, Path] | None = None  # a server's own certificate and key
         self.version = kafka_jars.version()
         self._ports = Ports(3 * nodes)
         numbers = self._ports.numbers
@@ -194,6 +201,8 @@ class Cluster:
         self._ports.close()
 
     def _prepare(self, new: list[Node]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "admin.properties").write_text("", encoding="utf-8")
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         formatting = []
         for node in new:
@@ -205,16 +214,34 @@ class Cluster:
                 said = (node.folder / "format.log").read_text(encoding="utf-8", errors="replace")
                 raise click.ClickException(f"Kafka node {node.node_id} could not be prepared:\n{said[-3000:]}")
 
+    def tool(self, main: str, *words: str) -> str:
+        """Run one of Kafka's own commands as a server would; returns what it wrote, raises ClickException."""
+        package = "kafka.admin" if main == "ConfigCommand" else "org.apache.kafka.tools"
+        command = [*_java(), f"{package}.{main}", "--bootstrap-server", ",".join(self.bootstrap)]
+        command += ["--command-config", str(self.folder / "admin.properties"), *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TOOL_S, check=False)  # noqa: S603 - our own
+        if done.returncode:
+            raise click.ClickException(f"{main} failed:\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def _security(self, node: Node) -> str:
+        if self.authority is None:
+            return ""
+        self.administrator = self.authority.issue(f"kafka-{node.node_id}", kafka_pki.SERVERS, server=True)
+        mine = kafka_pki.properties(self.authority.file, *self.administrator)
+        (self.folder / "admin.properties").write_text("security.protocol=SSL\n" + mine, encoding="utf-8")
+        supers = ";".join(f"User:CN=kafka-{n},OU={kafka_pki.SERVERS}" for n in self._places)
+        return Template(_template("closed.properties")).substitute(super_users=supers) + mine
+
     def _properties(self, node: Node) -> str:
         port, inter_port, controller_port = self._places[node.node_id]
-        template = (kafka_jars.HERE / "server.properties").read_text(encoding="utf-8")
-        return Template(re.sub(r"^#.*\n", "", template, flags=re.MULTILINE)).substitute(
+        return self._security(node) + Template(_template("server.properties")).substitute(
             node_id=node.node_id,
             voters=",".join(f"{n}@127.0.0.1:{places[2]}" for n, places in self._places.items()),
             port=port,
             inter_port=inter_port,
             controller_port=controller_port,
-            protocol="PLAINTEXT",
+            protocol="SSL" if self.authority else "PLAINTEXT",
             log_dir=node.log_dir,
             replication_factor=len(self.nodes),
             min_insync_replicas=min(2, len(self.nodes)),
@@ -223,7 +250,14 @@ class Cluster:
         )
 
 
+def _java() -> list[str]:
+    return [kafka_jars.java(), *_JVM, *_LOG, "-cp", ":".join(map(str, kafka_jars.jars()))]
+
+
 def _started(words: list[str], log: BinaryIO) -> subprocess.Popen[bytes]:
-    path = ":".join(map(str, kafka_jars.jars()))
-    command = [kafka_jars.java(), *_JVM, *_LOG, "-cp", path, *words]
-    return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)  # noqa: S603 - our own command
+    return subprocess.Popen([*_java(), *words], stdout=log, stderr=subprocess.STDOUT)  # noqa: S603 - our own command
+
+
+def _template(name: str) -> str:
+    """A file of the folder without its comments, which would be taken for `$words`."""
+    return re.sub(r"^#.*\n", "", (kafka_jars.HERE / name).read_text(encoding="utf-8"), flags=re.MULTILINE)

@@ -56,6 +56,17 @@ def kafka(tmp_path_factory, engines):
 
 
 @pytest.fixture(scope="session")
+def closed_kafka(tmp_path_factory, engines):
+    """Three real Apache Kafka servers that want a certificate of everybody and let nobody in unless granted.
+
+    Whoever stops one of them starts it again before the test ends.
+    """
+    with Cluster(tmp_path_factory.mktemp("closed-kafka") / "cluster", nodes=3, closed=True) as cluster:
+        engines["Apache Kafka"] = cluster.version
+        yield cluster
+
+
+@pytest.fixture(scope="session")
 def migrated_template(postgres):
     """The name of a database with today's tables, to make others from."""
     return template(postgres)

@@ -69,6 +69,8 @@ from tests.units import (
     to_unit,
 )
 
+MakeStore = Callable[[ColumnCipher, Callable[[Connection, ColumnCipher], Rows]], Store]
+
 
 class Site:
     """The operator's side plus three units of one case; `databases` makes a database each where no file is wanted."""
@@ -76,15 +78,21 @@ class Site:
     databases: ClassVar[Callable[[], Database] | None] = None
 
     def __init__(
-        self, folder: Path, rows: Callable[[Connection, ColumnCipher], Rows] = Rows, *, lease_us: int = 60_000_000
+        self,
+        folder: Path,
+        rows: Callable[[Connection, ColumnCipher], Rows] = Rows,
+        *,
+        lease_us: int = 60_000_000,
+        store: MakeStore | None = None,
     ) -> None:
+        """`store` makes another driver than the embedded one, on tables that are there."""
         folder.mkdir(parents=True, exist_ok=True)
         make = type(self).databases
         self.database = make() if make is not None else None
         self.clock = Clock()
         self.vault = KeyVault.open(folder / "keys.db", folder / "root.key")
         self.cipher = ColumnCipher(self.vault.columns())
-        self.store: Store = self.opened(folder, rows)
+        self.store: Store = store(self.cipher, rows) if store is not None else self.opened(folder, rows)
         rules_file, self.rules = shipped()
         supervisor = UnitKeyPair.generate()
         self.faults: list[BaseException] = []

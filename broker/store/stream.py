@@ -76,3 +76,11 @@ class StreamRows:
     def trim(self, bucket: int, below: int) -> None:
         """Delete records below the store's position: nothing decided stays in the stream."""
         self._c.execute(delete(stream).where(stream.c.bucket == bucket, stream.c.position < below))
+
+    def ends(self) -> list[int]:
+        """The position that the next record of every bucket gets, bucket 0 first."""
+        return list(self._c.execute(select(stream_tail.c.next_position).order_by(stream_tail.c.bucket)).scalars())
+
+    def empty(self) -> None:
+        """Delete every record: another stream carries the submissions from now on."""
+        self._c.execute(delete(stream))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from broker.store.port import Rows, Store
 from schemas import limits
@@ -18,6 +18,8 @@ class EmbeddedStream:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._news = asyncio.Event()
+        self.on_append: Callable[[], None] = lambda: None
+        """Called on the event loop after records were appended here; several nodes tell each other by it."""
 
     async def append(self, records: Mapping[int, Sequence[bytes]], unit: str = "") -> None:
         """Add records of a unit per bucket in one transaction, buckets ascending."""
@@ -27,6 +29,11 @@ class EmbeddedStream:
                 rows.stream.append(bucket, records[bucket], unit)
 
         await self._store.write(work, shared=True)
+        self._news.set()
+        self.on_append()
+
+    def rung(self) -> None:
+        """Another node appended something: whoever waits looks."""
         self._news.set()
 
     async def share(self, unit: str) -> tuple[int, int]:
@@ -59,3 +66,7 @@ class EmbeddedStream:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._news.wait(), seconds)
         self._news.clear()
+
+    def trouble(self) -> str | None:
+        """Nothing that the Store would not have told."""
+        return None

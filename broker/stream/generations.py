@@ -16,6 +16,8 @@ from broker.store.tables import BUCKETS
 FIRST = "FIRST"  # the Store has no stream of this kind yet
 TOPIC = "TOPIC"  # another topic lies under the name
 OUTSIDE = "OUTSIDE"  # the log does not hold the position
+HOME = "HOME"  # the stream is a table of the Store again
+_TABLE = bytes(16)  # stands for the topic's id and the chain of a stream that is a table
 
 
 def placed(positions: Sequence[int], starts: Mapping[int, int], ends: Mapping[int, int], *, same: bool) -> list[int]:
@@ -52,8 +54,19 @@ async def open_generation(
         now = rows.gate.positions()  # under the locks: what a node decided meanwhile stays decided
         for bump, place in zip(bumps, places(now), strict=True):
             rows.gate.place(bump.bucket, place)
+        if seen is None or seen.topic_id == _TABLE:
+            rows.stream.empty()
         rows.origins.open(opened)
         rows.entries.insert([sealed])
         return True
 
     return await store.write(work)
+
+
+async def come_home(store: Store, at_us: int, entry: Callable[[int], SealedEntry]) -> None:
+    """Let the positions point into the Store's own table, where a log outside carried the stream before."""
+    # INVARIANT: test_a_stream_that_comes_home_is_read_from_its_own_positions
+    seen, ends = await store.read(lambda rows: (rows.origins.latest(), rows.stream.ends()))
+    if seen is not None and seen.topic_id != _TABLE:
+        opened = Origin(seen.generation + 1, _TABLE, _TABLE, at_us, HOME)
+        await open_generation(store, seen, opened, lambda _now: ends, entry)

@@ -38,3 +38,7 @@ class Stream(Protocol):
     async def wait(self, seconds: float) -> None:
         """Return when something was appended, or after `seconds`."""
         ...
+
+    def trouble(self) -> str | None:
+        """Code of what keeps submissions from being taken or decided; None when nothing does."""
+        ...

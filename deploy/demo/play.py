@@ -32,16 +32,24 @@ class Play:
     """One run in a folder: `broker/`, `connectors/<unit>/`, `inputs/` as they were dropped, `logs/`."""
 
     def __init__(
-        self, folder: Path, scenario: Scenario, say: Callable[[str], None], store: dict[str, Any] | None = None
+        self,
+        folder: Path,
+        scenario: Scenario,
+        say: Callable[[str], None],
+        store: dict[str, Any] | None = None,
+        stream: dict[str, Any] | None = None,
     ) -> None:
-        """`store` is the broker's table `[store]`; without one it keeps a file."""
+        """`store` and `stream` are the broker's tables `[store]` and `[stream]`; without them it keeps a file."""
         self.folder = folder
         self.store = store
+        self.stream = stream
         self.scenario = scenario
         self._say = say
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._started = time.monotonic()
         self._commands: dict[str, str] = {}
+        self.prepared: Callable[[Path], None] = lambda _config: None
+        """Called with the broker's configuration before it first starts, as an operator edits what `init` wrote."""
 
     def __enter__(self) -> Self:
         return self
@@ -124,17 +132,20 @@ class Play:
         for name in ("logs", "inputs", "connectors", "shares"):
             (self.folder / name).mkdir(parents=True)
         self.tell("The operator makes a broker; three agencies make a connector each")
+        self.make_broker()
+        self.make_connectors()
+
+    def make_broker(self) -> None:
+        """A running broker by the documented commands."""
         gateway, operations = _free_ports(2)
         self.handslag("init", "--dir", self.folder / "broker", "--host", "127.0.0.1",
                       "--listen", f"127.0.0.1:{gateway}", "--operations", f"127.0.0.1:{operations}")  # fmt: skip
-        _set(self.broker, "beat_seconds", "1.0")
-        if self.store is not None:
-            pairs = ", ".join(f"{name} = {json.dumps(value)}" for name, value in self.store.items())
-            _set(self.broker, "store", f"{{ {pairs} }}")
-        if self.scenario.slot_s:
-            told = f"slot_seconds = {self.scenario.slot_s}\nslot_offset_seconds = 0.0\n"
-            self.broker.write_text(told + self.broker.read_text(encoding="utf-8"), encoding="utf-8")
+        self._configure_broker()
+        self.prepared(self.broker)
         self.start("broker")
+
+    def make_connectors(self) -> None:
+        """Three running connectors, admitted and with a list of agencies that they trust."""
         for unit in self.scenario.units.values():
             self.handslag("connector", "init", "--dir", self.config(unit.name).parent, "--unit", unit.code,
                           "--agency", unit.agency, "--controller", unit.agency, "--role", unit.role,
@@ -152,6 +163,18 @@ class Play:
         self._trust()
         for name in self.scenario.units:
             self.start(name)
+
+    def _configure_broker(self) -> None:
+        _set(self.broker, "beat_seconds", "1.0")
+        for table, given in (("store", self.store), ("stream", self.stream)):
+            if given is not None:
+                pairs = ", ".join(f"{name} = {json.dumps(value)}" for name, value in given.items())
+                _set(self.broker, table, f"{{ {pairs} }}")
+        if self.stream is not None:
+            self.handslag("stream", "key", "--config", self.broker)
+        if self.scenario.slot_s:
+            told = f"slot_seconds = {self.scenario.slot_s}\nslot_offset_seconds = 0.0\n"
+            self.broker.write_text(told + self.broker.read_text(encoding="utf-8"), encoding="utf-8")
 
     def _trust(self) -> None:
         """Two agencies sign the list of agencies; all compare its fingerprint and install it."""

@@ -1,6 +1,9 @@
 """`make bench`: every bench as a process of its own, a table, and `build/bench/<name>.json` for each.
 
     python -m tests.bench [name ...]
+    python -m tests.bench scale
+
+`scale` is `make bench-scale`: what takes an hour, on servers started for it, and the plots in docs/plots/.
 
 A file is a list of {name, value, unit, facts, command, machine, commit, date}; `machine` also tells the load average
 when the bench began, because a busy machine measures something else.
@@ -18,17 +21,31 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.figures import machine
+from tests.bench.scale_plots import draw
 
 BENCHES = {
     "end_to_end": ["tests.bench.end_to_end", "--events", "1000"],
     "end_to_end_folder": ["tests.bench.end_to_end", "--via", "folder", "--events", "300"],
     "withdrawal": ["tests.bench.withdrawal", "--samples", "60"],
     "broker_step": ["tests.bench.broker_step"],
+    "broker_step_postgresql": ["tests.bench.broker_step", "--on", "postgresql"],
+    "broker_step_kafka": ["tests.bench.broker_step", "--on", "kafka"],
     "memory": ["tests.bench.growth", "grants", "--upto", "100000"],
     "decide": ["tests.bench.decide"],
     "seal": ["tests.bench.seal"],
     "beat": ["tests.bench.beat"],
     "verify": ["tests.bench.verify"],
+}
+_GROWTH = ["tests.bench.growth"]
+SCALE = {
+    "broker_step": BENCHES["broker_step"],
+    "broker_step_postgresql": BENCHES["broker_step_postgresql"],
+    "broker_step_kafka": BENCHES["broker_step_kafka"],
+    "grants_sqlite": [*_GROWTH, "grants"],
+    "grants_kafka": [*_GROWTH, "grants", "--on", "kafka"],
+    "entries_sqlite": [*_GROWTH, "entries"],
+    "entries_kafka": [*_GROWTH, "entries", "--on", "kafka"],
+    "nodes": ["tests.bench.nodes"],
 }
 _INTO = Path("build/bench")
 
@@ -45,7 +62,7 @@ def commit() -> str:
 
 def measured(name: str) -> list[dict[str, Any]] | None:
     """Run one bench and keep its figures; None when it failed."""
-    argv = ["-m", *BENCHES[name]]
+    argv = ["-m", *(BENCHES | SCALE)[name]]
     on = {**machine(), "load": [round(load, 1) for load in os.getloadavg()]}
     done = subprocess.run([sys.executable, *argv], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
@@ -67,9 +84,11 @@ def measured(name: str) -> list[dict[str, Any]] | None:
 
 def main(names: list[str]) -> int:
     """Run the named benches, or all; returns how many failed."""
-    unknown = [name for name in names if name not in BENCHES]
+    scale = names == ["scale"]
+    names = list(SCALE) if scale else names
+    unknown = [name for name in names if name not in BENCHES | SCALE]
     if unknown:
-        print(f"unknown: {', '.join(unknown)}; there are {', '.join(BENCHES)}", file=sys.stderr)
+        print(f"unknown: {', '.join(unknown)}; there are scale, {', '.join(BENCHES | SCALE)}", file=sys.stderr)
         return 2
     _INTO.mkdir(parents=True, exist_ok=True)
     print("  ".join(f"{key} {value}" for key, value in machine().items()), f" commit {commit()}", flush=True)
@@ -81,6 +100,8 @@ def main(names: list[str]) -> int:
             print(f"{name}: FAILED", flush=True)
         for row in rows or ():
             print(f"{row['name']:<42} {row['value']:>12,} {row['unit']}", flush=True)
+    if scale:
+        draw(_INTO, Path("docs/plots"))
     return failed
 
 

@@ -1,6 +1,6 @@
-"""The broker's step against a pass-through of the same rows, in one run on the embedded Store.
+"""The broker's step against a pass-through of the same rows, in one run.
 
-    python -m tests.bench.broker_step [--events N] [--rounds N] [--profile FILE]
+    python -m tests.bench.broker_step [--on sqlite|postgresql|kafka] [--events N] [--rounds N] [--profile FILE]
 
 Step: bundle taken and checked, decided, recorded, handed over, acknowledged; in process, without HTTP and without the
 beat that seals entries into the log. The pass-through is the same code on the same bytes with the same delivery,
@@ -28,6 +28,8 @@ from broker.judge import Judged, judge
 from broker.store.entries import EntryRows
 from connectors import sealing
 from schemas.calls import Ack, AckRequest, FetchRequest
+from tests.bench.engines import ENGINES, Servers, servers
+from tests.bench.engines import site as site_on
 from tests.bench.figures import tell
 from tests.site import LEAD, ORIGIN, Site, assessment, to_unit
 
@@ -133,9 +135,8 @@ async def timed(site: Site, events: int) -> float:
     return events / seconds
 
 
-async def main(events: int, rounds: int, profile: Path | None) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        site = Site(Path(folder))
+async def main(events: int, rounds: int, profile: Path | None, folder: Path, of: Servers) -> None:
+    async with site_on(folder / "site", of, "step") as site:
         await site.whole_case()
         await site.grant(site.police, [to_unit(site.lead.code)], ["IC04", "IC06"], ["THREAT_ASSESSMENT"])
         kept: list[Judged] = []
@@ -152,13 +153,13 @@ async def main(events: int, rounds: int, profile: Path | None) -> None:
             full.append(await timed(site, events))
             with pass_through(kept[0]):
                 bare.append(await timed(site, events))
-        site.close()
+    name = "broker_step" if of.postgres is None else f"broker_step.{'kafka' if of.kafka else 'postgresql'}"
     facts = {"events": events, "rounds": rounds, "sections": 2, "recipients": 1}
-    tell("broker_step", round(statistics.median(full)), "events/s", **facts)
-    tell("broker_step.pass_through", round(statistics.median(bare)), "events/s", **facts)
+    tell(name, round(statistics.median(full)), "events/s", **facts)
+    tell(f"{name}.pass_through", round(statistics.median(bare)), "events/s", **facts)
     ratios = sorted(one / other for one, other in zip(full, bare, strict=True))
-    tell("broker_step.ratio", round(statistics.median(ratios), 3), "1", low=round(ratios[0], 3),
-         high=round(ratios[-1], 3), **facts)  # fmt: skip
+    low, high = round(ratios[0], 3), round(ratios[-1], 3)
+    tell(f"{name}.ratio", round(statistics.median(ratios), 3), "1", low=low, high=high, **facts)
 
 
 if __name__ == "__main__":
@@ -166,5 +167,7 @@ if __name__ == "__main__":
     parser.add_argument("--events", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--profile", type=Path)
+    parser.add_argument("--on", choices=ENGINES, default="sqlite")
     chosen = parser.parse_args()
-    asyncio.run(main(chosen.events, chosen.rounds, chosen.profile))
+    with tempfile.TemporaryDirectory() as scratch, servers(chosen.on, Path(scratch)) as started:
+        asyncio.run(main(chosen.events, chosen.rounds, chosen.profile, Path(scratch), started))

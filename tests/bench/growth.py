@@ -1,7 +1,7 @@
 """What an event costs while the store grows: by grants recorded, and by entries in the trail.
 
-    python -m tests.bench.growth grants [--upto 1000000]
-    python -m tests.bench.growth entries [--upto 10000000]
+    python -m tests.bench.growth grants [--upto 1000000] [--on postgresql]
+    python -m tests.bench.growth entries [--upto 10000000] [--on postgresql]
 
 Cost is wall and CPU time of the broker's step (submit, decide, hand over, acknowledge; in process, no HTTP), with
 events from a hundred seats drawn at random. Cold: nobody has asked for their ledgers yet. Warm: the same seats again.
@@ -21,6 +21,8 @@ from typing import Any
 
 from connectors import sealing
 from tests.bench.broker_step import step
+from tests.bench.engines import ENGINES, Servers, servers
+from tests.bench.engines import site as site_on
 from tests.bench.figures import resident_bytes, tell
 from tests.bench.filled import GRANTS, OWN, copies, entries, first_case, one_entry, submissions
 from tests.site import LEAD, ORIGIN, Site
@@ -58,12 +60,12 @@ def told(name: str, cost: tuple[float, float], **facts: Any) -> None:
     tell(name, round(cost[0], 2), "ms/event", cpu_ms=round(cost[1], 2), events=_EVENTS, **facts)
 
 
-async def by_grants(upto: int) -> None:
+async def by_grants(upto: int, folder: Path, of: Servers) -> None:
     """10^4, 10^5, ... grants in one store after the other."""
     grants = 10_000
     while grants <= upto:
-        with tempfile.TemporaryDirectory() as folder:
-            site, chance = Site(Path(folder)), random.Random(_SEED)
+        async with site_on(folder / f"g{grants}", of, f"g{grants}") as site:
+            chance = random.Random(_SEED)
             await first_case(site)
             await step_ms(site, [(site.police.seat_id,)], chance)
             before = resident_bytes()
@@ -72,7 +74,6 @@ async def by_grants(upto: int) -> None:
             told("growth.grants.cold", await step_ms(site, made[:OWN], chance), **facts)
             told("growth.grants.warm", await step_ms(site, made[:OWN], chance), **facts)
             await _views(site, made, before, facts)
-            site.close()
         grants *= 10
 
 
@@ -88,10 +89,10 @@ async def _views(site: Site, made: list[tuple[bytes, ...]], before: int, facts: 
     tell("growth.grants.peak", round(peak / 2**10), "MiB", **facts)
 
 
-async def by_entries(upto: int) -> None:
+async def by_entries(upto: int, folder: Path, of: Servers) -> None:
     """10^5, 10^6, ... entries in one store that grows."""
-    with tempfile.TemporaryDirectory() as folder:
-        site, chance = Site(Path(folder)), random.Random(_SEED)
+    async with site_on(folder / "entries", of, "entries") as site:
+        chance = random.Random(_SEED)
         await first_case(site)
         await step_ms(site, [(site.police.seat_id,)], chance)
         like = await site.store.read(one_entry)
@@ -101,18 +102,17 @@ async def by_entries(upto: int) -> None:
             have = wanted
             told("growth.entries", await step_ms(site, [(site.police.seat_id,)], chance), entries=have)
             wanted *= 10
-        site.close()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("by", choices=["grants", "entries"])
     parser.add_argument("--upto", type=int)
+    parser.add_argument("--on", choices=ENGINES, default="sqlite")
     chosen = parser.parse_args()
-    if chosen.by == "grants":
-        asyncio.run(by_grants(chosen.upto or 1_000_000))
-    else:
-        asyncio.run(by_entries(chosen.upto or 10_000_000))
+    measure, most = (by_grants, 1_000_000) if chosen.by == "grants" else (by_entries, 10_000_000)
+    with tempfile.TemporaryDirectory() as scratch, servers(chosen.on, Path(scratch)) as of:
+        asyncio.run(measure(chosen.upto or most, Path(scratch), of))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 from collections.abc import AsyncIterator, Callable
@@ -132,6 +133,9 @@ async def place(tmp_path, kafka, topic):
 @pytest.fixture
 async def node(place):
     stream = place.node()
-    await stream.start()
-    assert stream.trouble() is None
-    return stream
+    for _ in range(40):  # a server that an earlier test stopped may still be finding its feet
+        await stream.start()
+        if stream.trouble() is None:
+            return stream
+        await asyncio.sleep(0.5)
+    raise AssertionError("the server does not answer")
