@@ -38,6 +38,10 @@ _QUEUE = 6  # files that wait in one folder; an agency system that is far behind
 _UNSETTLED = "'ACCEPTED','SEALED','SENT','DECIDED'"
 
 
+Launcher = Callable[[str, tuple[str, int]], list[str]]
+"""The words that start a process by name ("broker" or a unit) with a place and a pass, before its own command."""
+
+
 class RunFailedError(AssertionError):
     """The run itself went wrong: a process ended by itself, or something never came."""
 
@@ -82,8 +86,9 @@ class Plan:
 class World:
     """The processes and their folders. Use as a context manager: whatever was started is stopped."""
 
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, say: Callable[[str], None], launcher: Launcher | None = None) -> None:
         self.folder = folder
+        self._launcher = launcher or self._armed_with
         self.say = say
         units = {name: UnitPlan(name, code, agency, ROLES[name]) for name, (code, agency) in UNITS.items()}
         self.play = Play(folder, Scenario(units, [], [], folder), say)
@@ -166,13 +171,15 @@ class World:
 
     def start(self, name: str, armed: tuple[str, int] = ("-", 0)) -> None:
         """Start the broker or a connector by its command, armed with a place or with none."""
-        place, passes = armed
         command = ("serve",) if name == "broker" else ("connector", "run")
         config = self.play.broker if name == "broker" else self.play.config(name)
-        argv = [sys.executable, str(LAUNCH), place, str(passes), str(self._log), *command, "--config", str(config)]
+        argv = [*self._launcher(name, armed), *command, "--config", str(config)]
         with (self.folder / "logs" / f"{name}.log").open("ab") as log:
             self._running[name] = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         self._armed[name] = armed
+
+    def _armed_with(self, _name: str, armed: tuple[str, int]) -> list[str]:
+        return [sys.executable, str(LAUNCH), armed[0], str(armed[1]), str(self._log)]
 
     def stop(self, *names: str) -> None:
         """Stop processes as a service manager does."""
@@ -213,13 +220,14 @@ class World:
             last = time.monotonic() if len(plan.kills) > done else last
             if time.monotonic() - last > _PATIENCE_S:
                 raise RunFailedError(f"no kill for {_PATIENCE_S:.0f} s; armed: {self._armed}")
-            self._feed(load)
+            self.feed(load)
             time.sleep(_TICK_S)
         self.say(f"{len(plan.kills)} kills in {time.monotonic() - self._begun:.0f} s; waiting for quiet")
         self.settle()
         return plan.kills
 
-    def _feed(self, load: Load) -> None:
+    def feed(self, load: Load) -> None:
+        """Drop the next file of a load, unless its unit has enough to do."""
         unit = load.unit()
         if len(list((self.root(unit) / "in").glob("*.json"))) >= _QUEUE:
             return

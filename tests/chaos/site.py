@@ -1,0 +1,126 @@
+"""Everything a chaos run consists of: engines, nodes behind proxies, three connectors that write down what they record.
+
+Set up by the documented commands (tests/kills/world.py does that for both), then the connectors are pointed at the
+proxies and the nodes started by their launcher.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from deploy.processes import free_ports
+from tests.chaos.engines import Engines
+from tests.chaos.history import History, merged
+from tests.chaos.nodes import LAUNCH, Node
+from tests.chaos.proxy import ChaosProxy
+from tests.kills.load import REFS, ROLES, Load
+from tests.kills.world import World
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Site:
+    """Use as a context manager: whatever was started is stopped."""
+
+    def __init__(self, folder: Path, seed: int, engines: Engines, nodes: int, say: Callable[[str], None]) -> None:
+        self.folder, self.seed, self.engines, self.say = folder, seed, engines, say
+        self.world = World(folder, say, self._launched)
+        self.count = nodes
+        self.nodes: list[Node] = []
+        self.proxies: list[ChaosProxy] = []
+        self._facts = folder.with_name(f"{folder.name}-facts")
+        self._control = folder.with_name(f"{folder.name}-control")
+
+    def __enter__(self) -> Site:
+        self._facts.mkdir(parents=True)
+        self._control.mkdir()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for node in self.nodes:
+            node.stop()
+        self.world.__exit__()
+        for proxy in self.proxies:
+            proxy.close()
+
+    def _launched(self, name: str, _armed: tuple[str, int]) -> list[str]:
+        if name == "broker":
+            return [sys.executable, str(ROOT / "handslag.py")]
+        return [sys.executable, str(LAUNCH), "connector", name, str(self._facts / f"{name}.jsonl")]
+
+    def set_up(self) -> None:
+        """Engines, one node, three connectors, a case with three seats; then the other nodes and the proxies."""
+        self.world.play.prepared = self.engines.configure
+        self.world.set_up()
+        self.world.stop()
+        configs = [self.world.play.broker, *(self._further(number) for number in range(2, self.count + 1))]
+        for number, config in enumerate(configs, start=1):
+            node = Node(f"node{number}", config, self._control, self.folder / "logs")
+            self.nodes.append(node)
+            self.proxies.append(ChaosProxy(lambda node=node: node.address, self.seed * 100 + number))  # type: ignore[misc]
+        for number, unit in enumerate(REFS):
+            self._point(self.world.play.config(unit), number)
+        for node in self.nodes:
+            node.start()
+        for unit in REFS:
+            self.world.start(unit)
+
+    def _point(self, config: Path, first: int) -> None:
+        """Make a connector talk to the nodes through their proxies, each connector to another one first."""
+        urls = [f"https://127.0.0.1:{proxy.port}" for proxy in self.proxies]
+        urls = urls[first % len(urls) :] + urls[: first % len(urls)]
+        text = re.sub(r"(?m)^broker_url = .*$", f'broker_url = "{urls[0]}"', config.read_text(encoding="utf-8"))
+        text = re.sub(r"(?m)^further_urls = .*\n", "", text)
+        config.write_text(f"further_urls = {json.dumps(urls[1:])}\n{text}", encoding="utf-8")
+
+    def _further(self, number: int) -> Path:
+        """One more node's folder: what an operator copies by hand, with addresses of its own."""
+        first = self.world.play.broker.parent
+        folder = first.with_name(f"node{number}")
+        shutil.copytree(first, folder, ignore=shutil.ignore_patterns("control.sock", "*.lock"))
+        config = folder / first.joinpath("broker.toml").name
+        text, ports = config.read_text(encoding="utf-8"), iter(free_ports(2))
+        text = re.sub(r'(?m)^listen = "127.0.0.1:\d+"', lambda _: f'listen = "127.0.0.1:{next(ports)}"', text)
+        config.write_text(text, encoding="utf-8")
+        return config
+
+    def load(self, seconds: float, going: Callable[[], bool] = lambda: True, pace_s: float = 0.03) -> None:
+        """Drop files for so long, drawn by the seed, while every process that should run does."""
+        load, end = Load(self.seed), time.monotonic() + seconds
+        while time.monotonic() < end and going():
+            self.world.mind(None)
+            for node in self.nodes:
+                node.watch()
+            self.world.feed(load)
+            time.sleep(pace_s)
+
+    def quiet(self) -> dict[str, dict[str, int]]:
+        """No more trouble: wait until nothing is under way any more; returns what is left per unit (nothing)."""
+        for proxy in self.proxies:
+            proxy.calm()
+        for node in self.nodes:
+            node.clock(0)
+            node.disarm()
+            if not node.running:
+                node.start()
+        self.world.settle()
+        return {unit: self.world.under_way(unit) for unit in REFS}
+
+    def history(self, about: dict[str, Any]) -> History:
+        """Stop the connectors and read what they wrote, closed by what each still had under way."""
+        left = {unit: self.world.under_way(unit) for unit in REFS}
+        self.world.stop()
+        history = merged(ROLES, [self._facts / f"{unit}.jsonl" for unit in REFS], about)
+        at = time.monotonic_ns() // 1000
+        for unit in REFS:
+            n = sum(1 for f in history.facts if f["unit"] == unit) + 1
+            history.facts.append({"unit": unit, "n": n, "at": at, "wall": time.time_ns() // 1000, "what": "quiet",
+                                  "left": left[unit]})  # fmt: skip
+        return history
