@@ -35,6 +35,7 @@ class Story:
     refused: dict[str, int] = field(default_factory=dict)
     waited: dict[str, int] = field(default_factory=dict)
     at_the_end: dict[int, list[bytes]] = field(default_factory=dict)
+    thin: list[int] = field(default_factory=list)
     leaderless: dict[str, bool] = field(default_factory=dict)
     left: dict[str, list[bytes]] = field(default_factory=dict)
 
@@ -107,6 +108,16 @@ class Teller:
             while not await self.one(bucket, chapter):
                 self.story.waited[chapter] += 1
 
+    async def look(self, wanted):
+        """What a node sees of the copies."""
+
+        async def seen():
+            await self.log.topic_id()
+            return wanted(self.log.thin)
+
+        await until(seen, "a look at the copies")
+        self.story.thin.append(self.log.thin)
+
     async def pair(self, value):
         for log in self.logs.values():
             await until(lambda log=log: log.put(0, [value]), "a write to the pair")
@@ -123,12 +134,14 @@ class Teller:
         first, second, _third = self.cluster.nodes
         await self.topics()
         await self.write("all three")
+        await self.look(lambda thin: thin == 0)
         await self.in_sync(2)
         await self.pair(b"early")
 
         await asyncio.to_thread(first.kill)
         await self.write_until_taken("one is gone")
         await self.in_sync(1)
+        await self.look(lambda thin: thin == 64)
         await self.pair(b"late")
 
         await asyncio.to_thread(second.kill)
@@ -177,6 +190,11 @@ def test_one_server_dies_and_writing_goes_on(story):
     assert story.refused["all three"] == 0
     taken = {bucket: [value for _, value in got] for bucket, got in story.acknowledged.items()}
     assert all(f"one is gone {bucket}".encode() in taken[bucket] for bucket in BUCKETS)
+
+
+def test_a_node_sees_that_a_copy_is_missing(story):
+    """Every partition has three copies, so each misses the one of the server that is gone."""
+    assert story.thin == [0, 64]
 
 
 def test_with_two_of_three_gone_nothing_is_acknowledged(story):
