@@ -44,7 +44,7 @@ MOUNTS = {
     "trail": Mount("broker.seat_cli:trail", "Operator: copy the audit trail for whoever verifies it.", _BROKER_NEEDS),
     "node": Mount("broker.node_cli:node", "Operator: the nodes that share one store.", _BROKER_NEEDS),
     "store": Mount("broker.store_cli:store", "Operator: the tables of the store.", _BROKER_NEEDS),
-    "stream": Mount("broker.stream_cli:stream", "Operator: the stream on Apache Kafka.", _BROKER_NEEDS),
+    "stream": Mount("broker.topic_cli:stream", "Operator: the stream on Apache Kafka.", _BROKER_NEEDS),
     "doctor": Mount("broker.cli:doctor_command", "Operator: find what is wrong.", _BROKER_NEEDS),
     "backup": Mount("broker.backup_cli:backup", "Operator: copy a running broker.", _BROKER_NEEDS),
     "restore": Mount("broker.backup_cli:restore", "Operator: put a copy back; starts in HOLD.", _BROKER_NEEDS),

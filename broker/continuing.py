@@ -9,6 +9,7 @@ own people decide whether to follow.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -73,6 +74,7 @@ class Continuing:
         self._witnessed = witnessed
         self._keeper = keeper
         self.eraser: Eraser | None = None
+        self.carry: Callable[[], Awaitable[None]] | None = None  # of several nodes: an act here is everybody's first
 
     @property
     def origin(self) -> str:
@@ -105,6 +107,8 @@ class Continuing:
         missing = await self.missing()
         if missing is None:
             raise HandslagError("HS-HOLD-NONE")
+        if self.carry is not None:
+            await self.carry()
         signed = self._files.all()
         self._files.chain()  # every signature, and no gap
         await recorded(self._context, signed)

@@ -76,6 +76,9 @@ class StreamSettings(_Part):
             raise ValueError("bootstrap")
         if self.transit_key_file is None:
             raise ValueError("transit_key_file")
+        # INVARIANT: test_more_in_sync_than_there_are_copies_is_refused
+        if self.min_insync_replicas > self.replication_factor:
+            raise ValueError("min_insync_replicas")
         files = (self.ca_file, self.certificate_file, self.key_file)
         local = all(address.rpartition(":")[0].strip("[]") in LOOPBACK for address in self.bootstrap)
         if any(file is None for file in files) and (not local or any(files)):

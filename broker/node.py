@@ -133,7 +133,7 @@ class Node:
         self.served = Served(self.settings, self.context, self.files, continuing, eraser)
         core.acts_back = partial(acts_back.take, core, self.files, eraser)
         if self.shared is not None:
-            core.carry = self.shared.sync
+            core.carry = continuing.carry = self.shared.sync
         await core.record_acts(self.files.all())
         require_rules(self.files.chain(), self.context.rules.hash32)
         await self._take_in(core)

@@ -150,6 +150,7 @@ class Cluster:
     def __init__(self, folder: Path, nodes: int = 1, *, closed: bool = False) -> None:
         self.folder = folder
         self.authority = kafka_pki.Authority(folder / "tls") if closed else None
+        self.administrator: tuple[Path, Path] | None = None  # a server's own certificate and key
         self.version = kafka_jars.version()
         self._ports = Ports(3 * nodes)
         numbers = self._ports.numbers
@@ -215,7 +216,8 @@ class Cluster:
 
     def tool(self, main: str, *words: str) -> str:
         """Run one of Kafka's own commands as a server would; returns what it wrote, raises ClickException."""
-        command = [*_java(), f"org.apache.kafka.tools.{main}", "--bootstrap-server", ",".join(self.bootstrap)]
+        package = "kafka.admin" if main == "ConfigCommand" else "org.apache.kafka.tools"
+        command = [*_java(), f"{package}.{main}", "--bootstrap-server", ",".join(self.bootstrap)]
         command += ["--command-config", str(self.folder / "admin.properties"), *words]
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TOOL_S, check=False)  # noqa: S603 - our own
         if done.returncode:
@@ -225,8 +227,8 @@ class Cluster:
     def _security(self, node: Node) -> str:
         if self.authority is None:
             return ""
-        certificate, key = self.authority.issue(f"kafka-{node.node_id}", kafka_pki.SERVERS, server=True)
-        mine = kafka_pki.properties(self.authority.file, certificate, key)
+        self.administrator = self.authority.issue(f"kafka-{node.node_id}", kafka_pki.SERVERS, server=True)
+        mine = kafka_pki.properties(self.authority.file, *self.administrator)
         (self.folder / "admin.properties").write_text("security.protocol=SSL\n" + mine, encoding="utf-8")
         supers = ";".join(f"User:CN=kafka-{n},OU={kafka_pki.SERVERS}" for n in self._places)
         return Template(_template("closed.properties")).substitute(super_users=supers) + mine

@@ -5,8 +5,9 @@ aiokafka's own metadata request is older than topic ids, so version 12 of it sta
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
+from aiokafka.errors import TopicAuthorizationFailedError
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     AbstractType,
@@ -105,13 +106,35 @@ class _MetadataRequest(Request[_Metadata]):  # type: ignore[misc]
         return request_struct_class([(_NO_ID, self._topic, {})], False, False, {})
 
 
+class Partition(NamedTuple):
+    """One partition: its leader (-1 for none), who keeps copies, and who of them is in sync; ids of servers."""
+
+    leader: int
+    replicas: tuple[int, ...]
+    in_sync: tuple[int, ...]
+
+
+async def described(client: Any, topic: str) -> tuple[bytes, list[Partition]] | None:
+    """(id of 16 bytes, its partitions) of a topic as any server knows it; None when there is none.
+
+    `client` is aiokafka's; raises its errors, TopicAuthorizationFailedError when this certificate may not know.
+    """
+    answer = await client.send(client.get_random_node(), _MetadataRequest(topic))
+    for code, name, topic_id, _internal, partitions, *_ in answer.topics:
+        if code == TopicAuthorizationFailedError.errno:
+            raise TopicAuthorizationFailedError
+        if name == topic and topic_id != _NO_ID:
+            return bytes(topic_id), [Partition(each[2], tuple(each[4]), tuple(each[5])) for each in partitions]
+    return None
+
+
 async def topic_of(client: Any, topic: str) -> tuple[bytes, int] | None:
     """(id of 16 bytes, number of partitions) of a topic as any server knows it; None when there is none to see.
 
     `client` is aiokafka's; raises its errors.
     """
-    answer = await client.send(client.get_random_node(), _MetadataRequest(topic))
-    for _code, name, topic_id, _internal, partitions, *_ in answer.topics:
-        if name == topic and topic_id != _NO_ID:
-            return bytes(topic_id), len(partitions)
-    return None
+    try:
+        found = await described(client, topic)
+    except TopicAuthorizationFailedError:
+        return None
+    return None if found is None else (found[0], len(found[1]))

@@ -25,7 +25,7 @@ from typing import Any
 import deploy.demo
 import handslag
 from deploy.demo.play import Play
-from deploy.demo.scenario import Step, load
+from deploy.demo.scenario import Scenario, Step, load
 from tests.bench.agency import EVENT
 from tests.bench.figures import cpu_seconds, tell
 
@@ -70,6 +70,13 @@ class Bench(Play):
 
 def prepared(folder: Path, profiles: Path | None, say: Any) -> Bench:
     """Three introduced seats in one case, and a grant that covers both sections."""
+    play = Bench(folder / "site", introduced(folder), say)
+    play.profiles = profiles
+    return play
+
+
+def introduced(folder: Path) -> Scenario:
+    """The demonstration up to three introduced seats, with a grant that covers both sections of the bench's events."""
     scenario = load(Path(deploy.demo.__file__).parent)
     names = [step.drop for step in scenario.steps]
     inputs = folder / "drops"
@@ -80,9 +87,7 @@ def prepared(folder: Path, profiles: Path | None, say: Any) -> Bench:
     grant["categories"] = ["IC04", "IC06", "IC12"]
     (inputs / "police-02-grant-lead.json").write_text(json.dumps(grant), encoding="utf-8")
     steps: list[Step] = scenario.steps[: names.index(_LAST_STEP) + 1]
-    play = Bench(folder / "site", replace(scenario, steps=steps, inputs=inputs), say)
-    play.profiles = profiles
-    return play
+    return replace(scenario, steps=steps, inputs=inputs)
 
 
 def by_client(play: Bench, events: int) -> tuple[float, dict[str, float], dict[str, Any]]:

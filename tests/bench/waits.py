@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -36,8 +37,9 @@ def part_of(state: str, kind: str | None, event: str | None) -> str:
 class Waits:
     """Looks while its block runs; `shares()` then gives part -> share of all looks at busy connections."""
 
-    def __init__(self, conninfo: str) -> None:
-        self._conninfo = conninfo
+    def __init__(self, store: dict[str, Any]) -> None:
+        """`store`: the `[store]` table of a broker on the server; its own user sees its own sessions."""
+        self._store = store
         self._seen: Counter[str] = Counter()
         self._looks = 0
         self._stop = threading.Event()
@@ -54,7 +56,11 @@ class Waits:
         self._thread.join()
 
     def _look(self) -> None:
-        with psycopg.connect(self._conninfo, autocommit=True) as connection:
+        of = self._store
+        password = Path(of["password_file"]).read_text(encoding="utf-8")
+        with psycopg.connect(
+            host=of["host"], port=of["port"], dbname=of["database"], user=of["user"], password=password, autocommit=True
+        ) as connection:
             while not self._stop.is_set():
                 found: list[tuple[Any, ...]] = connection.execute(_LOOK).fetchall()
                 self._looks += 1

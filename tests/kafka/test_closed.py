@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 
 from broker import pki
 from broker.stream import acls
-from deploy.kafka_pki import NODES, SERVERS
+from deploy.kafka_pki import NODES
 from tests.kafka import asking
 
 TOPIC = "handslag.closed"
@@ -38,11 +38,10 @@ def node(closed_kafka):
 
 
 async def made(cluster):
-    server = cluster.authority.issue("kafka-1", SERVERS)
     admin = AIOKafkaAdminClient(
         bootstrap_servers=list(cluster.bootstrap),
         security_protocol="SSL",
-        ssl_context=asking.tls(cluster.authority.file, *server),
+        ssl_context=asking.tls(cluster.authority.file, *cluster.administrator),
     )
     await admin.start()
     answer = await admin.create_topics([NewTopic(TOPIC, 1, 3)])

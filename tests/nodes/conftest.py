@@ -138,6 +138,14 @@ class SeveralNodes(Play):
 
 
 @pytest.fixture
+def migrated_database(postgres, migrated_template, database_names):
+    """The `[store]` table of a new database with today's tables."""
+    name = next(database_names)
+    yield postgres.create(name, migrated_template)
+    postgres.drop(name)
+
+
+@pytest.fixture
 def two_nodes(tmp_path, database):
     """A set-up play on two nodes; the connectors are running."""
     scenario = load(Path(deploy.demo.__file__).parent)

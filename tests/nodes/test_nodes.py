@@ -33,7 +33,9 @@ def test_two_nodes_one_leader_and_a_node_that_is_killed_or_stands_still_is_follo
     nodes.signal(first, signal.SIGCONT)
     nodes.until(lambda: nodes.ready(first), "the first one is back")
     nodes.until(lambda: nodes.metric(first, "handslag_nodes") == 2, "both are there again")
-    assert nodes.leader([0, 1]) == other
+    # on a machine that stands still itself, the lease may have moved once more: one leads, whichever it is
+    other = nodes.until(lambda: nodes.leader([0, 1]) is not None and {nodes.leader([0, 1])}, "one leads").pop()
+    first = 1 - other
 
     # killed
     nodes.kill(other)

@@ -50,7 +50,10 @@ def documented():
 
 def alerts():
     """Alert name -> {expr, severity, acts, runbook_url, ...} as they stand in the files."""
-    texts = [(PROMETHEUS / name).read_text(encoding="utf-8") for name in ("alerts.yml", "alerts-room.yml")]
+    texts = [
+        (PROMETHEUS / name).read_text(encoding="utf-8")
+        for name in ("alerts.yml", "alerts-room.yml", "alerts-stream.yml")
+    ]
     found = {}
     for block in [each for text in texts for each in re.split(r"^ {6}- alert: ", text, flags=re.MULTILINE)[1:]]:
         name, _, body = block.partition("\n")
@@ -249,7 +252,7 @@ def test_what_the_one_on_call_needs_first_is_on_top():
 
 def test_every_alert_says_what_it_means_in_two_languages_and_who_acts():
     rules = alerts()
-    assert len(rules) == 14
+    assert len(rules) == 18
     wanted = {"summary_sv", "summary_en", "description_sv", "description_en", "runbook_url"}
     for name, rule in rules.items():
         assert rule["keys"] == wanted, name
@@ -258,8 +261,11 @@ def test_every_alert_says_what_it_means_in_two_languages_and_who_acts():
         assert not FORBIDDEN.search(" ".join(re.findall(r"by \(([^)]*)\)", rule["expr"])))
 
 
+TESTED = ("alerts_test.yml", "alerts-room_test.yml", "alerts-stream_test.yml")
+
+
 def test_every_alert_has_a_firing_and_a_silent_test():
-    texts = [(PROMETHEUS / name).read_text(encoding="utf-8") for name in ("alerts_test.yml", "alerts-room_test.yml")]
+    texts = [(PROMETHEUS / name).read_text(encoding="utf-8") for name in TESTED]
     cases = [case for text in texts for case in text.split("  - name: ")[1:]]
     for name in alerts():
         own = [case for case in cases if f"alertname: {name}" in case]

@@ -45,6 +45,10 @@ def copy_of_tree(target: Path) -> None:
         if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
+    jars = ROOT / "build" / "kafka-libs"  # what git does not have: the copies' tests start the same Kafka
+    if jars.is_dir():
+        (target / "build").mkdir(exist_ok=True)
+        (target / "build" / "kafka-libs").symlink_to(jars)
 
 
 def baseline(root: Path, patches: Sequence[Patch]) -> str | None:

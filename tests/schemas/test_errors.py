@@ -132,6 +132,7 @@ PRODUCT_WORDS = {
     "_named(error)": "name of a setting that exists",
     "_plain(name)": "name of a setting that exists",
     "_field(error)": "name of a field that exists",
+    "', '.join((each.name for each in differ))": "names of a topic's settings",
     "FIELD": "name of a setting that exists",
     "'topic' if found is None else 'partitions'": "two words",
     "INSTANCE": "name of a header",

@@ -10,6 +10,7 @@ from aiokafka.admin import RecordsToDelete
 from broker.store.gate import GateMoved
 from broker.store.tables import BUCKETS, entry
 from broker.stream import generations, kafka
+from broker.stream.embedded import EmbeddedStream
 from broker.stream.generations import placed
 from broker.transit import KeyFile, day_of
 from schemas.errors import HandslagError
@@ -205,3 +206,31 @@ async def test_deletion_spares_a_topic_that_nobody_has_noticed_yet(place, node):
         except HandslagError:
             await asyncio.sleep(0.25)
     assert await fresh.read(BUCKET, 0, 9) == [(0, b"new")]
+
+
+async def test_a_stream_that_comes_home_is_read_from_its_own_positions(place, node):
+    """From the table to Kafka and back: positions always point into the log that is read."""
+    table = EmbeddedStream(place.store)
+    await node.append({BUCKET: [b"a", b"b", b"c"]}, UNIT)
+    await advance(place, BUCKET, 3)
+    await generations.come_home(place.store, place.clock(), place.entry)
+    now = await origin(place)
+    assert (now.generation, now.cause) == (2, generations.HOME)
+    assert (await gate(place)).next_position == 0
+    await table.append({BUCKET: [b"d"]}, UNIT)
+    assert await table.read(BUCKET, (await gate(place)).next_position, 9) == [(0, b"d")]
+    await generations.come_home(place.store, place.clock(), place.entry)
+    assert await origin(place) == now
+    away = place.node()
+    await away.start()
+    assert (await origin(place)).generation == 3
+    assert await table.waiting() == []  # what lay in the table comes again by itself
+    assert await away.waiting() == [BUCKET]  # an event that was decided gets its receipt again
+    await generations.come_home(place.store, place.clock(), place.entry)
+    assert (await gate(place)).next_position == 1
+
+
+async def test_a_store_that_never_left_home_has_no_generation(place):
+    await generations.come_home(place.store, place.clock(), place.entry)
+    assert await origin(place) is None
+    assert await entries(place) == 0
