@@ -193,6 +193,7 @@ class Metrics:
         self._trim_age = self._gauge(
             "stream_trim_age_seconds", "Time since what is decided was last deleted from the stream."
         )
+        self._thin = self._gauge("stream_thin_partitions", "Partitions of which not every copy is in sync.")
         self._key_age = self._gauge("transit_key_age_seconds", "Age of the oldest transit key that is not destroyed.")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
@@ -342,6 +343,10 @@ class Metrics:
     def stream_renewed(self) -> None:
         """A consumer that brought nothing was replaced."""
         self._renewed.inc()
+
+    def stream_thin(self, partitions: int) -> None:
+        """Of how many partitions of the stream not every copy is in sync."""
+        self._thin.set(partitions)
 
     def stream_kept(self, trim_age_s: float, key_age_s: float) -> None:
         """How long ago what is decided was deleted from the stream, and how old the oldest transit key is."""

@@ -1,9 +1,7 @@
-"""For every test: the report ends with the engines that really ran."""
+"""For every test: servers that are shared by a whole run, each made at its first use."""
 
 from __future__ import annotations
 
-import sqlite3
-import sys
 from itertools import count
 
 import pytest
@@ -11,25 +9,18 @@ import pytest
 from broker.engine_settings import StoreSettings
 from deploy.kafka_local import Cluster
 from deploy.postgres_local import LocalPostgres
+from tests import ran
 from tests.engines import Database, template
-
-ENGINES = pytest.StashKey[dict[str, str]]()
 
 
 def pytest_configure(config):
-    config.stash[ENGINES] = {}
-
-
-@pytest.fixture(scope="session")
-def engines(pytestconfig):
-    """Name -> version of the servers that a fixture started; whoever starts one enters it here."""
-    return pytestconfig.stash[ENGINES]
+    config.pluginmanager.register(ran, "ran")
 
 
 @pytest.fixture(scope="session")
 def postgres(engines):
     """One real PostgreSQL server for all tests of a run; a machine without one fails here and says how to get it."""
-    with LocalPostgres.temporary() as server:
+    with LocalPostgres.temporary(in_memory=True) as server:
         engines["PostgreSQL"] = server.version
         yield server
 
@@ -80,10 +71,15 @@ def migrated(postgres, migrated_template, database_names):
     postgres.drop(name)
 
 
-def pytest_terminal_summary(terminalreporter, config):
-    ran = dict(config.stash[ENGINES])
-    if "broker.store.sqlite" in sys.modules:
-        ran = {"SQLite": sqlite3.sqlite_version, **ran}
-    terminalreporter.write_line(
-        "engines: " + (", ".join(f"{name} {version}" for name, version in ran.items()) or "none")
-    )
+@pytest.fixture
+def new_database(postgres, migrated_template, database_names):
+    """Makes databases with today's tables that are gone after the test."""
+    made = []
+
+    def make():
+        made.append(next(database_names))
+        return Database(postgres, StoreSettings(**postgres.create(made[-1], migrated_template)))
+
+    yield make
+    for name in made:
+        postgres.drop(name)

@@ -246,7 +246,11 @@ class KafkaStream:
         return await self._store.read(lambda rows: rows.origins.latest()) or opened
 
     async def _check_topic(self) -> None:
-        if self._origin is not None and await self._kafka.topic_id() != self._origin.topic_id:
+        if self._origin is None:
+            return
+        topic_id = await self._kafka.topic_id()
+        self._metrics.stream_thin(self._kafka.thin)
+        if topic_id != self._origin.topic_id:
             self._origin = None
             await self._require_open()
 

@@ -33,7 +33,10 @@ class Outside(Exception):  # noqa: N818 - an answer, not a fault: the log lacks 
 
 
 class KafkaLog:
-    """The clients of one node. `answered_at` is when the servers last did what was asked, by the monotonic clock."""
+    """The clients of one node. `answered_at` is when the servers last did what was asked, by the monotonic clock.
+
+    `thin` is how many partitions had fewer copies in sync than they have, when the topic was last looked at.
+    """
 
     def __init__(self, settings: StreamSettings, buckets: int) -> None:
         tls = tls_context(settings)
@@ -46,13 +49,15 @@ class KafkaLog:
         self._partitions = [TopicPartition(settings.topic, bucket) for bucket in range(buckets)]
         self._lanes = [asyncio.Lock() for _ in range(buckets)]
         self.answered_at = time.monotonic()
+        self.thin = 0
 
     async def topic_id(self) -> bytes:
         """Id of the topic, 16 bytes; raises `HS-STREAM-OTHER` when it is not there or has other partitions."""
         async with self._asked(self._producer, LOOK_S * 5) as producer:
             found = await topic_of(producer.client, self._topic)
-        if found is None or found[1] != self._buckets:
+        if found is None or len(found[1]) != self._buckets:
             raise HandslagError("HS-STREAM-OTHER", check="topic" if found is None else "partitions")
+        self.thin = sum(len(each.in_sync) < len(each.replicas) for each in found[1])
         return found[0]
 
     async def put(self, bucket: int, records: Sequence[bytes]) -> int:

@@ -128,13 +128,9 @@ async def described(client: Any, topic: str) -> tuple[bytes, list[Partition]] | 
     return None
 
 
-async def topic_of(client: Any, topic: str) -> tuple[bytes, int] | None:
-    """(id of 16 bytes, number of partitions) of a topic as any server knows it; None when there is none to see.
-
-    `client` is aiokafka's; raises its errors.
-    """
+async def topic_of(client: Any, topic: str) -> tuple[bytes, list[Partition]] | None:
+    """As `described`; None also when this certificate may not know whether there is such a topic."""
     try:
-        found = await described(client, topic)
+        return await described(client, topic)
     except TopicAuthorizationFailedError:
         return None
-    return None if found is None else (found[0], len(found[1]))

@@ -252,7 +252,7 @@ def test_what_the_one_on_call_needs_first_is_on_top():
 
 def test_every_alert_says_what_it_means_in_two_languages_and_who_acts():
     rules = alerts()
-    assert len(rules) == 18
+    assert len(rules) == 19
     wanted = {"summary_sv", "summary_en", "description_sv", "description_en", "runbook_url"}
     for name, rule in rules.items():
         assert rule["keys"] == wanted, name
