@@ -62,6 +62,13 @@ def test_two_nodes_one_leader_and_a_node_that_is_killed_or_stands_still_is_follo
     nodes.until(lambda: nodes.leader([other]) == other, "the other leads at once")
     assert {row["node"] for row in nodes.status(other)["nodes"]} == {nodes.name(other)}
 
+    # both begin at once
+    nodes.stop(other)
+    for number in (0, 1):
+        nodes.start(number, wait=False)
+    nodes.until(lambda: nodes.ready(0) and nodes.ready(1), "both are ready")
+    nodes.until(lambda: nodes.leader([0, 1]) is not None, "one of them leads")
+
 
 def test_every_node_remembers_what_any_node_published(bare_nodes):
     nodes = bare_nodes.nodes
