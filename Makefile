@@ -2,7 +2,7 @@
 PYTHON ?= python3
 DIR ?= build/demo
 
-.PHONY: help demo test test-long kafka bench bench-scale sabotage lint reference compatibility lock clean
+.PHONY: help demo test test-long kafka bench bench-scale chaos sabotage lint reference compatibility lock clean
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -29,6 +29,9 @@ bench: .venv-dev/ok  ## figures to build/bench/*.json
 
 bench-scale: .venv-dev/ok  ## an hour: cost and throughput as the store and the number of nodes grow, with plots
 	.venv-dev/bin/python -m tests.bench scale
+
+chaos: .venv-dev/ok  ## faults under load on three nodes, PostgreSQL and Kafka: SECONDS=240, SEED by the clock
+	.venv-dev/bin/python -m tests.chaos --seconds $(or $(SECONDS),240) --seed $(or $(SEED),$(shell date +%s))
 
 sabotage: .venv-dev/ok  ## each defence switched off in a copy: the named test must fail
 	.venv-dev/bin/python -m tests.sabotage

@@ -81,7 +81,7 @@ async def _once(context: Context, unit: str, acks: Sequence[Ack]) -> AckAnswer:
         rows.inbox.put([plan.notice for plan in plans.values()])
         return rows.inbox.remove(unit, [i for i in ids if i not in found])
 
-    removed = await context.store.write(work)
+    removed = await context.store.write(work, shared=True)
     for plan in plans.values():
         context.metrics.acknowledged(
             rejected=plan.state is DeliveryState.REJECTED, probe=context.directory.is_probe(unit)

@@ -81,7 +81,7 @@ async def consents(context: Context, unit: str, request: ConsentsRequest) -> Con
         try:
             work = _Transaction(context, unit, request, seat, wanted)
             write = work.withdraw_case if whole else work.record_act
-            answer = await recorded(context, unit, request, write, ConsentsAnswer)
+            answer = await recorded(context, unit, request, write, ConsentsAnswer, shared=True)
         except GateMoved:
             continue
         except HandslagError as error:

@@ -43,15 +43,17 @@ async def answered(context: Context, unit: str, request: Call) -> bytes | None:
     return await context.store.read(lambda rows: rows.units.answered(unit, request.call_id, digest))
 
 
-async def recorded(context: Context, unit: str, request: Call, work: Callable[[Rows], T], answer: type[T]) -> T:
-    """Run the transaction of a call; raises what it raised.
+async def recorded(
+    context: Context, unit: str, request: Call, work: Callable[[Rows], T], answer: type[T], *, shared: bool = False
+) -> T:
+    """Run the transaction of a call, `shared` as in `Store.write`; raises what it raised.
 
     Whatever went wrong, the call may have been recorded: by the same request at the same time, or by a commit whose
     result is unknown. Then its answer counts and not the error. INVARIANT:
     test_the_same_call_at_the_same_time_gets_the_same_answer.
     """
     try:
-        return await context.store.write(work)
+        return await context.store.write(work, shared=shared)
     except Exception:
         before = await answered(context, unit, request)
         if before is None:

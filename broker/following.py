@@ -64,6 +64,8 @@ class Following:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._turn = asyncio.Lock()
+        self._begun = 0
+        self._ended: tuple[int, str | None] = (0, None)
         self._number = -1
         self._erasures: dict[int, str] = {}
 
@@ -73,15 +75,33 @@ class Following:
         Raises what the Store raises, HS-HOLD when its log is shorter than this node has seen it, and
         HS-ADMIN-UNSIGNED while other rules are in force than this node has.
         """
+        # Calls that come while a look is under way share the next one: none of them is answered by a look that began
+        # before it came.
+        # INVARIANT: test_calls_that_come_together_share_a_look_that_began_after_they_came
+        came_after = self._begun
+        async with self._turn:
+            number, failed = self._ended
+            if number > came_after:
+                if failed is not None:
+                    raise HandslagError(failed)
+                return
+            self._begun += 1
+            own = self._begun
+            try:
+                await self._look()
+            except HandslagError as error:
+                self._ended = (own, error.code)
+                raise
+            self._ended = (own, None)
+
+    async def _look(self) -> None:
         # INVARIANT: test_what_another_node_revoked_is_refused_here_at_the_next_call
         state = await self._parts.context.store.read(lambda rows: rows.shared.state())
         known = self._parts.sealer.known
         if known is not None and state.log_size < known.size and not self._parts.core.keeper.silent:
             await self._shorter()
         if state.number != self._number:
-            async with self._turn:
-                if state.number != self._number:
-                    await self._read_anew()
+            await self._read_anew()
 
     async def run(self) -> None:
         """Look once a second, also when nobody calls: an erased key is forgotten, files of the folder are carried."""

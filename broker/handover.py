@@ -62,7 +62,7 @@ async def fetch(context: Context, unit: str, request: FetchRequest) -> FetchAnsw
         rows.entries.insert([entry for p in prepared if p.row.delivery_id in handed for entry in p.entries])
         return items, handed
 
-    items, handed = await context.store.write(work)
+    items, handed = await context.store.write(work, shared=True)
     context.metrics.handed_over(len(handed), probe=context.directory.is_probe(unit))
     answered = [InboxItem(item_id=item.item_id, kind=item.kind, body=item.body) for item in items]
     answered += [p.item for p in prepared if p.row.delivery_id in handed]

@@ -64,7 +64,8 @@ class Surroundings:
         metrics.contradicted(self._contradicted())
         metrics.held(await self._context.store.read(lambda rows: rows.hold.held_seats()))
         metrics.disk(*await asyncio.to_thread(self._disk))
-        count, oldest_us = await self._context.store.read(self._unsealed)
+        settled = await self._context.store.settled()
+        count, oldest_us = await self._context.store.read(lambda rows: self._unsealed(rows, settled))
         metrics.unsealed(count, _age_s(self._context, oldest_us))
         units = [row for row in self._context.directory.all() if not row.probe]
         contacts = self._context.contacts
@@ -74,8 +75,8 @@ class Surroundings:
         )
         await self._certificates()
 
-    def _unsealed(self, rows: Rows) -> tuple[int, int | None]:
-        self._floor = rows.log.sealed_floor(self._floor)
+    def _unsealed(self, rows: Rows, settled: int) -> tuple[int, int | None]:
+        self._floor = rows.log.sealed_floor(self._floor, settled)
         return rows.entries.unsealed_summary(self._floor, COUNTED)
 
     def _disk(self) -> tuple[int, int, int]:

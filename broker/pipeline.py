@@ -39,7 +39,7 @@ async def decide_next(context: Context, bucket: int, limit: int = BATCH) -> int:
     decided = [(one, judge(one, context.rules, at_us)) async for one in paced(resolved)]
     effects = await prepare(context, decided, at_us)
     end = batch[-1].position + 1
-    await context.store.write(lambda rows: _commit(rows, gate, end, at_us, effects))
+    await context.store.write(lambda rows: _commit(rows, gate, end, at_us, effects), shared=True)
     await context.stream.trim(bucket, end)
     context.metrics.batched((context.now_us() - started_us) / 1e6)
     return len(batch)
@@ -86,7 +86,7 @@ async def _refuse(context: Context, gate: Gate) -> int:
         sender = await context.store.read(lambda rows: rows.cases.seat(waiting.routing.seat_id))
         refuse(context, effects, waiting, sender, "HS-DECISION-FAILED", at_us)
     end = position + 1
-    await context.store.write(lambda rows: _commit(rows, gate, end, at_us, effects))
+    await context.store.write(lambda rows: _commit(rows, gate, end, at_us, effects), shared=True)
     await context.stream.trim(gate.bucket, end)
     return 1
 

@@ -88,6 +88,8 @@ async def audit_fetch(context: Context, unit: str, request: AuditFetchRequest) -
     limit = max(1, min(request.limit, limits.INBOX_ITEMS))
     keys = context.recorder.seat_keys(seat.seat_id)
     handle = keys.handle(context.recorder.segment)
+    # INVARIANT: test_a_page_holds_what_committed_late_under_a_lower_number
+    await context.store.settled()
     found = await context.store.read(lambda rows: rows.entries.of_handles([handle], request.after, limit + 1, entry_id))
     return AuditPage(
         entries=tuple(
@@ -127,7 +129,7 @@ async def _recorded(
             told = entry.entry_id + entry.leaf_hash
             rows.units.answer(seat.unit, request.call_id, request_hash(request), told, at_us)
 
-    await context.store.write(work)
+    await context.store.write(work, shared=True)
     return entry
 
 

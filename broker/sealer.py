@@ -218,18 +218,25 @@ class Sealer:
     async def _seal(self) -> int:
         """One transaction of leaves; returns how many entries it took."""
         for _ in range(_ATTEMPTS):
-            waiting = await self._store.read(self._waiting)
+            waiting = await self._store.read(partial(self._waiting, await self._settled()))
             plan = await asyncio.to_thread(self._plan, waiting)
             try:
-                await self._store.write(partial(_write, plan))
+                await self._store.write(partial(_write, plan), shared=True)
             except HeadMoved:
                 continue
             return len(waiting.entries)
         raise HandslagError("HS-NOT-RECORDED")
 
-    def _waiting(self, rows: Rows) -> Waiting:
+    async def _settled(self) -> int:
+        """Up to which number no entry commits any more; while somebody's transaction is long, nobody knows."""
+        try:
+            return await self._store.settled()
+        except HandslagError:
+            return 0
+
+    def _waiting(self, settled: int, rows: Rows) -> Waiting:
         # INVARIANT: test_an_entry_that_commits_late_under_a_low_number_is_sealed
-        self._floor = rows.log.sealed_floor(self._floor)
+        self._floor = rows.log.sealed_floor(self._floor, settled)
         head = rows.log.head()
         return Waiting(head, rows.entries.unsealed(self._floor, BEAT_ENTRIES), read_edge(head.size, rows.log.read_tile))
 

@@ -90,6 +90,6 @@ async def _record_refusals(context: Context, unit: str, refusals: list[ItemRefus
         for refusal in refusals
         if refusal.code != "HS-HOLD"  # comes again until the hold ends: not an entry each time
     ]
-    await context.store.write(lambda rows: rows.entries.insert(entries))
+    await context.store.write(lambda rows: rows.entries.insert(entries), shared=True)
     for refusal in refusals:
         context.metrics.refused(refusal.code)

@@ -27,6 +27,8 @@ _SUPERUSER = "postgres"
 _SYSTEM_USER = "postgres"
 _LEAST = 15
 _START_S = 60.0
+_MEMORY, _DISK = Path("/dev/shm"), Path("/tmp")  # noqa: S108 - a folder of mode 0700 is made in them
+_ROOM = 2 << 30
 _PACKAGED = Path("/usr/lib/postgresql")
 _HOW = "PostgreSQL 15 or newer is not on this machine: apt-get install postgresql"
 _SETTINGS = {
@@ -62,10 +64,14 @@ class LocalPostgres:
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def temporary(cls, conf: dict[str, str] | None = None) -> LocalPostgres:
-        """A server in a new folder under /tmp that is removed when its context is left."""
-        # not under a folder of the caller's: the server's own user must be able to reach it
-        folder = Path(tempfile.mkdtemp(prefix="handslag-pg-", dir="/tmp"))  # a socket path must be short
+    def temporary(cls, conf: dict[str, str] | None = None, *, in_memory: bool = False) -> LocalPostgres:
+        """A server in a new folder under /tmp that is removed when its context is left.
+
+        `in_memory`, where the machine has room: it does all that it does on a disk, and never waits for one.
+        """
+        # not under a folder of the caller's: the server's own user must be able to reach it; a socket path is short
+        roomy = in_memory and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM
+        folder = Path(tempfile.mkdtemp(prefix="handslag-pg-", dir=_MEMORY if roomy else _DISK))
         return cls(folder, conf, temporary=True)
 
     def __enter__(self) -> Self:

@@ -20,7 +20,7 @@ def pytest_configure(config):
 @pytest.fixture(scope="session")
 def postgres(engines):
     """One real PostgreSQL server for all tests of a run; a machine without one fails here and says how to get it."""
-    with LocalPostgres.temporary() as server:
+    with LocalPostgres.temporary(in_memory=True) as server:
         engines["PostgreSQL"] = server.version
         yield server
 
@@ -69,3 +69,17 @@ def migrated(postgres, migrated_template, database_names):
     name = next(database_names)
     yield Database(postgres, StoreSettings(**postgres.create(name, migrated_template)))
     postgres.drop(name)
+
+
+@pytest.fixture
+def new_database(postgres, migrated_template, database_names):
+    """Makes databases with today's tables that are gone after the test."""
+    made = []
+
+    def make():
+        made.append(next(database_names))
+        return Database(postgres, StoreSettings(**postgres.create(made[-1], migrated_template)))
+
+    yield make
+    for name in made:
+        postgres.drop(name)

@@ -12,10 +12,11 @@ from broker.store.cipher import ColumnCipher
 from broker.store.migrate import migrate_server
 from broker.store.port import Rows
 from broker.store.postgresql import PostgresStore
-from broker.store.postgresql_engine import MIGRATING, engine_for
+from broker.store.postgresql_engine import MIGRATING, WRITING, engine_for
 from deploy.postgres_local import LocalPostgres
 
 TEMPLATE = "handslag_template"
+PATIENT = {**WRITING, "idle_in_transaction_session_timeout": "20s", "lock_timeout": "10s"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +26,12 @@ class Database:
     server: LocalPostgres
     settings: StoreSettings
 
-    def store(self, cipher: ColumnCipher, rows: Any = Rows, *, server_clock: bool = False) -> PostgresStore:
-        """A node's store on it; tests move the time, unless they want the server's."""
-        return PostgresStore(self.settings, cipher, rows, server_clock=server_clock)
+    def store(
+        self, cipher: ColumnCipher, rows: Any = Rows, *, server_clock: bool = False, patient: bool = True
+    ) -> PostgresStore:
+        """A node's store on it; tests move the time, and forgive a slow machine, unless they want it as it is."""
+        session = PATIENT if patient else WRITING
+        return PostgresStore(self.settings, cipher, rows, server_clock=server_clock, session=session)
 
     def connect(self) -> psycopg.Connection[Any]:
         """A session of the broker's user beside every store."""

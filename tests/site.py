@@ -1,4 +1,4 @@
-"""A broker's verbs on a real SQLite store, and units with real keys and seals, all in one process.
+"""A broker's verbs on a real store, and units with real keys and seals, all in one process.
 
 The gateway is left out so that a test can stop between any two verbs; everything else is the product. Time is a
 number that the test moves.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 from sqlalchemy import Connection
 
@@ -52,6 +52,7 @@ from schemas.envelope import Delivery
 from schemas.identifiers import ZERO16, uuid7
 from schemas.inbox import InboxItem, InvitationDelivery, Receipt, StatementNotice
 from schemas.statements import UnitEntry
+from tests.engines import Database
 from tests.units import (
     DAY,
     LEAD,
@@ -71,13 +72,10 @@ from tests.units import (
 MakeStore = Callable[[ColumnCipher, Callable[[Connection, ColumnCipher], Rows]], Store]
 
 
-def _embedded(folder: Path, cipher: ColumnCipher, rows: Callable[[Connection, ColumnCipher], Rows]) -> Store:
-    migrate(folder / "broker.db")
-    return SqliteStore(folder / "broker.db", cipher, rows)
-
-
 class Site:
-    """The operator's side plus three units of one case."""
+    """The operator's side plus three units of one case; `databases` makes a database each where no file is wanted."""
+
+    databases: ClassVar[Callable[[], Database] | None] = None
 
     def __init__(
         self,
@@ -89,10 +87,12 @@ class Site:
     ) -> None:
         """`store` makes another driver than the embedded one, on tables that are there."""
         folder.mkdir(parents=True, exist_ok=True)
+        make = type(self).databases
+        self.database = make() if make is not None else None
         self.clock = Clock()
         self.vault = KeyVault.open(folder / "keys.db", folder / "root.key")
         self.cipher = ColumnCipher(self.vault.columns())
-        self.store: Store = (store or partial(_embedded, folder))(self.cipher, rows)
+        self.store: Store = store(self.cipher, rows) if store is not None else self.opened(folder, rows)
         rules_file, self.rules = shipped()
         supervisor = UnitKeyPair.generate()
         self.faults: list[BaseException] = []
@@ -115,6 +115,13 @@ class Site:
         self.lead, self.police, self.probation = (Unit(code, role) for role, code in UNITS.items())
         self.units = {unit.role: unit for unit in (self.lead, self.police, self.probation)}
         self._agency = UnitKeyPair.generate()
+
+    def opened(self, folder: Path, rows: Callable[[Connection, ColumnCipher], Rows] = Rows) -> Store:
+        """A store on the file or database; on a database there may be several at once, as several nodes have."""
+        if self.database is not None:
+            return self.database.store(self.cipher, rows)
+        migrate(folder / "broker.db")
+        return SqliteStore(folder / "broker.db", self.cipher, rows)
 
     async def admit(self) -> None:
         """All three units, as the operator admits them."""

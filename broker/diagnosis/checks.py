@@ -96,6 +96,8 @@ def notices(facts: BrokerFacts) -> Iterator[Found]:
     """What a person should know and what stops nothing."""
     if not facts.node.running:
         yield Found("N-BROKER-STOPPED")
+    if facts.node.others_away:
+        yield Found("N-NODES-AWAY")
     if not facts.operations_inside:
         yield Found("N-OPERATIONS-OPEN", "operations.listen")
     for setting in facts.trying_out:

@@ -22,12 +22,16 @@ class ServerFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeFacts:
-    """The node: `answers` is None where none runs; `reasons` why it is not ready, `taken` settings of ports in use."""
+    """The node: `answers` is None where none runs; `reasons` why it is not ready, `taken` settings of ports in use.
+
+    `others_away` counts nodes of the same store that were there today and are not now.
+    """
 
     running: bool
     answers: bool | None = None
     reasons: tuple[str, ...] = ()
     taken: tuple[str, ...] = ()
+    others_away: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,7 +47,7 @@ def gather(loaded: BrokerSettings, now: datetime) -> BrokerFacts:
         trying_out=_trying_out(loaded),
         files=_files(loaded),
         folders={"data_dir": _folder(loaded.data_dir)},
-        keys_belong=look.keys_belong(loaded.data_dir / "keys.db", loaded.root_key_file) if data_dir else None,
+        keys_belong=_keys_belong(loaded) if data_dir else None,
         store=look.look(loaded.database) if loaded.store.engine == "sqlite" else look.look_server(loaded.store),
         anchor=anchor,
         anchor_size=anchor_size,
@@ -58,6 +58,12 @@ def gather(loaded: BrokerSettings, now: datetime) -> BrokerFacts:
         writable=_writable(data_dir) if data_dir else None,
         locks=look.locks(data_dir) if data_dir else None,
     )
+
+
+def _keys_belong(loaded: BrokerSettings) -> bool | None:
+    if loaded.store.engine == "postgresql":
+        return look.server_keys_belong(loaded.store, loaded.root_key_file)
+    return look.keys_belong(loaded.data_dir / "keys.db", loaded.root_key_file)
 
 
 def _sighted(loaded: BrokerSettings) -> None:
@@ -188,17 +194,28 @@ def _node(loaded: BrokerSettings) -> NodeFacts:
     if not control.is_running(loaded.data_dir):
         ports = {"listen": loaded.address, "operations.listen": loaded.operations.address}
         return NodeFacts(running=False, taken=tuple(name for name, where in ports.items() if _taken(where)))
+    away = _nodes_away(loaded)
     url = f"http://{loaded.operations.address}/readyz"
     past_proxies = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with past_proxies.open(url, timeout=PROBE_S) as answer:
             answer.read()
-        return NodeFacts(running=True, answers=True)
+        return NodeFacts(running=True, answers=True, others_away=away)
     except urllib.error.HTTPError as answer:
         with answer:
-            return NodeFacts(running=True, answers=True, reasons=_reasons(answer.read(4096)))
+            return NodeFacts(running=True, answers=True, reasons=_reasons(answer.read(4096)), others_away=away)
     except (OSError, ValueError):
         return NodeFacts(running=True, answers=False)
+
+
+def _nodes_away(loaded: BrokerSettings) -> int:
+    """How many nodes of a shared store were there within a day and are not now, as the running node sees it."""
+    if loaded.store.engine != "postgresql":
+        return 0
+    try:
+        return sum(not each["live"] for each in control.call(loaded.data_dir, "nodes", {}, PROBE_S)["nodes"])
+    except HandslagError:
+        return 0
 
 
 def _reasons(body: bytes) -> tuple[str, ...]:

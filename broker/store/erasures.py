@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, delete, insert,
 
 from broker.store import tables
 from broker.store.cipher import ColumnCipher
+from broker.store.dialect import locked
 from broker.store.erasure_tables import erasure
 from broker.store.join_tables import case_join, crossing
 from broker.store.shared import moved
@@ -136,7 +137,8 @@ class ErasureRows:
         """Close a seat that a restored copy still has open: before the copy was lost it was closed and erased."""
         mine = or_(_DELIVERY.sender_seat == seat_id, _DELIVERY.recipient_seat == seat_id)
         for state, ended in (("PENDING", DeliveryState.CANCELLED), ("HANDED", DeliveryState.EXPIRED)):
-            found = self._c.execute(select(_DELIVERY.delivery_id).where(mine, _DELIVERY.state == state)).scalars()
+            query = select(_DELIVERY.delivery_id).where(mine, _DELIVERY.state == state)
+            found = self._c.execute(locked(self._c, query.order_by(_DELIVERY.delivery_id))).scalars()
             ids, gone = list(found), {"item": None, "wrapped_key": None, "live": False}
             section = tables.delivery_section
             self._c.execute(update(section).where(section.c.delivery_id.in_(ids)).values(**gone))

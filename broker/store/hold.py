@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from broker.store.dialect import has_row_locks
 from broker.store.shared import moved
 from broker.store.tables import BUCKETS, bucket, continuation, delivery, hold, hold_seat, hold_withdrawal, seat, stream
 from schemas.codes import DeliveryState, SeatState
@@ -52,6 +53,8 @@ class HoldRows:
         sender still has it and sends it again.
         """
         # INVARIANT: test_nothing_undecided_is_decided_after_a_restore
+        if has_row_locks(self._c):  # ascending, as everybody locks them: one UPDATE takes them as they lie
+            self._c.execute(select(bucket.c.bucket).order_by(bucket.c.bucket).with_for_update())
         self._c.execute(update(bucket).where(bucket.c.bucket < BUCKETS).values(gate_version=bucket.c.gate_version + 1))
         self._c.execute(update(hold).where(hold.c.ended_at_us.is_(None)).values(ended_at_us=row.began_at_us))
         self._c.execute(insert(hold).values(**{name: getattr(row, name) for name in HoldRow.__slots__}))

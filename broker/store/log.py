@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from audit.merkle import EMPTY_ROOT, HASH_BYTES
 from audit.tiles import Tile
-from broker.store.tables import beat, checkpoint, head, leaf, tile
+from broker.store.tables import beat, checkpoint, entry, head, leaf, tile
 
 _ONLY = 1  # the head has one row
 
@@ -83,11 +83,17 @@ class LogRows:
             rows = [{"idx": first + at, "entry_number": number} for at, number in enumerate(entry_numbers)]
             self._c.execute(insert(leaf), rows)
 
-    def sealed_floor(self, after: int) -> int:
-        """The largest entry number up to which every number has a leaf, given that those up to `after` have.
+    def sealed_floor(self, after: int, settled: int = 0) -> int:
+        """The largest entry number up to which every entry has a leaf, given that those up to `after` have.
 
-        No entry can still commit under such a number: each is taken.
+        No entry can still commit under such a number: each is taken, or `Store.settled` said so before this read: a
+        transaction that came to nothing has left its numbers out.
         """
+        if settled > after:
+            query = select(entry.c.number).outerjoin(leaf, leaf.c.entry_number == entry.c.number)
+            query = query.where(entry.c.number > after, leaf.c.idx.is_(None)).order_by(entry.c.number).limit(1)
+            first = self._c.execute(query).scalar_one_or_none()
+            return settled if first is None else min(settled, int(first) - 1)
         following = leaf.alias()
         unbroken = select(leaf.c.entry_number).where(leaf.c.entry_number == after + 1)
         if self._c.execute(unbroken).one_or_none() is None:

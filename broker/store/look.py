@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from broker.engine_settings import StoreSettings
 from broker.store import rootkey
-from broker.store.keyport import OwnerKind
+from broker.store.keyport import SEAT_KEY, OwnerKind, of
 from broker.store.keys import opens_operator_key
 from broker.store.postgresql_engine import READING, checked, engine_for
 from schemas.errors import HandslagError
@@ -88,6 +89,29 @@ def keys_belong(path: Path, root_key: Path) -> bool | None:
     except (sqlite3.Error, OSError):
         return False
     return row is not None and opens_operator_key(root, row[0], row[1])
+
+
+def server_keys_belong(settings: StoreSettings, root_key: Path) -> bool | None:
+    """Whether the keys in a PostgreSQL database open under the root key; None when one of them cannot be read.
+
+    A database that no broker has opened yet has none and is no fault.
+    """
+    try:
+        root = rootkey.load(root_key)
+        engine = engine_for(settings, READING, connections=1)
+    except HandslagError:
+        return None
+    query = select(SEAT_KEY.c.epoch, SEAT_KEY.c.wrapped).where(of((OwnerKind.OPERATOR, b"")))
+    try:
+        with engine.connect() as connection:
+            if not connection.exec_driver_sql("SELECT to_regclass('seat_key') IS NOT NULL").scalar_one():
+                return None
+            row = connection.execute(query).one_or_none()
+    except (SQLAlchemyError, HandslagError):
+        return None
+    finally:
+        engine.dispose()
+    return None if row is None else opens_operator_key(root, row.epoch, row.wrapped)
 
 
 def locks(folder: Path) -> bool | None:

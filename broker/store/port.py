@@ -87,6 +87,13 @@ class Store(Protocol):
         """The engine's own clock in microseconds since 1970 UTC, None where it has none; raises HS-NOT-READY."""
         ...
 
+    async def settled(self) -> int:
+        """Wait for the transactions at work; then a later read sees every entry that will ever have so low a number.
+
+        Returns that number, 0 where the engine's numbers have no gaps. Raises HS-NOT-READY when it takes too long.
+        """
+        ...
+
     def truncate_wal(self) -> int:
         """Fold what the engine keeps beside its file into it, without making writers wait; returns its size in bytes.
 

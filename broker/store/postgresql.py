@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -32,6 +32,12 @@ from schemas.errors import HandslagError
 T = TypeVar("T")
 _AGAIN_S = 0.9  # for how long work that was undone runs again: a withdrawal is answered within a second
 _PAUSE_S = 0.005
+_SETTLE_S = 1.0
+_DRAWN = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM entry_number_seq"
+_INSERTING = (
+    "SELECT virtualtransaction FROM pg_locks WHERE mode = 'RowExclusiveLock' AND relation = 'entry'::regclass"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
@@ -50,10 +56,11 @@ class PostgresStore:
         rows: Callable[[Connection, ColumnCipher], Rows] = Rows,
         *,
         server_clock: bool = True,
+        session: Mapping[str, str] = WRITING,
     ) -> None:
-        """Connect when first asked; without `server_clock` moments are the callers' own."""
+        """Connect when first asked; without `server_clock` moments are the callers' own. `session` of what writes."""
         readers = settings.connections // 2
-        self._writing = engine_for(settings, WRITING, connections=settings.connections - readers)
+        self._writing = engine_for(settings, session, connections=settings.connections - readers)
         self._reading = engine_for(settings, READING_SESSION, connections=readers)
         self._cipher = cipher
         self._make = rows
@@ -95,17 +102,34 @@ class PostgresStore:
 
     def size(self) -> int:
         """Bytes of the database, its indexes included; raises HS-NOT-READY."""
-        return self._number("SELECT pg_database_size(current_database())")
+        return int(self._asked("SELECT pg_database_size(current_database())")[0])
+
+    async def settled(self) -> int:
+        """The number, once no transaction that may hold one up to it is at work; raises HS-NOT-READY after a second."""
+        # INVARIANT: test_an_entry_that_commits_late_is_never_passed
+        # In this order: whoever has drawn a number holds the lock of the table already, and until it has ended.
+        ask = asyncio.get_running_loop().run_in_executor
+        number = int((await ask(self._readers, self._asked, _DRAWN))[0])
+        waiting = until = None
+        while waiting is None or waiting:
+            at_work = frozenset(await ask(self._readers, self._asked, _INSERTING))
+            waiting = at_work if waiting is None else waiting & at_work
+            until = until or time.monotonic() + _SETTLE_S
+            if waiting and time.monotonic() > until:
+                raise HandslagError("HS-NOT-READY")
+            await asyncio.sleep(_PAUSE_S if waiting else 0)
+        return number
 
     async def clock_us(self) -> int | None:
         """The server's clock, microseconds since 1970 UTC; raises HS-NOT-READY."""
         query = "SELECT trunc(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._number, query)
+        return int((await asyncio.get_running_loop().run_in_executor(self._readers, self._asked, query))[0])
 
-    def _number(self, query: str) -> int:
+    def _asked(self, query: str) -> list[Any]:
+        """The first column of what the server says, outside any transaction."""
         try:
             with self._connected(self._reading) as connection:
-                return int(connection.exec_driver_sql(query).scalar_one())
+                return list(connection.exec_driver_sql(query).scalars())
         except (Undone, SQLAlchemyError):
             raise HandslagError("HS-NOT-READY") from None
 

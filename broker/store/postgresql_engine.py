@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ MIGRATING = {**WRITING, "idle_in_transaction_session_timeout": "0", "statement_t
 """A migration waits for each lock only shortly: everybody who comes after it waits behind it."""
 
 
-def engine_for(settings: StoreSettings, session: dict[str, str], *, connections: int) -> Engine:
+def engine_for(settings: StoreSettings, session: Mapping[str, str], *, connections: int) -> Engine:
     """An engine whose connections are in autocommit, so that the driver alone says BEGIN and COMMIT.
 
     Nothing is connected yet. Raises `HS-SETTINGS-INVALID` for a password file that cannot be read.
@@ -94,7 +94,7 @@ def _secret(path: Path) -> str:
         raise HandslagError("HS-SETTINGS-INVALID", field="store.password_file") from None
 
 
-def _tell(dbapi: Any, session: dict[str, str]) -> None:
+def _tell(dbapi: Any, session: Mapping[str, str]) -> None:
     """Set what the session needs; raises `HS-STORE-UNSUITABLE` for a right that the user lacks."""
     with dbapi.cursor() as cursor:
         for name, value in session.items():

@@ -117,6 +117,10 @@ class SqliteStore:
         """Bytes of the file."""
         return self.path.stat().st_size
 
+    async def settled(self) -> int:
+        """0: one writer draws the numbers, and gives those back that come to nothing."""
+        return 0
+
     async def clock_us(self) -> int | None:
         """None: a file has no clock."""
         return None

@@ -28,7 +28,7 @@ class EmbeddedStream:
             for bucket in sorted(records):
                 rows.stream.append(bucket, records[bucket], unit)
 
-        await self._store.write(work)
+        await self._store.write(work, shared=True)
         self._news.set()
         self.on_append()
 
@@ -50,7 +50,7 @@ class EmbeddedStream:
 
     async def trim(self, bucket: int, below: int) -> None:
         """Delete records below a decided position."""
-        await self._store.write(lambda rows: rows.stream.trim(bucket, below))
+        await self._store.write(lambda rows: rows.stream.trim(bucket, below), shared=True)
 
     async def lag(self) -> tuple[int, int | None]:
         """Undecided records and the moment the oldest was taken; a record that cannot be read tells no moment."""

@@ -48,8 +48,6 @@ class Play:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._started = time.monotonic()
         self._commands: dict[str, str] = {}
-        self.prepared: Callable[[Path], None] = lambda _config: None
-        """Called with the broker's configuration before it first starts, as an operator edits what `init` wrote."""
 
     def __enter__(self) -> Self:
         return self
@@ -141,7 +139,6 @@ class Play:
         self.handslag("init", "--dir", self.folder / "broker", "--host", "127.0.0.1",
                       "--listen", f"127.0.0.1:{gateway}", "--operations", f"127.0.0.1:{operations}")  # fmt: skip
         self._configure_broker()
-        self.prepared(self.broker)
         self.start("broker")
 
     def make_connectors(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -25,20 +26,22 @@ def main() -> int:
     options.add_argument("--seconds", type=float, default=240.0, help="load and faults for so long")
     options.add_argument("--seed", type=int, default=1, help="draws load, faults and the network's troubles")
     options.add_argument("--store", choices=("sqlite", "postgresql"), default="postgresql")
-    options.add_argument("--nodes", type=int, default=1, help="more than one needs PostgreSQL")
+    options.add_argument("--stream", choices=("embedded", "kafka"), default="kafka")
+    options.add_argument("--nodes", type=int, default=3, help="more than one needs PostgreSQL")
     options.add_argument("--pace", type=float, default=0.03, help="seconds between two input files")
     options.add_argument("--only", action="append", default=[], help="a fault by its name; all when left out")
     options.add_argument("--dir", type=Path, help="folder to make; a temporary one that stays when left out")
     options.add_argument("--evidence", type=Path, help="page to write")
     options.add_argument("--json", action="store_true", help="the report as JSON on stdout, messages on stderr")
     given = options.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # whatever was started is stopped then too
     folder = given.dir or Path(tempfile.mkdtemp(prefix="handslag-chaos-")) / "run"
 
     def say(line: str) -> None:
         print(line, file=sys.stderr if given.json else sys.stdout, flush=True)
 
     say(f"in {folder}")
-    with started(given.store) as engines:
+    with started(given.store, given.stream) as engines:
         report, _history = played(
             folder, given.seconds, given.seed, engines, nodes=given.nodes, pace_s=given.pace,
             only=tuple(given.only), say=say,
@@ -48,7 +51,7 @@ def main() -> int:
     if given.evidence:
         given.evidence.parent.mkdir(parents=True, exist_ok=True)
         command = f"python -m tests.chaos --seconds {given.seconds:.0f} --seed {given.seed} --store {given.store}"
-        command += f" --nodes {given.nodes}"
+        command += f" --stream {given.stream} --nodes {given.nodes}"
         given.evidence.write_text(report.evidence(command), encoding="utf-8")
     return 1 if report.found else 0
 

@@ -1,15 +1,16 @@
-"""Plants one fault in a recorded history: `python -m tests.chaos.plant` makes histories/*.jsonl from `good.jsonl`.
+"""Plants one fault in a recorded history: `python -m tests.chaos.plant` makes histories/*.jsonl from `good-N.jsonl`.
 
-`good.jsonl` was recorded by a real run under faults (its first line says which). Each function below changes a copy in
-one way, as a broker that breaks one promise would have made it; nothing is drawn by chance, so the files change only
-when the recording or a fault does. FAULTS says which rule of the checker must name it.
+The good ones were recorded by real runs under faults (their first lines say which). Each function below changes a copy
+of the first of them that holds what it needs, in one way, as a broker that breaks one promise would have made it.
+Nothing is drawn by chance: the files change only when a recording or a fault does. FAULTS says which rule of the
+checker must name it.
 """
 
 from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tests.chaos.coverage import Ledgers
 from tests.chaos.history import Fact, History, read, write
 
 FOLDER = Path(__file__).with_name("histories")
-GOOD = FOLDER / "good.jsonl"
+GOOD = tuple(FOLDER / f"good-{number}.jsonl" for number in (1, 2, 3))
 
 
 def _numbered(history: History) -> None:
@@ -164,22 +165,27 @@ def _late(history: History, answer: Fact, received: Fact, until: int) -> bool:
     return True
 
 
+def _first(history: History, cases: Iterable[tuple[Fact, Fact, int]]) -> None:
+    if not any(_late(history, *case) for case in cases):
+        raise LookupError("no withdrawal with a delivery before it")
+
+
 def received_after_the_case_was_withdrawn(history: History) -> None:
     cases = ((a, r, u) for a, r, u in _withdrawn(history, "withdraw_case") if _sent_by(history, r) == a["unit"])
-    assert any(_late(history, *case) for case in cases)
+    _first(history, cases)
 
 
 def received_after_another_unit_noted_the_withdrawal(history: History) -> None:
     cases = [(a, r, u) for a, r, u in _withdrawn(history, "withdraw_case") if _sent_by(history, r) != a["unit"]]
-    assert any(_late(history, *case) for case in reversed(cases))
+    _first(history, reversed(cases))
 
 
 def received_after_one_consent_was_withdrawn(history: History) -> None:
-    assert any(_late(history, *case) for case in _withdrawn(history, "withdraw"))
+    _first(history, _withdrawn(history, "withdraw"))
 
 
 def received_after_one_category_was_withdrawn(history: History) -> None:
-    assert any(_late(history, *case) for case in _withdrawn(history, "withdraw", partly=True))
+    _first(history, _withdrawn(history, "withdraw", partly=True))
 
 
 def _sent_by(history: History, received: Fact) -> str:
@@ -187,18 +193,20 @@ def _sent_by(history: History, received: Fact) -> str:
 
 
 def _in_flight(history: History) -> tuple[Fact, list[object], Fact]:
-    """(answer, its row, the delivery) of one that came after the answer that listed it, and was covered no more."""
-    for answer in history.of("answered"):
-        for row in answer["affected"]:
-            for f in history.of("received"):
-                if f["delivery"] == row[0] and f["at"] > answer["at"] and f["hand"] == row[3]:
-                    return answer, row, f
-    raise LookupError("nothing was in flight when a withdrawal was answered")
+    """(answer, its row, the delivery): one that comes after the answer that lists it as handed over, as it may."""
+    for do in ("withdraw", "withdraw_case"):
+        for partly in (True, False):
+            for answer, received, until in _withdrawn(history, do, partly=partly):
+                row = [received["delivery"], received["event"], history.units[received["unit"]], 1, "HANDED"]
+                if _sent_by(history, received) == answer["unit"] and _late(history, answer, received, until):
+                    answer["affected"].append(row)
+                    return answer, row, received
+    raise LookupError("nothing can be in flight when a withdrawal is answered")
 
 
-def in_flight_and_not_listed(history: History) -> None:
-    answer, row, _received = _in_flight(history)
-    answer["affected"].remove(row)
+def in_flight_and_listed(history: History) -> None:
+    """No fault: what the others below are made from."""
+    _in_flight(history)
 
 
 def listed_as_stopped_and_received(history: History) -> None:
@@ -216,6 +224,11 @@ def listed_by_a_later_answer_only(history: History) -> None:
     later = [f for f in history.of("answered", unit=answer["unit"]) if f["seq"] > answer["seq"]]
     answer["affected"].remove(row)
     later[-1]["affected"].append(row)
+
+
+def another_delivery_listed_in_its_place(history: History) -> None:
+    _answer, row, _received = _in_flight(history)
+    row[0] = "0000000000ee"
 
 
 def a_withdrawal_never_answered(history: History) -> None:
@@ -298,10 +311,10 @@ FAULTS: dict[Callable[[History], None], str] = {
     received_after_another_unit_noted_the_withdrawal: checker.AFTER,
     received_after_one_consent_was_withdrawn: checker.AFTER,
     received_after_one_category_was_withdrawn: checker.AFTER,
-    in_flight_and_not_listed: checker.AFTER,
     listed_as_stopped_and_received: checker.AFTER,
     handed_over_once_more_after_it_was_listed: checker.AFTER,
     listed_by_a_later_answer_only: checker.AFTER,
+    another_delivery_listed_in_its_place: checker.AFTER,
     a_withdrawal_never_answered: checker.UNANSWERED,
     a_withdrawal_recorded_twice: checker.UNANSWERED,
     one_ledger_number_for_two_acts: checker.UNANSWERED,
@@ -322,17 +335,22 @@ def kept(fault: Callable[[History], None]) -> Path:
     return FOLDER / f"{fault.__name__.replace('_', '-')}.jsonl"
 
 
-def planted(good: History, fault: Callable[[History], None]) -> History:
-    """A copy of a good history with one fault."""
-    history = copy.deepcopy(good)
-    fault(history)
-    history.about["planted"] = fault.__name__.replace("_", " ")
-    return history
+def planted(good: Sequence[History], fault: Callable[[History], None]) -> History:
+    """A copy of the first good history that holds what the fault needs, with it; raises LookupError when none does."""
+    for number, each in enumerate(good, start=1):
+        history = copy.deepcopy(each)
+        try:
+            fault(history)
+        except (LookupError, StopIteration):
+            continue
+        history.about.update(planted=fault.__name__.replace("_", " "), recording=number)
+        return history
+    raise LookupError(fault.__name__)
 
 
 def main() -> int:
     """Write every history with its fault anew."""
-    good = read(GOOD)
+    good = [read(path) for path in GOOD]
     for fault in FAULTS:
         write(planted(good, fault), kept(fault))
         print(kept(fault).name)

@@ -1,9 +1,9 @@
 """A seeded TCP proxy that is as bad as a network may be, and no worse: what arrives, arrives in order and unchanged.
 
-Per connection a seed draws what happens and when: nothing, a late answer (`delay`), both sides reset in the middle
-(`cut`), the answer's direction cut only after the request got through (`half`), silence without an end for a while
-(`swallow`), or everything sent so far sent once more on a second connection of its own whose answers nobody reads
-(`again`). `calm` puts an end to all of it for new connections and lets running ones live.
+Per connection a seed draws what happens and when: nothing, a request or an answer that comes late (`delay`), both
+sides reset in the middle (`cut`), the answer's direction cut only after the request got through (`half`), silence
+without an end for a while (`swallow`), or everything sent so far sent once more on a second connection of its own
+whose answers nobody reads (`again`). `calm` puts an end to all of it for new connections and lets running ones live.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ _LINGER = struct.pack("ii", 1, 0)  # close() sends RST
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What happens to one connection once `after` bytes went through it; seconds for those that last."""
+    """What happens to one connection once `after` bytes went one way (`back`: of the answers); seconds of those that
+    last.
+    """
 
     kind: str
     after: int
     seconds: float
+    back: bool
 
 
 def drawn(seed: int, number: int, share: float) -> Trouble | None:
@@ -37,7 +40,9 @@ def drawn(seed: int, number: int, share: float) -> Trouble | None:
     draw = random.Random(f"{seed} {number}")
     if draw.random() >= share:
         return None
-    return Trouble(draw.choice(KINDS), draw.choice((0, 500, 3_000, 8_000, 40_000)), draw.uniform(0.05, 1.5))
+    kind, after = draw.choice(KINDS), draw.choice((0, 500, 3_000, 8_000, 40_000))
+    seconds, back = draw.uniform(0.05, 1.5), draw.random() < 0.5
+    return Trouble(kind, after, seconds, kind == "half" or (back and kind != "again"))
 
 
 class ChaosProxy:
@@ -91,8 +96,8 @@ class ChaosProxy:
         pair = {writer, up_writer}
         self._open |= pair
         sent = bytearray()
-        there = self._pump(reader, up_writer, trouble if trouble and trouble.kind != "half" else None, pair, sent)
-        back = self._pump(up_reader, writer, trouble if trouble and trouble.kind == "half" else None, pair, bytearray())
+        there = self._pump(reader, up_writer, trouble if trouble and not trouble.back else None, pair, sent)
+        back = self._pump(up_reader, writer, trouble if trouble and trouble.back else None, pair, bytearray())
         try:
             with contextlib.suppress(asyncio.CancelledError):  # the proxy closes
                 await asyncio.gather(there, back)

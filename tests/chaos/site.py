@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -57,7 +56,7 @@ class Site:
 
     def set_up(self) -> None:
         """Engines, one node, three connectors, a case with three seats; then the other nodes and the proxies."""
-        self.world.play.prepared = self.engines.configure
+        self.world.play.store, self.world.play.stream = self.engines.store, self.engines.stream
         self.world.set_up()
         self.world.stop()
         configs = [self.world.play.broker, *(self._further(number) for number in range(2, self.count + 1))]
@@ -81,15 +80,13 @@ class Site:
         config.write_text(f"further_urls = {json.dumps(urls[1:])}\n{text}", encoding="utf-8")
 
     def _further(self, number: int) -> Path:
-        """One more node's folder: what an operator copies by hand, with addresses of its own."""
-        first = self.world.play.broker.parent
-        folder = first.with_name(f"node{number}")
-        shutil.copytree(first, folder, ignore=shutil.ignore_patterns("control.sock", "*.lock"))
-        config = folder / first.joinpath("broker.toml").name
-        text, ports = config.read_text(encoding="utf-8"), iter(free_ports(2))
-        text = re.sub(r'(?m)^listen = "127.0.0.1:\d+"', lambda _: f'listen = "127.0.0.1:{next(ports)}"', text)
-        config.write_text(text, encoding="utf-8")
-        return config
+        """One more node's folder, by the command an operator uses."""
+        first = self.world.play.broker
+        folder = first.parent.with_name(f"node{number}")
+        gateway, operations = free_ports(2)
+        words = ("--host", "127.0.0.1", "--listen", f"127.0.0.1:{gateway}", "--operations", f"127.0.0.1:{operations}")
+        self.world.play.handslag("init", "--dir", folder, "--join", first, *words)
+        return folder / first.name
 
     def load(self, seconds: float, going: Callable[[], bool] = lambda: True, pace_s: float = 0.03) -> None:
         """Drop files for so long, drawn by the seed, while every process that should run does."""

@@ -69,7 +69,7 @@ def test_without_trouble_everything_comes_through(echo):
 
 
 def test_what_arrives_arrives_in_order_and_unchanged_whatever_happens(echo):
-    with proxy(echo, 10, 1.0) as made:
+    with proxy(echo, 34, 1.0) as made:
         ended = [talk(made.port, DATA) for _ in range(8)]
     assert all(DATA.startswith(got) for got, _whole in ended)
     assert {whole for _got, whole in ended} == {True, False}

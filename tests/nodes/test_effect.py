@@ -1,6 +1,8 @@
 """What one node is told takes effect on the other at its next call: nothing is served from memory alone."""
 
+import asyncio
 import os
+import time
 from dataclasses import replace
 
 import psycopg
@@ -11,6 +13,7 @@ from broker import admissions
 from broker.actfiles import private_key, signed_by
 from broker.engine_settings import StoreSettings
 from broker.hold import WITNESS, Seen
+from broker.store import rootkey
 from broker.store.erasures import BEGUN, ErasureRow
 from schemas.admin import RULES
 from schemas.errors import HandslagError
@@ -173,8 +176,6 @@ async def test_while_other_rules_are_in_force_nothing_is_answered(pair):
 async def test_a_further_node_with_another_root_key_is_refused(tmp_path, migrated_database):
     async with nodes(tmp_path, migrated_database, 1) as (one,):
         other = tmp_path / "other.key"
-        from broker.store import rootkey
-
         rootkey.create(other)
         with pytest.raises(HandslagError, match="HS-KEYS-UNREADABLE"):
             async with node(one.settings.model_copy(update={"root_key_file": other})):
@@ -200,8 +201,6 @@ async def test_a_lost_half_of_the_shared_keys_is_never_made_anew(tmp_path, migra
 
 
 async def test_what_one_node_commits_wakes_who_waits_at_another(pair):
-    import asyncio
-
     here, there = pair
     heard = asyncio.Event()
     here.others.bell._heard["stream"] = heard.set
@@ -214,3 +213,35 @@ async def test_what_one_node_commits_wakes_who_waits_at_another(pair):
     assert await here.context.stream.waiting() == [3]
     for task in tasks:
         task.cancel()
+
+
+async def test_calls_that_come_together_share_a_look_that_began_after_they_came(pair):
+    here, there = pair
+    row = await admitted(there)
+    looks, honest = [], here.store.read
+
+    async def counted(query):
+        looks.append(query)
+        return await honest(query)
+
+    here.store.read = counted
+    await here.core.unit_of(row.certificate)
+    looks.clear()
+    assert await asyncio.gather(*(here.core.unit_of(row.certificate) for _ in range(100))) == [POLICE] * 100
+    assert len(looks) <= 2  # the first one, and one that began after all others had come
+    first = asyncio.create_task(here.core.unit_of(row.certificate))
+    await asyncio.sleep(0)  # its look is under way
+    await there.store.write(lambda rows: rows.units.revoke(POLICE, 1))
+    assert await here.core.unit_of(row.certificate) is None
+    await first
+
+
+async def test_a_store_that_does_not_answer_refuses_everybody_at_once(pair):
+    here, there = pair
+    row = await admitted(there)
+    await here.core.unit_of(row.certificate)
+    here.store.close()
+    began = time.monotonic()
+    told = await asyncio.gather(*(here.core.unit_of(row.certificate) for _ in range(100)), return_exceptions=True)
+    assert {error.code for error in told} == {"HS-NOT-READY"}
+    assert time.monotonic() - began < 10

@@ -30,11 +30,11 @@ class Stops:
     async def read(self, query: Any) -> Any:
         return await self.inner.read(query)
 
-    async def write(self, work: Any) -> Any:
+    async def write(self, work: Any, *, shared: bool = False) -> Any:
         if not self.left:
             raise HandslagError("HS-NOT-READY")
         self.left -= 1
-        return await self.inner.write(work)
+        return await self.inner.write(work, shared=shared)
 
 
 @pytest.fixture

@@ -295,11 +295,11 @@ class Failing:
     async def read(self, query):
         return await self.inner.read(query)
 
-    async def write(self, work):
+    async def write(self, work, *, shared=False):
         self.writes += 1
         if self.writes == self.at:
             raise HandslagError("HS-NOT-RECORDED")
-        return await self.inner.write(work)
+        return await self.inner.write(work, shared=shared)
 
 
 async def test_an_engine_that_fails_refuses_nobody(site):

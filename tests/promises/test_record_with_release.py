@@ -144,8 +144,8 @@ class Losing:
     async def read(self, query: Any) -> Any:
         return await self.inner.read(query)
 
-    async def write(self, work: Any) -> Any:
-        await self.inner.write(work)
+    async def write(self, work: Any, *, shared: bool = False) -> Any:
+        await self.inner.write(work, shared=shared)
         raise HandslagError("HS-NOT-RECORDED")
 
 

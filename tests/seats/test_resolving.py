@@ -35,7 +35,7 @@ class Unsure:
     def __init__(self, inner):
         self.read = inner.read
 
-    async def write(self, work):
+    async def write(self, work, *, shared=False):
         raise HandslagError("HS-NOT-RECORDED")
 
 

@@ -142,6 +142,9 @@ async def test_nothing_of_a_bundle_passes_what_failed_before_it(place, node):
     assert await refused(node.append({BUCKET: records, 2: [b"other"]}, UNIT)) == "HS-NOT-RECORDED"
     assert [record for _, record in await node.read(BUCKET, 0, 9)] == records[:1]
     assert [record for _, record in await node.read(2, 0, 9)] == [b"other"]
+    # A server that knows nothing of a producer takes any sequence number: idempotence alone would let this one pass.
+    assert await refused(node.append({5: records[1:]}, UNIT)) == "HS-NOT-RECORDED"
+    assert await lying(place, 5) == []
     await node.append({BUCKET: [records[0], records[2]]}, UNIT)  # the producer that failed is not used again
     found = [record for _, record in await node.read(BUCKET, 1, 9)]
     assert found == [records[0], records[2]]
