@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -195,7 +196,7 @@ def main(wanted: int, stream: str, into: Path) -> None:
         with Site(folder, 7, engines, 3, lambda line: print(line, file=sys.stderr)) as site:
             site.set_up()
             taken = measured(site, wanted)
-        about = {"engines": engines.names, "machine": machine(), "commit": commit(),
+        about = {"engines": engines.names, "machine": {**machine(), "load": os.getloadavg()[1]}, "commit": commit(),
                  "command": f"python -m tests.bench.withdrawal_nodes --samples {wanted} --stream {stream}",
                  "date": datetime.now(UTC).date().isoformat()}  # fmt: skip
     kept(taken, about, into)
