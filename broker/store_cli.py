@@ -9,6 +9,7 @@ import click
 from broker import control, moved, settings
 from broker.cli_parts import as_json, config_option, examples, told
 from broker.settings import BrokerSettings
+from broker.store import grants
 from broker.store.cipher import ColumnCipher
 from broker.store.conversion import convert
 from broker.store.keys import columns_key
@@ -46,6 +47,18 @@ def store_migrate(config: Path, user: str | None, password_file: Path | None, as
     else:
         _server(loaded, user, password_file)
     told(as_json, {"migrated": True}, ["The tables are those of this program."])
+
+
+@store.command("grants", epilog=examples("handslag store grants --user handslag | psql -d handslag"))
+@click.option("--user", required=True, help="The user under whom nodes serve; another one owns the tables.")
+@as_json
+def store_grants(user: str, as_json: bool) -> None:
+    """Print the SQL that leaves the nodes' user what they need: no right to alter or remove what the trail rests on.
+
+    Run it as the owner after every `handslag store migrate`.
+    """
+    made = grants.statements(user)
+    told(as_json, {"sql": made}, made)
 
 
 @store.command("move", epilog=examples("handslag store move --config broker.toml"))
