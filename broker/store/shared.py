@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from broker.store.cipher import ColumnCipher
+from broker.store.dialect import added
 from broker.store.shared_tables import lease, node, shared_file, shared_version
 from broker.store.tables import bucket, head
 
@@ -114,10 +115,7 @@ class SharedRows:
         done = self._c.execute(update(lease).where(lease.c.name == name, mine).values(holder=holder, until_us=until_us))
         if done.rowcount == 1:
             return True
-        if self.lease(name) is not None:
-            return False
-        self._c.execute(insert(lease).values(name=name, holder=holder, until_us=until_us))
-        return True
+        return added(self._c, lease, {"name": name, "holder": holder, "until_us": until_us})
 
     def give_back(self, name: str, holder: str) -> None:
         """End a lease that the holder has; another's stays."""
