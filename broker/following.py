@@ -113,6 +113,8 @@ class Following:
                     await self._shorter()
             except HandslagError as error:
                 logs.event(_log, logging.WARNING, error.code, task="following")
+            except OSError as fault:  # a full disk, say: the store's files stay the newer ones
+                logs.event(_log, logging.WARNING, "HS-INTERNAL", task="following", exception=type(fault).__name__)
             await asyncio.sleep(LOOK_S)
 
     async def _shorter(self) -> None:

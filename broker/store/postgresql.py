@@ -235,9 +235,9 @@ def _undone(error: BaseException) -> bool:
 
 
 def _own_fault(error: DBAPIError) -> bool:
-    """SQLSTATE class 22 (data) and 42 (syntax, missing table, no right): it would fail again."""
+    """SQLSTATE class 22 (data), 42 (syntax, missing table, no right), a write where one reads: it would fail again."""
     state = getattr(error.orig, "sqlstate", None)
-    return state is not None and state[:2] in {"22", "42"}
+    return state is not None and (state[:2] in {"22", "42"} or state == "25006")
 
 
 def _require_whole(connection: Connection) -> None:

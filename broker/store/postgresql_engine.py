@@ -49,7 +49,11 @@ def engine_for(settings: StoreSettings, session: Mapping[str, str], *, connectio
 
     @event.listens_for(engine, "connect")
     def _told(dbapi: Any, _record: Any) -> None:
-        _tell(dbapi, session)
+        try:
+            _tell(dbapi, session)
+        except BaseException:
+            dbapi.close()  # nobody else knows of it yet
+            raise
 
     return engine
 

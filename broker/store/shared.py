@@ -108,16 +108,14 @@ class SharedRows:
     # --- leases
 
     def take(self, name: str, holder: str, now_us: int, until_us: int) -> bool:
-        """Take a lease that is free, over, or one's own, until a moment; returns whether the holder has it."""
+        """Take a lease that is free, over, or one's own, until a moment; returns whether the holder has it.
+
+        The rows are there from the start: see the migration.
+        """
         # INVARIANT: test_a_lease_is_held_by_one_until_it_is_over
         mine = or_(lease.c.holder == holder, lease.c.until_us <= now_us)
         done = self._c.execute(update(lease).where(lease.c.name == name, mine).values(holder=holder, until_us=until_us))
-        if done.rowcount == 1:
-            return True
-        if self.lease(name) is not None:
-            return False
-        self._c.execute(insert(lease).values(name=name, holder=holder, until_us=until_us))
-        return True
+        return done.rowcount == 1
 
     def give_back(self, name: str, holder: str) -> None:
         """End a lease that the holder has; another's stays."""

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from audit.entry import SealedEntry
 from broker import logs, transit
@@ -66,6 +66,8 @@ class KafkaStream:
         self._origin: Origin | None = None
         self._code: str | None = "HS-NOT-READY"
         self._stalled = False
+        self.renewed: Callable[[int], Awaitable[bool]] | None = None
+        """Asked before keys older than a day are destroyed: whether nothing else needs one."""
 
     # --- the port
 
@@ -216,6 +218,8 @@ class KafkaStream:
         origin = await self._store.read(lambda rows: rows.origins.latest())
         if origin is None or origin.topic_id != topic_id:
             origin = await self._begin(origin, topic_id, generations.TOPIC if origin else generations.FIRST)
+        elif origin.chain != self._keys.ratchet.name() and self._keys.instead:
+            origin = await self._begin(origin, topic_id, generations.KEYS)
         # INVARIANT: test_a_node_with_another_chain_takes_nothing_out
         if origin.chain != self._keys.ratchet.name():
             raise HandslagError("HS-TRANSIT-OTHER")
@@ -349,8 +353,10 @@ class KafkaStream:
         await self._look()
         days = [await self._first_day(bucket, today) for bucket in self._backlog.waiting()]
         if None not in days:  # else something waits that nobody could look at
-            oldest = min((day for day in days if day is not None), default=None)
-            await asyncio.to_thread(self._keys.destroy_before, transit.oldest_needed(today, oldest))
+            waiting = min((day for day in days if day is not None), default=None)
+            oldest = transit.oldest_needed(today, waiting)
+            if self.renewed is None or await self.renewed(oldest):
+                await asyncio.to_thread(self._keys.destroy_before, oldest)
 
     async def _first_day(self, bucket: int, today: int) -> int | None:
         """The day of a bucket's first undecided record; None when it cannot be told."""
