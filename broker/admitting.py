@@ -34,10 +34,13 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broker:
-    """What every answer tells of the broker: the authority's certificate, the log's verifier key, the supervisor's."""
+    """What every answer tells of the broker: the authority's certificate, the log's verifier key, the supervisor's.
+
+    Without a certificate nobody is admitted here.
+    """
 
     settings: BrokerSettings
-    ca_pem: str
+    ca_pem: str | None
     log_key: str
     supervisor_key: bytes
 
@@ -152,6 +155,8 @@ def carried_out(broker: Broker, pending: Pending, now: datetime) -> Admitted:
     Raises `HS-ADMIN-UNSIGNED`, `HS-ADMIN-ACT-INVALID`, and what a running node refuses.
     """
     data_dir = broker.settings.data_dir
+    if pending.admissions and broker.ca_pem is None:
+        raise HandslagError("HS-SETTINGS-INVALID", field="admission")
     running = control.is_running(data_dir)
     if pending.continued and not running:  # what is kept and lost, only the node can state
         raise HandslagError("HS-NODE-ABSENT")

@@ -9,6 +9,7 @@ nodes changed one file, the Store's stands, and an act that lost is refused: who
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -120,8 +121,9 @@ class SharedFiles:
     def _marks(self) -> frozenset[tuple[str, int, int]]:
         marks = set()
         for path in self._paths():
-            status = path.stat()
-            marks.add((path.name, status.st_mtime_ns, status.st_size))
+            with contextlib.suppress(FileNotFoundError):  # it gets its name, or another, at this moment
+                status = path.stat()
+                marks.add((path.name, status.st_mtime_ns, status.st_size))
         return frozenset(marks)
 
     def _read(self) -> dict[str, bytes]:

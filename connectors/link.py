@@ -34,6 +34,7 @@ CLOCK = "Handslag-Clock"
 ANSWER_BYTES = 16 * 1024 * 1024  # 200 inbox items of the largest usual size; a broker must not fill this machine
 TIMEOUT_S = 30.0
 CONNECT_S = 5.0
+PATIENCE_S = 10.0  # beyond what a call was asked to wait: a node that stands still is left while there are others
 _PROBLEM_BYTES = 16 * 1024
 RETRY_AFTER_S = 3600  # longest Retry-After that is believed
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -63,6 +64,7 @@ class Link:
     def __init__(self, settings: Settings, newest: Newest) -> None:
         """`newest` is asked before every call. Raises `HS-KEY-FILE`."""
         self._nodes = Nodes(settings.broker_urls)
+        self._patience_s = settings.wait_s + PATIENCE_S if len(self._nodes) > 1 else None
         self._instance = str(settings.instance)
         self._only: str | None = None
         self._over = False
@@ -82,7 +84,7 @@ class Link:
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self._tls),
-            timeout=aiohttp.ClientTimeout(total=TIMEOUT_S, sock_connect=CONNECT_S),
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT_S, sock_connect=CONNECT_S, sock_read=self._patience_s),
             auto_decompress=False,
             trust_env=False,
         )

@@ -83,4 +83,6 @@ def compare(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    print(f"Apache Kafka {version()}: {len(jars())} jars in {DEFAULT}")
+    count = len(jars())
+    compare(DEFAULT)
+    print(f"Apache Kafka {version()}: {count} jars in {DEFAULT}")

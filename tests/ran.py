@@ -71,6 +71,13 @@ def pytest_terminal_summary(terminalreporter, config):
     if missing := lacking(config):
         sentence = f"CI=true and a whole run: it must not end well without {', '.join(missing)}"
         terminalreporter.write_line(sentence, red=True)
-    found = ", ".join(f"{name} {version}" for name, version in ran(config).items())
-    terminalreporter.write_line("engines: " + (found or "none"))
     return said
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    """The last line of all: a reader of the end of a log sees what the figures above it rest on."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and not hasattr(config, "workerinput"):
+        found = ", ".join(f"{name} {version}" for name, version in ran(config).items())
+        reporter.write_line("engines: " + (found or "none"))

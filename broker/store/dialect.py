@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Integer, Select, Table, func, literal
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import BigInteger, ColumnElement, Connection, Integer, Select, func, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -43,14 +42,6 @@ def locked(connection: Connection, query: Select[Any], *, skip_locked: bool = Fa
     if connection.get_execution_options().get(READING):
         return query
     return query.with_for_update(skip_locked=skip_locked)
-
-
-def added(connection: Connection, table: Table, values: dict[str, Any]) -> bool:
-    """Insert a row unless one with its key is there or comes at the same moment; returns whether it is this one."""
-    # INVARIANT: test_the_first_lease_of_two_nodes_at_once_is_held_by_one
-    made = sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
-    query = made.values(values).on_conflict_do_nothing().returning(*table.primary_key)
-    return connection.execute(query).first() is not None
 
 
 def has_row_locks(connection: Connection) -> bool:

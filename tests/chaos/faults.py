@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos.launch import INSIDE, PLACES
+from tests.chaos.launch import BEFORE, INSIDE, PLACES, UNANSWERED
 from tests.chaos.nodes import Node, awaited
 from tests.chaos.site import Site
 
@@ -35,10 +35,14 @@ def _node(site: Site, draw: random.Random) -> Node:
     return draw.choice(site.nodes)
 
 
-def _at(node: Node, place: str, action: str) -> Seen | None:
-    """Arm, wait until the trace says that the node is there; None when it did not pass the place in time."""
-    before = len(node.trace())
-    node.arm(place, action)
+def _at(node: Node, place: str, action: str, before: int | None = None) -> Seen | None:
+    """Arm, wait until the trace says that the node is there; None when it did not pass the place in time.
+
+    With `before`, the length of the trace then, it was armed already.
+    """
+    if before is None:
+        before = len(node.trace())
+        node.arm(place, action)
 
     def there() -> Seen | None:
         return next((line for line in node.trace()[before:] if line["what"] == action), None)
@@ -49,18 +53,29 @@ def _at(node: Node, place: str, action: str) -> Seen | None:
     return seen
 
 
-def _stopped_at(site: Site, draw: random.Random, place: str) -> Seen:
-    """SIGSTOP at a place; shown, held, continued, and what then became of the transaction."""
-    node = _node(site, draw)
-    line = _at(node, place, "stop")
+def stopped_in(node: Node, place: str, before: int | None = None) -> Seen | None:
+    """SIGSTOP at a place, shown; None when the node did not pass it. The caller continues it.
+
+    With `before`, the length of the trace when it was, the node has been armed already.
+    """
+    line = _at(node, place, "stop", before)
     if line is None:
-        return {"node": node.name, "place": place, "what": NOT_REACHED}
+        return None
     if not awaited(node.stopped, 2.0):
         raise FaultFailedError(f"{node.name} was to stand still at {place}")
     if place in INSIDE and line["open"] is not True:
         raise FaultFailedError(f"{node.name} stopped at {place} without an open transaction")
-    if place not in INSIDE and not line["committed"]:
+    if place in UNANSWERED and not line["committed"]:
         raise FaultFailedError(f"{node.name} stopped at {place} and nothing was committed")
+    return line
+
+
+def _stopped_at(site: Site, draw: random.Random, place: str) -> Seen:
+    """SIGSTOP at a place; shown, held, continued, and what then became of the transaction."""
+    node = _node(site, draw)
+    line = stopped_in(node, place)
+    if line is None:
+        return {"node": node.name, "place": place, "what": NOT_REACHED}
     held = draw.uniform(0.3, 3.0)
     time.sleep(held)
     if node.trace()[-1] != line:
@@ -86,7 +101,12 @@ def stop_inside(site: Site, draw: random.Random) -> Seen:
 
 def stop_unanswered(site: Site, draw: random.Random) -> Seen:
     """SIGSTOP between COMMIT and reply."""
-    return _stopped_at(site, draw, draw.choice(sorted(PLACES.keys() - INSIDE)))
+    return _stopped_at(site, draw, draw.choice(sorted(UNANSWERED)))
+
+
+def stop_before(site: Site, draw: random.Random) -> Seen:
+    """SIGSTOP between deciding and BEGIN, or between preparing a hand-over and BEGIN."""
+    return _stopped_at(site, draw, draw.choice(sorted(BEFORE)))
 
 
 def kill_at_place(site: Site, draw: random.Random) -> Seen:
@@ -154,6 +174,7 @@ def network_bad(site: Site, draw: random.Random) -> Seen:
 
 
 FAULTS: dict[str, Fault] = {
+    "stop before a transaction": stop_before,
     "stop inside a transaction": stop_inside,
     "stop between commit and reply": stop_unanswered,
     "kill at a place": kill_at_place,

@@ -29,7 +29,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.kills.launch import after
+from tests.kills.launch import after, awaited
 
 _SIGNALS = {"stop": signal.SIGSTOP, "kill": signal.SIGKILL}
 _LOOK_S = 0.05
@@ -137,6 +137,25 @@ def _inner_faults(tracer: Tracer) -> None:
     logs.event = event
 
 
+def _holds(tracer: Tracer) -> None:
+    """Why a node believes that its Store went back is in the trace: both sides of the comparison."""
+    from broker.sealer import Sealer
+
+    real = Sealer._check
+
+    def check(self: Any, committed: Any, anchored: Any) -> None:
+        try:
+            real(self, committed, anchored)
+        except Exception as error:
+            latest = committed.latest and committed.latest.note
+            root_at = committed.root_at and committed.root_at.hex()
+            tracer.note("contradiction", fault=repr(error), head=repr(committed.head), root_at=root_at, latest=latest,
+                        anchored=anchored.body())  # fmt: skip
+            raise
+
+    Sealer._check = check  # type: ignore[method-assign]
+
+
 Pass = Callable[..., None]
 
 
@@ -173,6 +192,18 @@ def hand_over_inside(hit: Pass) -> None:
         return False
 
     after(DeliveryRows, "hand", lambda: None, seen)
+
+
+def batch_decided(hit: Pass) -> None:
+    from broker import pipeline
+
+    awaited(pipeline, "prepare", hit)
+
+
+def hand_over_prepared(hit: Pass) -> None:
+    from broker import handover
+
+    after(handover, "_prepare", hit)
 
 
 _COMMITTED: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("committed", default=None)
@@ -233,6 +264,8 @@ def _is_withdrawal(_answer: Any, request: Any) -> bool:
 
 
 PLACES: dict[str, Callable[[Pass], None]] = {
+    "batch.decided": batch_decided,
+    "hand-over.prepared": hand_over_prepared,
     "batch.inside": batch_inside,
     "withdrawal.inside": withdrawal_inside,
     "hand-over.inside": hand_over_inside,
@@ -241,7 +274,9 @@ PLACES: dict[str, Callable[[Pass], None]] = {
     "ack.unanswered": _unanswered("ack", lambda answer, _: any(one.leaf_hash for one in answer.results)),
     "withdrawal.unanswered": _unanswered("consents", _is_withdrawal),
 }
+BEFORE = frozenset({"batch.decided", "hand-over.prepared"})
 INSIDE = frozenset(name for name in PLACES if name.endswith(".inside"))
+UNANSWERED = frozenset(name for name in PLACES if name.endswith(".unanswered"))
 
 
 def _wrong_clock(path: Path) -> None:
@@ -273,6 +308,7 @@ def main() -> None:
         tracer = Tracer(Path(where), name)
         _ends(tracer)
         _inner_faults(tracer)
+        _holds(tracer)
         _durable()
         for place, install in PLACES.items():
             install(functools.partial(tracer.passed, place))

@@ -16,7 +16,7 @@ from typing import Any
 
 from deploy.processes import free_ports
 from tests.chaos.engines import Engines
-from tests.chaos.history import History, merged
+from tests.chaos.history import Fact, History, merged
 from tests.chaos.nodes import LAUNCH, Node
 from tests.chaos.proxy import ChaosProxy
 from tests.kills.load import REFS, ROLES, Load
@@ -78,6 +78,19 @@ class Site:
         text = re.sub(r"(?m)^broker_url = .*$", f'broker_url = "{urls[0]}"', config.read_text(encoding="utf-8"))
         text = re.sub(r"(?m)^further_urls = .*\n", "", text)
         config.write_text(f"further_urls = {json.dumps(urls[1:])}\n{text}", encoding="utf-8")
+
+    def away_from(self, node: Node) -> None:
+        """Let every connector talk to the other nodes first, and to this one last."""
+        at = self.nodes.index(node)
+        for unit in REFS:
+            self.world.stop(unit)
+            self._point(self.world.play.config(unit), at + 1)
+            self.world.start(unit)
+
+    def facts(self, unit: str) -> list[Fact]:
+        """What a connector has written down so far."""
+        lines = (self._facts / f"{unit}.jsonl").read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in lines[:-1]]
 
     def _further(self, number: int) -> Path:
         """One more node's folder, by the command an operator uses."""

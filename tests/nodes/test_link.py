@@ -11,7 +11,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 
 from broker import pki
-from connectors import enrolment, settings
+from connectors import enrolment, link, settings
 from connectors.link import Link
 from connectors.nodes import HOME_S, Nodes
 from deploy.processes import free_ports
@@ -57,7 +57,7 @@ def test_after_the_last_comes_the_first_and_a_list_of_one_stays():
 
 
 class House:
-    """TLS endpoints that count what they are asked; each answers bytes, a status with a code, or (None) hangs up."""
+    """TLS endpoints that count what they are asked; answering bytes, a status with a code, or nothing."""
 
     def __init__(self, folder):
         now = datetime.now(UTC)
@@ -77,11 +77,13 @@ class House:
             self.asked.append(port)
             if answer is None:
                 request.transport.abort()
+            if answer == "stands still":
+                await asyncio.sleep(30)
             if isinstance(answer, tuple):
                 return web.json_response({"code": answer[1]}, status=answer[0])
             return web.Response(body=answer or b"")
 
-        runner = web.ServerRunner(web.Server(handle, access_log=None))
+        runner = web.ServerRunner(web.Server(handle, access_log=None), shutdown_timeout=0.1)
         await runner.setup()
         port = port or free_ports(1)[0]
         await web.TCPSite(runner, "127.0.0.1", port, ssl_context=self.context).start()
@@ -111,8 +113,8 @@ def house(tmp_path):
 
 @contextlib.asynccontextmanager
 async def linked(house, *urls):
-    async with Link(house.settings(*urls), lambda: None) as link:
-        yield link
+    async with Link(house.settings(*urls), lambda: None) as way:
+        yield way
 
 
 def nobody():
@@ -135,44 +137,54 @@ def test_an_answer_with_other_addresses_than_https_is_refused(house):
 
 
 async def test_a_node_that_is_gone_is_left_within_the_same_call(house):
-    async with house.node(b"here") as second, linked(house, nobody(), second) as link:
-        assert await link.raw("/v1/checkpoint") == b"here"
-        assert await link.raw("/v1/checkpoint") == b"here"
+    async with house.node(b"here") as second, linked(house, nobody(), second) as way:
+        assert await way.raw("/v1/checkpoint") == b"here"
+        assert await way.raw("/v1/checkpoint") == b"here"
     assert len(house.asked) == 2
 
 
 async def test_a_call_whose_answer_was_lost_is_not_repeated_by_the_link(house):
-    async with house.node(None) as first, house.node(b"here") as second, linked(house, first, second) as link:
+    async with house.node(None) as first, house.node(b"here") as second, linked(house, first, second) as way:
         with pytest.raises(HandslagError, match="HS-BROKER-UNREACHABLE"):
-            await link._once("POST", "/v1/submissions", b"x")
+            await way._once("POST", "/v1/submissions", b"x")
         assert len(house.asked) == 1
-        assert await link._once("POST", "/v1/submissions", b"x") == b"here"  # who repeats it finds the other node
+        assert await way._once("POST", "/v1/submissions", b"x") == b"here"  # who repeats it finds the other node
     assert len(house.asked) == 2
 
 
 @pytest.mark.parametrize("code", ["HS-NOT-READY", "HS-NOT-RECORDED", "HS-BROKER-BEHIND"])
 async def test_a_node_that_says_it_cannot_serve_is_left(house, code):
-    async with house.node((503, code)) as first, house.node(b"here") as second, linked(house, first, second) as link:
+    async with house.node((503, code)) as first, house.node(b"here") as second, linked(house, first, second) as way:
         with pytest.raises(HandslagError, match=code):
-            await link.raw("/v1/checkpoint")
-        assert await link.raw("/v1/checkpoint") == b"here"
+            await way.raw("/v1/checkpoint")
+        assert await way.raw("/v1/checkpoint") == b"here"
 
 
 async def test_a_refusal_is_the_brokers_and_no_other_node_is_asked(house):
     refusal = (403, "HS-UNIT-UNKNOWN")
-    async with house.node(refusal) as first, house.node(b"here") as second, linked(house, first, second) as link:
+    async with house.node(refusal) as first, house.node(b"here") as second, linked(house, first, second) as way:
         for _ in range(2):
             with pytest.raises(HandslagError, match="HS-UNIT-UNKNOWN"):
-                await link.raw("/v1/checkpoint")
+                await way.raw("/v1/checkpoint")
 
 
 async def test_when_no_node_is_there_it_says_so_and_wakes_who_waits_when_one_is_back(house):
     port = free_ports(1)[0]
-    async with linked(house, nobody(), f"https://127.0.0.1:{port}") as link:
+    async with linked(house, nobody(), f"https://127.0.0.1:{port}") as way:
         with pytest.raises(HandslagError, match="HS-BROKER-UNREACHABLE"):
-            await link.raw("/v1/checkpoint")
-        waits = asyncio.create_task(link.back.wait())
+            await way.raw("/v1/checkpoint")
+        waits = asyncio.create_task(way.back.wait())
         await asyncio.sleep(0)
         async with house.node(b"here", port):
-            assert await link.raw("/v1/checkpoint") == b"here"
+            assert await way.raw("/v1/checkpoint") == b"here"
         await asyncio.wait_for(waits, 5)
+
+
+async def test_a_node_that_stands_still_is_left_while_there_is_another(house, monkeypatch):
+    monkeypatch.setattr(link, "PATIENCE_S", 0.5)
+    async with house.node("stands still") as first, house.node(b"here") as second, linked(house, first, second) as way:
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(HandslagError, match="HS-BROKER-UNREACHABLE"):
+            await way._once("POST", "/v1/submissions", b"x")
+        assert asyncio.get_running_loop().time() - began < 10
+        assert await way._once("POST", "/v1/submissions", b"x") == b"here"

@@ -78,6 +78,7 @@ DYNAMIC = {
     ("consent/admission.py", "code"),
     ("broker/trail.py", "self.reason"),
     ("broker/core.py", "reasons[0]"),
+    ("broker/following.py", "failed"),
     ("broker/control.py", "code if code in registry() else 'HS-INTERNAL'"),
     ("connectors/sending.py", "code if code in registry() else 'HS-ANSWER-INVALID'"),
     ("connectors/client.py", "waiting.value['error']"),

@@ -13,13 +13,15 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply the step."""
-    op.create_table(
+    lease = op.create_table(
         "lease",
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("holder", sa.String(), nullable=False),
         sa.Column("until_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
     )
+    # Its row is there from the start: two nodes that begin at once compare and set it, and neither makes it.
+    op.bulk_insert(lease, [{"name": "leader", "holder": "", "until_us": 0}])
     op.create_table(
         "node",
         sa.Column("node_id", sa.String(), nullable=False),
