@@ -163,11 +163,15 @@ class KafkaStream:
 
     async def run(self) -> None:
         """Look after the stream for ever: clients that failed, progress, the topic, what is decided, keys."""
+        said = None
         while True:
             try:
                 await self.tend()
+                said = None
             except HandslagError as error:
-                logs.event(_log, logging.WARNING, error.code, task="stream")
+                if error.code != said:  # once, not once a second
+                    logs.event(_log, logging.WARNING, error.code, task="stream")
+                said = error.code
             await asyncio.sleep(_TEND_S)
 
     async def tend(self) -> None:
