@@ -85,6 +85,7 @@ def _read(rows: Rows, unit: str, now_us: int, limit: int, without: Sequence[byte
     due = rows.deliveries.due_for(unit, now_us, limit, without)
     closed = rows.units.closed({row.sender_unit for row in due})
     due = [row for row in due if row.sender_unit not in closed]  # held as well; whoever lets go does not let these go
+    due = [row for row in due if row.body is not None]  # its key is destroyed: its sender is asked to seal it anew
     seat_ids = {row.sender_seat for row in due} | {row.recipient_seat for row in due if row.recipient_seat}
     return _Read(
         rows=due,

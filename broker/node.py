@@ -31,6 +31,7 @@ from broker.handlers import Served, admit, handlers
 from broker.hold import ANCHOR, Seen
 from broker.lookout import Surroundings
 from broker.metrics import Metrics
+from broker.moved import require_here
 from broker.quota import Limits, Quotas
 from broker.recorder import Recorder
 from broker.sealer import Hooks, Sealer
@@ -44,8 +45,9 @@ from broker.store.keys import KeyVault
 from broker.store.keys_server import ServerVault
 from broker.store.opening import open_server, open_sqlite
 from broker.store.port import Store
-from broker.streams import Carrier
+from broker.streams import Carrier, days_of
 from broker.trail import Trail, Witnessed
+from broker.transit import Days
 from broker.trustdesk import TrustDesk
 from broker.views import Views
 from broker.worker import watch_time, work
@@ -71,15 +73,15 @@ class Node:
         store: Store,
         vault: Vault,
         now_us: Callable[[], int] = now_us,
+        days: Days | None = None,
     ) -> None:
-        """Take open engines; `now_us` is the ledger's clock, which a server brings with it."""
+        """Take open engines; `now_us` is the ledger's clock, which a server brings with it, `days` the store's keys."""
         rules_file, rules = shipped()
-        self.settings = settings
-        self.metrics = metrics
+        self.settings, self.metrics = settings, metrics
         self.store = store
         self.now_us = now_us
         self.recorder = Recorder(vault, os.urandom, SEGMENT)
-        self.carrier = Carrier(settings, store, self.recorder, metrics, now_us)
+        self.carrier = Carrier(settings, store, self.recorder, metrics, now_us, days)
         self.context = Context(
             store=store,
             stream=self.carrier.stream,
@@ -113,6 +115,7 @@ class Node:
         """
         if self.shared is not None:
             await self.shared.sync()
+        self.carrier.forgets(self.context, several=self.shared is not None)
         size, parts, held = await self.store.read(
             lambda rows: (rows.log.head().size, rows.hold.continuations(), rows.hold.active())
         )
@@ -225,6 +228,7 @@ class Node:
         leads = alone if others is None else others.leading.leads
         return [
             self.carrier.run(),
+            self.carrier.forget(),
             work(context) if others is None else work(context, others.share, others.following.current),
             watch_time(context, leads),
             self.sealer.run(self.settings.beat_seconds, leads),
@@ -261,12 +265,15 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
     keys, the anchor and the sealer refuse.
     """
     with control.sole_node(settings.data_dir), ExitStack() as engines:
-        store, vault = opened(settings)
+        days = days_of(settings)
+        store, vault = opened(settings, days)
         engines.callback(vault.close)
         engines.callback(store.close)
         clock = ServerClock(store.clock_us)
         own = await clock.look()
-        node = Node(settings, Metrics(), store, vault, clock if own else now_us)
+        if own and days is not None:
+            days.now_us = clock
+        node = Node(settings, Metrics(), store, vault, clock if own else now_us, days)
         core = await node.open_log()
         waiting = Waiting(settings.wait_seconds, node.metrics.waiting)
         store.on_news = waiting.ring
@@ -289,13 +296,14 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
                 loop.cancel()
 
 
-def opened(settings: BrokerSettings) -> tuple[Store, Vault]:
+def opened(settings: BrokerSettings, days: Days | None = None) -> tuple[Store, Vault]:
     """The store at its newest tables, every row of an earlier version sealed, and the keys; the caller closes both.
 
-    Blocks for as long as there is something to seal, and says so in the log.
+    Blocks for as long as there is something to seal, and says so in the log. `days` seal content on a server.
     """
     if settings.store.engine == "postgresql":
-        return _opened_server(settings)
+        return _opened_server(settings, days)
+    require_here(settings.data_dir)
     vault = KeyVault.open(settings.data_dir / "keys.db", settings.root_key_file)
     try:
         return open_sqlite(settings.database, lambda: ColumnCipher(vault.columns()), _sealing), vault
@@ -304,13 +312,13 @@ def opened(settings: BrokerSettings) -> tuple[Store, Vault]:
         raise
 
 
-def _opened_server(settings: BrokerSettings) -> tuple[Store, Vault]:
+def _opened_server(settings: BrokerSettings, days: Days | None) -> tuple[Store, Vault]:
     """The keys lie in the database: they are opened once its tables are there."""
     vaults: list[ServerVault] = []
 
     def cipher() -> ColumnCipher:
         vaults.append(ServerVault.open(settings.store, settings.root_key_file))
-        return ColumnCipher(vaults[0].columns())
+        return ColumnCipher(vaults[0].columns(), days)
 
     try:
         return open_server(settings.store, cipher), vaults[0]

@@ -202,7 +202,7 @@ async def destroyed(context: Context, unit: str, request: DestroyedRequest) -> S
         found = [
             row
             for row in rows.deliveries.open_to_seats([own.seat_id])
-            if Delivery.from_bytes(row.body or b"", limits.SUBMISSION).seat_key_id == request.seat_key_id
+            if row.body is None or Delivery.from_bytes(row.body, limits.SUBMISSION).seat_key_id == request.seat_key_id
         ]
         reseal(context, rows, found, bump)
         payload = Payload(seat_id=own.seat_id, role=own.role, code=DESTROYED)

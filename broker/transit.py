@@ -22,12 +22,14 @@ from schemas.errors import HandslagError
 
 DAY_US = 24 * 3600 * 1_000_000
 KEPT_DAYS = 1  # besides today: a key lives from the start of its day for two days
+_AHEAD_DAYS = 366  # bounds the steps that a damaged record costs
 _SIZE = 32
 _NONCE = 12
 _DAY = 4
 OVERHEAD = _DAY + _NONCE + 16
 LAST_DAY = 65_535  # in the year 2149; no chain goes beyond it, so that its end can be its name
 _HEAD = b"handslag transit key 1"
+_INSTEAD = b"instead of a lost chain\n"
 FIELD = "transit_key_file"
 
 
@@ -76,24 +78,22 @@ def sealed_day(sealed: bytes) -> int | None:
     return int.from_bytes(sealed[:_DAY], "big") if len(sealed) >= OVERHEAD else None
 
 
-def seal(ratchet: Ratchet, day: int, place: bytes, record: bytes, nonce: bytes) -> bytes:
+def cipher_of(ratchet: Ratchet, day: int) -> AESGCM:
+    """AES-256-GCM under the key of a day; raises as `Ratchet.forward`."""
+    return AESGCM(_derived(ratchet.forward(day).key, b"seal"))
+
+
+def seal(cipher: AESGCM, day: int, place: bytes, record: bytes, nonce: bytes) -> bytes:
     """`day || nonce || AES-256-GCM(K(day), record)`; `place` (a bucket, a column) is bound as associated data."""
-    head = day.to_bytes(_DAY, "big") + nonce
-    return head + AESGCM(_derived(ratchet.forward(day).key, b"seal")).encrypt(nonce, record, head[:_DAY] + place)
+    head = day.to_bytes(_DAY, "big")
+    return head + nonce + cipher.encrypt(nonce, record, head + place)
 
 
-def opened(ratchet: Ratchet, place: bytes, sealed: bytes, latest: int) -> bytes:
-    """The record back; raises `HS-TRANSIT-GONE` when its key was destroyed and `HS-TRANSIT-DAMAGED` for anything else.
-
-    A day later than `latest` is damage: nobody sealed it yet.
-    """
-    day = sealed_day(sealed)
-    if day is None or day > latest:
-        raise HandslagError("HS-TRANSIT-DAMAGED")
+def opened(cipher: AESGCM, place: bytes, sealed: bytes) -> bytes:
+    """The record back; raises `HS-TRANSIT-DAMAGED` for what this key did not seal for this place."""
     nonce = sealed[_DAY : _DAY + _NONCE]
-    key = _derived(ratchet.forward(day).key, b"seal")
     try:
-        return AESGCM(key).decrypt(nonce, sealed[_DAY + _NONCE :], sealed[:_DAY] + place)
+        return cipher.decrypt(nonce, sealed[_DAY + _NONCE :], sealed[:_DAY] + place)
     except InvalidTag:
         raise HandslagError("HS-TRANSIT-DAMAGED") from None
 
@@ -104,23 +104,32 @@ class KeyFile:
     def __init__(self, path: Path, random: Callable[[int], bytes] = os.urandom) -> None:
         self._path = path
         self._random = random
-        self.ratchet = _parsed(read_private(path, FIELD))
-        self._steps: dict[int, Ratchet] = {}
+        self.ratchet, self.instead = _parsed(read_private(path, FIELD))
+        self._ciphers: dict[int, AESGCM] = {}
 
     @staticmethod
-    def create(path: Path, today: int, random: Callable[[int], bytes] = os.urandom) -> None:
-        """Write a fresh chain that begins today; raises `HS-INIT-EXISTS`. Further nodes get a copy, never another."""
-        write_new(path, _bytes(Ratchet(today, random(_SIZE))), private=True)
+    def create(path: Path, today: int, random: Callable[[int], bytes] = os.urandom, *, instead: bool = False) -> None:
+        """Write a fresh chain that begins today; raises `HS-INIT-EXISTS`. Further nodes get a copy, never another.
+
+        `instead` says that it takes the place of a chain that every node has lost.
+        """
+        write_new(path, _bytes(Ratchet(today, random(_SIZE)), instead), private=True)
 
     def seal(self, place: bytes, record: bytes, today: int) -> bytes:
-        """Seal under today's key."""
-        return seal(self._at(today), today, place, record, self._random(_NONCE))
+        """Seal under today's key; under the oldest there is when the clock was set back behind it."""
+        # INVARIANT: test_a_clock_that_was_wrong_costs_nothing
+        day = max(today, self.ratchet.day)
+        return seal(self._at(day), day, place, record, self._random(_NONCE))
 
     def open(self, place: bytes, sealed: bytes, today: int) -> bytes:
-        """Open what any node sealed; a clock that is a day ahead is no damage. Raises as `opened`."""
+        """Open what any node sealed, also one whose clock was ahead by less than a year.
+
+        Raises `HS-TRANSIT-GONE` when the key of its day was destroyed and `HS-TRANSIT-DAMAGED` for anything else.
+        """
         day = sealed_day(sealed)
-        known = day is not None and self.ratchet.day <= day <= today + 1
-        return opened(self._at(day) if known and day is not None else self.ratchet, place, sealed, today + 1)
+        if day is None or day > max(today, self.ratchet.day) + _AHEAD_DAYS:
+            raise HandslagError("HS-TRANSIT-DAMAGED")
+        return opened(self._at(day), place, sealed)
 
     def destroy_before(self, day: int) -> bool:
         """Forget every key of a day before `day`, in memory and in the file; whether there was any.
@@ -133,31 +142,55 @@ class KeyFile:
             return False
         later = self.ratchet.forward(day)
         with self._path.open("r+b") as old:
-            write_atomic(self._path, _bytes(later))
+            write_atomic(self._path, _bytes(later, self.instead))
             size = old.seek(0, os.SEEK_END)
             old.seek(0)
             old.write(bytes(size))
             old.flush()
             os.fsync(old.fileno())
         self.ratchet = later
-        self._steps = {kept: step for kept, step in self._steps.items() if kept >= day}
+        self._ciphers = {}
         return True
 
-    def _at(self, day: int) -> Ratchet:
-        """The ratchet at a day, remembered: a day's first record pays for the steps."""
-        found = self._steps.get(day)
+    def _at(self, day: int) -> AESGCM:
+        """The cipher of a day, remembered: a day's first record pays for the steps. Called from several threads."""
+        found = self._ciphers.get(day)
         if found is None:
-            found = self._steps[day] = self.ratchet.forward(day)
-            for old in sorted(self._steps)[:-8]:
-                del self._steps[old]
+            found = cipher_of(self.ratchet, day)
+            self._ciphers = {kept: one for kept, one in self._ciphers.items() if kept > day - 8} | {day: found}
         return found
 
 
-def _bytes(ratchet: Ratchet) -> bytes:
-    return b"%s\n%d\n%s\n" % (_HEAD, ratchet.day, ratchet.key.hex().encode())
+class Days:
+    """A key file and a clock (microseconds since 1970 UTC), for whoever seals what lies somewhere else."""
+
+    def __init__(self, keys: KeyFile, now_us: Callable[[], int]) -> None:
+        self.keys = keys
+        self.now_us = now_us
+        self.tag = keys.ratchet.name()[:4]
+
+    def today(self) -> int:
+        """Number of this UTC day."""
+        return day_of(self.now_us())
+
+    def first(self) -> int:
+        """Number of the oldest day whose key is not destroyed."""
+        return self.keys.ratchet.day
+
+    def seal(self, place: bytes, record: bytes) -> bytes:
+        """As `KeyFile.seal`, today."""
+        return self.keys.seal(place, record, self.today())
+
+    def open(self, place: bytes, sealed: bytes) -> bytes:
+        """As `KeyFile.open`."""
+        return self.keys.open(place, sealed, self.today())
 
 
-def _parsed(data: bytes) -> Ratchet:
+def _bytes(ratchet: Ratchet, instead: bool) -> bytes:
+    return b"%s\n%d\n%s\n%s" % (_HEAD, ratchet.day, ratchet.key.hex().encode(), _INSTEAD * instead)
+
+
+def _parsed(data: bytes) -> tuple[Ratchet, bool]:
     lines = data.split(b"\n")
     try:
         head, day, key = lines[0], int(lines[1]), bytes.fromhex(lines[2].decode("ascii"))
@@ -165,4 +198,4 @@ def _parsed(data: bytes) -> Ratchet:
         raise HandslagError("HS-SECRET-FILE", field=FIELD, rule="form") from None
     if head != _HEAD or len(key) != _SIZE or not 0 <= day <= LAST_DAY:
         raise HandslagError("HS-SECRET-FILE", field=FIELD, rule="form")
-    return Ratchet(day, key)
+    return Ratchet(day, key), _INSTEAD.strip() in lines[3:]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
@@ -28,15 +28,40 @@ if TYPE_CHECKING:
 
 HANDLE_MARK = "~"  # no unit code begins with it
 SEALED_MARK = b"HC1"  # no record does: Avro's single-object encoding begins with C3 01
+KEPT_MARK = b"handslag day v1:"  # before content under a day's key; nothing that is sent begins with it
+KEPT_HEAD = len(KEPT_MARK) + 4  # and the chain's tag; then the day's number
 _CODE_BYTES = 64  # more than any unit code has letters; all handles are equally long
 _BLOCK = 256  # sealed columns are a multiple of this long
 _CACHED = 20_000
 
 
-class ColumnCipher:
-    """Handles and sealed columns under one key (32 bytes). Safe to use from several threads."""
+class Days(Protocol):
+    """Keys of days: what was sealed long ago cannot be opened any more, by anybody."""
 
-    def __init__(self, key: bytes) -> None:
+    tag: bytes
+    """Four bytes that stand for the chain of keys."""
+
+    def first(self) -> int:
+        """Number of the oldest day whose key is not destroyed."""
+        ...
+
+    def seal(self, place: bytes, record: bytes) -> bytes:
+        """Seal under today's key; the first four bytes are the day's number."""
+        ...
+
+    def open(self, place: bytes, sealed: bytes) -> bytes:
+        """Open; raises `HS-TRANSIT-GONE` when the key is destroyed, `HS-TRANSIT-DAMAGED`."""
+        ...
+
+
+class ColumnCipher:
+    """Handles and sealed columns under one key (32 bytes). Safe to use from several threads.
+
+    `days`, where the engine keeps the bytes of what was deleted, seals content once more so that it can be forgotten.
+    """
+
+    def __init__(self, key: bytes, days: Days | None = None) -> None:
+        self.days = days
         derived = HKDF(algorithm=SHA256(), length=64, salt=None, info=b"HS1 columns of the store").derive(key)
         self._siv = AESSIV(derived)
         self._handles: dict[tuple[str, str], str] = {}
@@ -83,6 +108,30 @@ class ColumnCipher:
     def maybe(self, how: Callable[[str, bytes], bytes], column: str, data: bytes | None) -> bytes | None:
         """`seal` or `open` for a column that may be empty."""
         return None if data is None else how(column, data)
+
+    def keep(self, column: str, data: bytes | None) -> bytes | None:
+        """Content as it lies in its column: under today's key where there are keys of days."""
+        # INVARIANT: test_no_content_lies_in_the_database_or_in_kafka_as_it_was_sent
+        if data is None or self.days is None:
+            return data
+        return KEPT_MARK + self.days.tag + self.days.seal(column.encode(), data)
+
+    def kept(self, column: str, data: bytes | None) -> bytes | None:
+        """Content back; None when there is none (any more), also when the key of its day is destroyed or not here.
+
+        Raises `HS-KEYS-UNREADABLE` for what is damaged.
+        """
+        if data is None or not data.startswith(KEPT_MARK):
+            return data
+        tag, sealed = data[len(KEPT_MARK) : KEPT_HEAD], data[KEPT_HEAD:]
+        if self.days is None or tag != self.days.tag:
+            return None
+        try:
+            return self.days.open(column.encode(), sealed)
+        except HandslagError as error:
+            if error.code == "HS-TRANSIT-GONE":
+                return None
+            raise HandslagError("HS-KEYS-UNREADABLE", part="days") from None
 
     def _made(self, table: str, code: str) -> str:
         try:

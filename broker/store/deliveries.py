@@ -63,6 +63,8 @@ class DeliveryRow:
     ack_leaf: bytes | None = None
 
 
+BODY = "delivery.body"
+CONTENT = ("item", "wrapped_key")  # what a section holds of what was sent
 _UNITS = [DeliveryRow.__slots__.index(name) for name in ("sender_unit", "recipient_unit")]
 _BODY = DeliveryRow.__slots__.index("body")
 
@@ -109,7 +111,7 @@ class DeliveryRows:
         if rows:
             self.news = True
             self._c.execute(insert(delivery), [self._stored(row) for row in rows])
-            self._c.execute(insert(delivery_section), [_values(section) for section in sections])
+            self._c.execute(insert(delivery_section), [self._section_values(section) for section in sections])
 
     def sections(self, delivery_ids: Iterable[bytes]) -> dict[bytes, list[SectionRow]]:
         """Live sections by delivery, in the order of their digests."""
@@ -121,7 +123,7 @@ class DeliveryRows:
             .order_by(delivery_section.c.delivery_id, delivery_section.c.digest_index)
         )
         for row in rows:
-            found[row.delivery_id].append(SectionRow(*row))
+            found[row.delivery_id].append(self._section(row))
         return found
 
     def due_for(self, unit: str, now_us: int, limit: int, without: Iterable[bytes] = ()) -> list[DeliveryRow]:
@@ -227,7 +229,7 @@ class DeliveryRows:
         )
         handed = [self._row(row) for row in rows]
         of = delivery_section.c.delivery_id.in_([row.delivery_id for row in handed])
-        sections = [SectionRow(*row) for row in self._c.execute(select(delivery_section).where(of))]
+        sections = [self._section(row) for row in self._c.execute(select(delivery_section).where(of))]
         return [(row, tuple(s for s in sections if s.delivery_id == row.delivery_id)) for row in handed]
 
     def _open(self, condition: ColumnElement[bool]) -> list[DeliveryRow]:
@@ -262,18 +264,15 @@ class DeliveryRows:
                 )
                 .values(grants=section.grants)
             )
-        self._c.execute(
-            update(delivery)
-            .where(delivery.c.delivery_id == row.delivery_id)
-            .values(holds_until_us=holds_until_us, row_version=row.row_version + 1)
-        )
+        values = {"holds_until_us": holds_until_us, "row_version": row.row_version + 1}
+        self._c.execute(update(delivery).where(delivery.c.delivery_id == row.delivery_id).values(**values))
 
     def move(self, row: DeliveryRow, state: DeliveryState) -> None:
         """Move a locked delivery; PENDING and HANDED keep their content, every other state drops it."""
         values: dict[str, object] = {"state": state.value, "row_version": row.row_version + 1}
         if state not in OPEN:
             values["body"] = None
-            gone: dict[str, object] = {"item": None, "wrapped_key": None}
+            gone: dict[str, object] = dict.fromkeys(CONTENT)
             if state not in GIVEN:
                 gone["live"] = False
             self._c.execute(
@@ -363,15 +362,23 @@ class DeliveryRows:
         values["sender_unit"] = self._cipher.handle("delivery", row.sender_unit)
         values["recipient_unit"] = self._cipher.handle("delivery", row.recipient_unit)
         # The delivery of an invitation names the key that it is sealed to, and that is the unit's own.
-        values["body"] = self._cipher.maybe(self._cipher.seal, "delivery.body", row.body)
+        values["body"] = self._cipher.keep(BODY, self._cipher.maybe(self._cipher.seal, BODY, row.body))
         return values
 
     def _row(self, row: Row[Any]) -> DeliveryRow:
         values, cipher = list(row), self._cipher
         for at in _UNITS:
             values[at] = cipher.code("delivery", values[at])
-        values[_BODY] = cipher.maybe(cipher.open, "delivery.body", values[_BODY])
+        values[_BODY] = cipher.maybe(cipher.open, BODY, cipher.kept(BODY, values[_BODY]))
         return DeliveryRow(*values)
+
+    def _section_values(self, section: SectionRow) -> dict[str, object]:
+        keep = self._cipher.keep
+        return _values(section) | {name: keep(f"delivery_section.{name}", getattr(section, name)) for name in CONTENT}
+
+    def _section(self, row: Row[Any]) -> SectionRow:
+        opened = {name: self._cipher.kept(f"delivery_section.{name}", getattr(row, name)) for name in CONTENT}
+        return SectionRow(**{**row._mapping, **opened})
 
 
 def _handable(now_us: int | ColumnElement[int]) -> ColumnElement[bool]:

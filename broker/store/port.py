@@ -17,6 +17,7 @@ from broker.store.annulments import AnnulRows
 from broker.store.cases import CaseRows
 from broker.store.cipher import ColumnCipher
 from broker.store.contacts import ContactRows
+from broker.store.content import ContentRows
 from broker.store.deliveries import DeliveryRows
 from broker.store.entries import EntryRows
 from broker.store.erasures import ErasureRows
@@ -51,6 +52,7 @@ class Rows:
         self.ledger = LedgerRows(connection, cipher)
         self.events = EventRows(connection)
         self.deliveries = DeliveryRows(connection, cipher)
+        self.content = ContentRows(connection, cipher)
         self.inbox = InboxRows(connection, cipher)
         self.entries = EntryRows(connection, cipher)
         self.log = LogRows(connection)

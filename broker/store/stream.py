@@ -8,6 +8,9 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from broker.store.cipher import ColumnCipher
 from broker.store.tables import BUCKETS, stream, stream_tail
+from schemas.errors import HandslagError
+
+_RECORD = "stream.record"
 
 
 class StreamRows:
@@ -30,7 +33,7 @@ class StreamRows:
             .returning(stream_tail.c.next_position)
         ).scalar_one()
         first, of = int(end) - len(records), self._cipher.handle("stream", unit)
-        sealed = [self._cipher.seal("stream.record", record) for record in records]
+        sealed = [self._sealed(record) for record in records]
         self._c.execute(
             insert(stream),
             [
@@ -40,15 +43,16 @@ class StreamRows:
         )
         return first
 
-    def after(self, bucket: int, position: int, limit: int) -> list[tuple[int, bytes]]:
-        """(position, record) from a position on, in order."""
+    def after(self, bucket: int, position: int, limit: int) -> list[tuple[int, bytes | HandslagError]]:
+        """(position, record) from a position on, in order; the refusal of a record whose day's key is destroyed."""
         rows = self._c.execute(
             select(stream.c.position, stream.c.record)
             .where(stream.c.bucket == bucket, stream.c.position >= position)
             .order_by(stream.c.position)
             .limit(limit)
         )
-        return [(row.position, self._cipher.open("stream.record", row.record)) for row in rows]
+        opened = ((row.position, self._opened(row.record)) for row in rows)
+        return [(at, HandslagError("HS-TRANSIT-GONE") if record is None else record) for at, record in opened]
 
     def share(self, unit: str) -> tuple[int, int]:
         """How many records of a unit wait, and their bytes as sealed; read from the index alone."""
@@ -70,8 +74,15 @@ class StreamRows:
                 first, (first.c.bucket == stream.c.bucket) & (first.c.position == stream.c.position)
             )
         )
-        oldest = [self._cipher.open("stream.record", record) for record in rows.scalars()]
+        oldest = [record for record in map(self._opened, rows.scalars()) if record is not None]
         return int(self._c.execute(select(func.count()).select_from(stream)).scalar_one()), oldest
+
+    def _sealed(self, record: bytes) -> bytes:
+        sealed = self._cipher.seal(_RECORD, record)
+        return self._cipher.keep(_RECORD, sealed) or sealed
+
+    def _opened(self, raw: bytes) -> bytes | None:
+        return self._cipher.maybe(self._cipher.open, _RECORD, self._cipher.kept(_RECORD, raw))
 
     def trim(self, bucket: int, below: int) -> None:
         """Delete records below the store's position: nothing decided stays in the stream."""

@@ -40,7 +40,7 @@ class EmbeddedStream:
         """How many records of a unit wait, and their bytes."""
         return await self._store.read(lambda rows: rows.stream.share(unit))
 
-    async def read(self, bucket: int, position: int, limit: int) -> list[tuple[int, bytes]]:
+    async def read(self, bucket: int, position: int, limit: int) -> Sequence[tuple[int, bytes | HandslagError]]:
         """Records from a position on."""
         return await self._store.read(lambda rows: rows.stream.after(bucket, position, limit))
 

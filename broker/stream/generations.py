@@ -16,6 +16,7 @@ from broker.store.tables import BUCKETS
 FIRST = "FIRST"  # the Store has no stream of this kind yet
 TOPIC = "TOPIC"  # another topic lies under the name
 OUTSIDE = "OUTSIDE"  # the log does not hold the position
+KEYS = "KEYS"  # every node lost the keys of what waits, and another chain stands in for them
 HOME = "HOME"  # the stream is a table of the Store again
 _TABLE = bytes(16)  # stands for the topic's id and the chain of a stream that is a table
 

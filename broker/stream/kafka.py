@@ -12,7 +12,7 @@ import contextlib
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from audit.entry import SealedEntry
 from broker import logs, transit
@@ -24,6 +24,7 @@ from broker.store.port import Store
 from broker.store.tables import BUCKETS
 from broker.stream import generations
 from broker.stream.backlog import Backlog
+from broker.stream.kafka_clients import certificate_ends_s
 from broker.stream.kafka_log import KafkaLog, Outside
 from schemas.errors import HandslagError
 
@@ -53,6 +54,7 @@ class KafkaStream:
         self._stalled_s, self._store, self._keys = settings.stalled_seconds, store, keys
         self._metrics, self._now_us, self._entry = metrics, now_us, entry
         self._kafka = KafkaLog(settings, BUCKETS)
+        metrics.certificate_ends("stream", certificate_ends_s(settings))  # taken once: a renewed one needs a restart
         self._readers = [asyncio.Lock() for _ in range(BUCKETS)]
         self._held: dict[int, list[tuple[int, bytes]]] = {}
         self._backlog = Backlog(BUCKETS)
@@ -66,6 +68,8 @@ class KafkaStream:
         self._origin: Origin | None = None
         self._code: str | None = "HS-NOT-READY"
         self._stalled = False
+        self.renewed: Callable[[int], Awaitable[bool]] | None = None
+        """Asked before keys older than a day are destroyed: whether nothing else needs one."""
 
     # --- the port
 
@@ -159,11 +163,15 @@ class KafkaStream:
 
     async def run(self) -> None:
         """Look after the stream for ever: clients that failed, progress, the topic, what is decided, keys."""
+        said = None
         while True:
             try:
                 await self.tend()
+                said = None
             except HandslagError as error:
-                logs.event(_log, logging.WARNING, error.code, task="stream")
+                if error.code != said:  # once, not once a second
+                    logs.event(_log, logging.WARNING, error.code, task="stream")
+                said = error.code
             await asyncio.sleep(_TEND_S)
 
     async def tend(self) -> None:
@@ -216,6 +224,8 @@ class KafkaStream:
         origin = await self._store.read(lambda rows: rows.origins.latest())
         if origin is None or origin.topic_id != topic_id:
             origin = await self._begin(origin, topic_id, generations.TOPIC if origin else generations.FIRST)
+        elif origin.chain != self._keys.ratchet.name() and self._keys.instead:
+            origin = await self._begin(origin, topic_id, generations.KEYS)
         # INVARIANT: test_a_node_with_another_chain_takes_nothing_out
         if origin.chain != self._keys.ratchet.name():
             raise HandslagError("HS-TRANSIT-OTHER")
@@ -349,8 +359,10 @@ class KafkaStream:
         await self._look()
         days = [await self._first_day(bucket, today) for bucket in self._backlog.waiting()]
         if None not in days:  # else something waits that nobody could look at
-            oldest = min((day for day in days if day is not None), default=None)
-            await asyncio.to_thread(self._keys.destroy_before, transit.oldest_needed(today, oldest))
+            waiting = min((day for day in days if day is not None), default=None)
+            oldest = transit.oldest_needed(today, waiting)
+            if self.renewed is None or await self.renewed(oldest):
+                await asyncio.to_thread(self._keys.destroy_before, oldest)
 
     async def _first_day(self, bucket: int, today: int) -> int | None:
         """The day of a bucket's first undecided record; None when it cannot be told."""

@@ -93,7 +93,7 @@ async def test_a_record_that_nobody_can_read_blocks_nothing(site, kafka, topic):
     other = transit.Ratchet(today, bytes(32))
     junk = [
         b"", b"EXEMPEL", b"\xff" * 100,
-        transit.seal(other, today, b"stream/%d" % bucket, b"another chain", bytes(12)),
+        transit.seal(transit.cipher_of(other, today), today, b"stream/%d" % bucket, b"another chain", bytes(12)),
         keys.seal(b"stream/%d" % ((bucket + 1) % 64), b"another bucket", today),
         keys.seal(b"stream/%d" % bucket, b"no submission", today),
         (today - 1).to_bytes(4, "big") + bytes(60),
@@ -101,7 +101,7 @@ async def test_a_record_that_nobody_can_read_blocks_nothing(site, kafka, topic):
     for value in junk:
         await foreign(kafka, topic, bucket, value)
     await site.submit(site.police, event(site))
-    assert await worker.drain(site.context, bucket) == len(junk) + 2
+    assert await asyncio.wait_for(worker.drain(site.context, bucket), 60) == len(junk) + 2
     assert await states(site) == ["PENDING", "PENDING"]
     damaged, gone = "HS-TRANSIT-DAMAGED", "HS-TRANSIT-GONE"
     told = await refusals(site)
