@@ -38,7 +38,7 @@ from tests.kills.report import commit
 
 _PLACE = "batch.inside"
 _HELD_S = 1.0
-_PATIENCE_S = 30.0
+_PATIENCE_S = 120.0
 _QUEUE = 4
 NAME = "withdrawal-three-nodes"
 PAUSED, RUNNING = "one node stopped inside a transaction", "all nodes running"

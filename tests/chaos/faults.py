@@ -35,7 +35,7 @@ def _node(site: Site, draw: random.Random) -> Node:
     return draw.choice(site.nodes)
 
 
-def _at(node: Node, place: str, action: str, before: int | None = None) -> Seen | None:
+def _at(node: Node, place: str, action: str, before: int | None = None, seconds: float = _REACHED_S) -> Seen | None:
     """Arm, wait until the trace says that the node is there; None when it did not pass the place in time.
 
     With `before`, the length of the trace then, it was armed already.
@@ -47,18 +47,18 @@ def _at(node: Node, place: str, action: str, before: int | None = None) -> Seen 
     def there() -> Seen | None:
         return next((line for line in node.trace()[before:] if line["what"] == action), None)
 
-    seen: Seen | None = awaited(there, _REACHED_S)
+    seen: Seen | None = awaited(there, seconds)
     if seen is None and not node.disarm():
         seen = awaited(there, 1.0)
     return seen
 
 
-def stopped_in(node: Node, place: str, before: int | None = None) -> Seen | None:
+def stopped_in(node: Node, place: str, before: int | None = None, seconds: float = _REACHED_S) -> Seen | None:
     """SIGSTOP at a place, shown; None when the node did not pass it. The caller continues it.
 
     With `before`, the length of the trace when it was, the node has been armed already.
     """
-    line = _at(node, place, "stop", before)
+    line = _at(node, place, "stop", before, seconds)
     if line is None:
         return None
     if not awaited(node.stopped, 2.0):

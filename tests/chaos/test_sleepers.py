@@ -18,7 +18,7 @@ from tests.chaos.nodes import awaited
 from tests.chaos.site import Site
 from tests.kills.load import CATEGORIES, PURPOSES, REFS, ROLES, Dropped, sections, terms
 
-_PATIENCE_S = 60.0
+_PATIENCE_S = 120.0
 PATIENT_US = 20_000_000
 pytestmark = pytest.mark.timeout(900)  # real processes are started for each of them
 
@@ -72,7 +72,7 @@ def asleep_at(site, place, name):
     before = len(node.trace())
     node.arm(place, "stop")
     send(site, name)
-    line = stopped_in(node, place, before)
+    line = stopped_in(node, place, before, _PATIENCE_S)
     assert line is not None, f"the first node did not pass {place}"
     return node, line
 
