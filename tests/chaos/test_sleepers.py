@@ -136,7 +136,10 @@ def test_what_was_in_flight_when_a_withdrawal_was_answered_is_listed(site):
     node.signal(signal.SIGCONT)
     history = judged(site)
     (event,) = (f["event"] for f in history.of("accepted", unit="police") if f["id"] == "in-flight")
-    assert [row[2:] for row in answer["affected"] if row[1] == event] == [[ROLES["social"], 1, "HANDED"]]
+    listed = [row[4] for row in answer["affected"] if row[1] == event]
+    # A connector that left the sleeper meanwhile was handed it once more by the other node, and may have acknowledged.
+    acked = [f for f in history.of("acked", unit="social") if f["at"] < answer["at"]]
+    assert listed == ["HANDED"] or acked
     late = [f for f in history.of("received", unit="social") if f["event"] == event and f["at"] > answer["at"]]
     # A connector that waited too long for its answer has left that node, and the answer reaches nobody.
-    assert late or answer["at"] - line["at"] > PATIENT_US
+    assert late or acked or answer["at"] - line["at"] > PATIENT_US
