@@ -292,7 +292,12 @@ class BrokerCore:
             raise HandslagError("HS-BROKER-BEHIND")
 
     async def readiness(self) -> tuple[str, ...]:
-        """Codes of what stands in the way of service; empty when ready. In HOLD it is not, to the last seat."""
+        """Codes of what stands in the way of service; empty when ready. In HOLD it is not, to the last seat.
+
+        Raises HandslagError where this node's memory cannot be brought to the store's.
+        """
+        if self.current is not None:
+            await self.current()
         reasons = self._behind()
         if self._context.room is not None and await asyncio.to_thread(self._context.room.look):
             reasons = (*reasons, "HS-DISK-LOW")  # what has reserved room is served all the same

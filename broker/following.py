@@ -9,6 +9,7 @@ shorter than this node has seen it, after a failover to a copy that lagged behin
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,13 +68,14 @@ class Following:
         self._begun = 0
         self._ended: tuple[int, str | None] = (0, None)
         self._number = -1
+        self._told = ""
         self._erasures: dict[int, str] = {}
 
     async def current(self) -> None:
         """Return when this node's memory is what the Store says; one small read when nothing changed.
 
-        Raises what the Store raises, HS-HOLD when its log is shorter than this node has seen it, and
-        HS-ADMIN-UNSIGNED while other rules are in force than this node has.
+        Raises HS-HOLD when the Store's log is shorter than this node has seen it, and HS-NOT-READY for all else, other
+        rules in force than this node has among it: whoever called may call again, or call another node.
         """
         # Calls that come while a look is under way share the next one: none of them is answered by a look that began
         # before it came.
@@ -87,51 +89,78 @@ class Following:
                 return
             self._begun += 1
             own = self._begun
-            try:
-                await self._look()
-            except HandslagError as error:
-                self._ended = (own, error.code)
-                raise
-            self._ended = (own, None)
+            self._ended = (own, await self._failure())
+            if self._ended[1] is not None:
+                raise HandslagError(self._ended[1])
+
+    async def _failure(self) -> str | None:
+        """Look once; None, or the code that callers are told."""
+        try:
+            await self._look()
+        except HandslagError as error:
+            if error.code == "HS-HOLD":
+                return error.code
+            if error.code != self._told:
+                self._told = error.code
+                logs.event(_log, logging.ERROR, error.code, task="following")
+            return "HS-NOT-READY"
+        self._told = ""
+        return None
 
     async def _look(self) -> None:
         # INVARIANT: test_what_another_node_revoked_is_refused_here_at_the_next_call
+        # Before the question: a beat that commits while it is under way is no contradiction.
+        # INVARIANT: test_a_log_that_grows_while_a_node_looks_is_no_contradiction
+        number, known = self._memory()
         state = await self._parts.context.store.read(lambda rows: rows.shared.state())
-        known = self._parts.sealer.known
-        if known is not None and state.log_size < known.size and not self._parts.core.keeper.silent:
-            await self._shorter()
+        if known is not None and state.log_size < known.size:
+            await self._shorter(number, known)
         if state.number != self._number:
             await self._read_anew()
+
+    def _memory(self) -> tuple[int, Checkpoint | None]:
+        """Part and head of the log that the Store must have; no head while a hold waits for the operator's word."""
+        keeper = self._parts.core.keeper
+        return keeper.number, None if keeper.silent else self._parts.sealer.known
 
     async def run(self) -> None:
         """Look once a second, also when nobody calls: an erased key is forgotten, files of the folder are carried."""
         while True:
             try:
                 await self._parts.shared.look()
-                await self.current()
-                if self._parts.sealer.behind and not self._parts.core.keeper.silent:
-                    await self._shorter()
+                with contextlib.suppress(HandslagError):  # it was told
+                    await self.current()
+                await self._contradicted()
             except HandslagError as error:
                 logs.event(_log, logging.WARNING, error.code, task="following")
             except OSError as fault:  # a full disk, say: the store's files stay the newer ones
                 logs.event(_log, logging.WARNING, "HS-INTERNAL", task="following", exception=type(fault).__name__)
             await asyncio.sleep(LOOK_S)
 
-    async def _shorter(self) -> None:
+    async def _contradicted(self) -> None:
+        """A sealer that found the Store behind its anchor begins the hold. Raises HS-HOLD."""
+        async with self._parts.core.keeper.turn:  # or a log that just goes on would look like one that does not
+            number, known = self._memory()
+            found = self._parts.sealer.behind
+        if found and known is not None:
+            await self._shorter(number, known)
+
+    async def _shorter(self, number: int, known: Checkpoint) -> None:
         """The Store lost what this node has seen: hold everything back. Raises HS-HOLD."""
         # INVARIANT: test_a_store_behind_the_anchor_of_any_node_begins_a_hold
-        parts = self._parts
-        known = parts.sealer.known
-        if known is not None:
-            await parts.core.begin_hold(ANCHOR, Seen(parts.core.keeper.number, known))
-            logs.event(_log, logging.ERROR, "HS-HOLD", cause=ANCHOR)
+        await self._parts.core.begin_hold(ANCHOR, Seen(number, known))
+        logs.event(_log, logging.ERROR, "HS-HOLD", cause=ANCHOR)
         raise HandslagError("HS-HOLD")
 
     async def _read_anew(self) -> None:
         """Everything from one snapshot or later; the number counts only when all of it is in place."""
         parts = self._parts
         found = await parts.context.store.read(_found)
-        await parts.shared.sync()
+        try:
+            await parts.shared.sync()
+        except HandslagError as error:
+            if error.code != "HS-ADMIN-ACT-INVALID":  # an act of this folder lost: who signed it is told, not who calls
+                raise
         self._take_units(found.units)
         if found.erasures != self._erasures:
             parts.context.views.clear()

@@ -44,7 +44,7 @@ class Several:
                 try:
                     await self.following.current()
                 except HandslagError as error:
-                    if error.code != "HS-ADMIN-UNSIGNED":  # other rules are in force: that ends no command
+                    if error.code != "HS-NOT-READY":  # other rules are in force, say: that ends no command
                         raise
                 try:
                     return await handler(arguments)

@@ -24,8 +24,8 @@ def owner(bucket: int, nodes: Collection[str]) -> str | None:
 
 
 def live(rows: Iterable[NodeRow], now_us: int) -> frozenset[str]:
-    """Nodes that were seen lately and take buckets."""
-    return frozenset(row.node_id for row in rows if row.takes and row.seen_at_us > now_us - LIVE_US)
+    """Nodes that were seen lately and take buckets; a moment to come is one before the server's clock was set back."""
+    return frozenset(row.node_id for row in rows if row.takes and abs(row.seen_at_us - now_us) < LIVE_US)
 
 
 class Share:

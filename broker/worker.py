@@ -15,7 +15,7 @@ from broker.sharing import Share
 from broker.store.gate import GateMoved
 from schemas.errors import HandslagError
 
-_WAITS = frozenset({"HS-HOLD", "HS-ADMIN-UNSIGNED"})  # what another node began: nothing is decided here meanwhile
+_WAITS = frozenset({"HS-HOLD"})  # what another node began: nothing is decided here meanwhile
 _IDLE_S = 1.0  # also what a submission waits when another node appended it
 _SWEEP_S = 1.0  # how late a deadline may be noticed
 

@@ -24,6 +24,7 @@ from broker.store.port import Store
 from broker.store.tables import BUCKETS
 from broker.stream import generations
 from broker.stream.backlog import Backlog
+from broker.stream.kafka_clients import certificate_ends_s
 from broker.stream.kafka_log import KafkaLog, Outside
 from schemas.errors import HandslagError
 
@@ -53,6 +54,7 @@ class KafkaStream:
         self._stalled_s, self._store, self._keys = settings.stalled_seconds, store, keys
         self._metrics, self._now_us, self._entry = metrics, now_us, entry
         self._kafka = KafkaLog(settings, BUCKETS)
+        metrics.certificate_ends("stream", certificate_ends_s(settings))  # taken once: a renewed one needs a restart
         self._readers = [asyncio.Lock() for _ in range(BUCKETS)]
         self._held: dict[int, list[tuple[int, bytes]]] = {}
         self._backlog = Backlog(BUCKETS)

@@ -39,6 +39,15 @@ async def test_a_lease_is_held_by_one_until_it_is_over(site):
     assert (await site.store.read(lambda rows: rows.shared.lease("leader"))).holder == "a"
 
 
+async def test_a_server_clock_that_was_set_back_leaves_no_lease_behind(site):
+    def take(holder, now_us):
+        return site.store.write(lambda rows: rows.shared.take("leader", holder, now_us, now_us + 3 * SECOND))
+
+    assert await take("a", 3600 * SECOND)
+    assert await take("b", 0)  # a is gone; its lease would have lasted an hour
+    assert not await take("a", SECOND)
+
+
 async def test_two_nodes_never_write_over_each_others_files(site):
     write = site.store.write
     assert await write(lambda rows: rows.shared.put_file("acts/000001.act", b"one", 0)) == 1

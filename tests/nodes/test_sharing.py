@@ -59,3 +59,4 @@ def test_who_was_not_seen_or_ends_is_not_counted_on():
         NodeRow("c", 0, now, "1", False),
     ]
     assert live(rows, now) == {"a"}
+    assert live(rows, now - 2 * LIVE_US) == frozenset()
