@@ -33,6 +33,7 @@ from broker.settings import BrokerSettings
 from broker.store import copies
 from broker.store.cipher import ColumnCipher
 from broker.store.keys import columns_key
+from broker.store.transfer import to_files
 from schemas.errors import HandslagError
 
 FORMAT = "handslag broker backup 1"
@@ -74,8 +75,11 @@ def copy(settings: BrokerSettings, target: Path, progress: Callable[[int, int], 
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(mode=0o700, parents=True)
         # INVARIANT: test_every_entry_of_a_copy_has_its_key_in_it
-        copies.copy_file(settings.database, part / "broker.db", progress)
-        copies.copy_file(settings.data_dir / "keys.db", part / "keys.db", lambda _left, _total: None)
+        if settings.store.engine == "postgresql":
+            to_files(settings.store, part / "broker.db", part / "keys.db", lambda _table, rows: progress(0, rows))
+        else:
+            copies.copy_file(settings.database, part / "broker.db", progress)
+            copies.copy_file(settings.data_dir / "keys.db", part / "keys.db", lambda _left, _total: None)
         for path in sorted(settings.data_dir.glob("anchor*")):
             if path.suffix not in {".lock", ".new"}:
                 _copy_file(path, part / path.name)

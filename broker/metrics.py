@@ -68,7 +68,7 @@ ENDED = ("address", "full", "crowd", "slow", "ended", "unit", "request")
 # INVARIANT: test_labels_come_from_closed_lists
 LABELS: Mapping[str, frozenset[str]] = {
     "traffic": frozenset({"real", "probe"}),
-    "certificate": frozenset({"server", "authority", "unit"}),
+    "certificate": frozenset({"server", "authority", "unit", "stream"}),
     "outcome": frozenset(Outcome),
     "state": frozenset({DeliveryState.ACKED, DeliveryState.REJECTED}),
     "call": frozenset(CALLS),

@@ -31,6 +31,7 @@ from broker.handlers import Served, admit, handlers
 from broker.hold import ANCHOR, Seen
 from broker.lookout import Surroundings
 from broker.metrics import Metrics
+from broker.moved import require_here
 from broker.quota import Limits, Quotas
 from broker.recorder import Recorder
 from broker.sealer import Hooks, Sealer
@@ -302,6 +303,7 @@ def opened(settings: BrokerSettings, days: Days | None = None) -> tuple[Store, V
     """
     if settings.store.engine == "postgresql":
         return _opened_server(settings, days)
+    require_here(settings.data_dir)
     vault = KeyVault.open(settings.data_dir / "keys.db", settings.root_key_file)
     try:
         return open_sqlite(settings.database, lambda: ColumnCipher(vault.columns()), _sealing), vault

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from broker.queries import PURPOSES
 from broker.store import trailcopy
 from broker.store.cipher import ColumnCipher
 from broker.store.keys import columns_key
+from broker.store.transfer import to_files
 from schemas.identifiers import parsed
 
 
@@ -62,10 +64,17 @@ def trail_copy(config: Path, out: Path, as_json: bool) -> None:
     which agency each entry belongs to, as auditors must see: keep it as you keep the trail.
     """
     loaded = settings.load(config)
-    cipher = ColumnCipher(columns_key(loaded.data_dir / "keys.db", loaded.root_key_file))
 
     def progress(table: str, rows: int) -> None:
         click.echo(f"{table}: {rows}", err=True)
 
-    count = trailcopy.copy(loaded.database, cipher, out, progress)
+    if loaded.store.engine == "postgresql":
+        # Beside `out`, closed to others and gone afterwards: sealed rows and wrapped keys as they lie on the server.
+        with tempfile.TemporaryDirectory(prefix=".trail-", dir=out.absolute().parent) as folder:
+            database, keys = Path(folder) / "trail.db", Path(folder) / "keys.db"
+            to_files(loaded.store, database, keys, progress, only=trailcopy.TRAIL)
+            count = trailcopy.copy(database, ColumnCipher(columns_key(keys, loaded.root_key_file)), out, progress)
+    else:
+        cipher = ColumnCipher(columns_key(loaded.data_dir / "keys.db", loaded.root_key_file))
+        count = trailcopy.copy(loaded.database, cipher, out, progress)
     told(as_json, {"trail": str(out), "entries": count}, [f"{out}: {count} entries"])

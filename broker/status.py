@@ -18,6 +18,7 @@ from broker.store import contacts
 from broker.store.cipher import ColumnCipher
 from broker.store.contacts import ContactRow
 from broker.store.keys import columns_key
+from broker.store.keys_server import ServerVault
 from schemas.errors import HandslagError
 
 
@@ -56,8 +57,18 @@ def _contacts(loaded: BrokerSettings, *, running: bool) -> list[ContactRow]:
                 raise
         else:
             return [ContactRow(**row) for row in told["contacts"]]
+    if loaded.store.engine == "postgresql":
+        return contacts.offline_server(loaded.store, lambda: _server_cipher(loaded))
     keys = loaded.data_dir / "keys.db"
     return contacts.offline(loaded.database, lambda: ColumnCipher(columns_key(keys, loaded.root_key_file)))
+
+
+def _server_cipher(loaded: BrokerSettings) -> ColumnCipher:
+    vault = ServerVault.open(loaded.store, loaded.root_key_file)
+    try:
+        return ColumnCipher(vault.columns())
+    finally:
+        vault.close()
 
 
 def _status(admission: Admission, seen: ContactRow | None, now: datetime) -> UnitStatus:

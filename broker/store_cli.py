@@ -6,16 +6,22 @@ from pathlib import Path
 
 import click
 
-from broker import control, settings
+from broker import control, moved, settings
 from broker.cli_parts import as_json, config_option, examples, told
 from broker.settings import BrokerSettings
+from broker.store import grants
+from broker.store.cipher import ColumnCipher
+from broker.store.conversion import convert
+from broker.store.keys import columns_key
 from broker.store.migrate import migrate, migrate_server
 from broker.store.postgresql_engine import MIGRATING, checked, engine_for
+from broker.store.transfer import Carried, to_server
+from schemas.errors import HandslagError
 
 
 @click.group()
 def store() -> None:
-    """The tables of the store: bringing them up to date."""
+    """The tables of the store: bringing them up to date, and carrying them to a server."""
 
 
 @store.command(
@@ -41,6 +47,57 @@ def store_migrate(config: Path, user: str | None, password_file: Path | None, as
     else:
         _server(loaded, user, password_file)
     told(as_json, {"migrated": True}, ["The tables are those of this program."])
+
+
+@store.command("grants", epilog=examples("handslag store grants --user handslag | psql -d handslag"))
+@click.option("--user", required=True, help="The user under whom nodes serve; another one owns the tables.")
+@as_json
+def store_grants(user: str, as_json: bool) -> None:
+    """Print the SQL that leaves the nodes' user what they need: no right to alter or remove what the trail rests on.
+
+    Run it as the owner after every `handslag store migrate`.
+    """
+    made = grants.statements(user)
+    told(as_json, {"sql": made}, made)
+
+
+@store.command("move", epilog=examples("handslag store move --config broker.toml"))
+@config_option
+@as_json
+def store_move(config: Path, as_json: bool) -> None:
+    """Carry the store from the file in the data folder to the PostgreSQL server that the configuration names.
+
+    Stop the broker, name the server under [store], make its database, run this, start the broker. All rows, the log and
+    the wrapped seat keys go in one transaction; the log's root is computed anew from what arrived and compared with the
+    last signed checkpoint. The file is only read and marked: it never starts again. Destroy it and every copy of it
+    when you trust the server, for what is erased from now on lies in it still.
+    """
+    loaded = settings.load(config)
+    if loaded.store.engine != "postgresql":
+        raise HandslagError("HS-SETTINGS-INVALID", field="store.engine")
+    database, keys = loaded.data_dir / "broker.db", loaded.data_dir / "keys.db"
+    with control.sole_node(loaded.data_dir):
+        carried = _moved(loaded, database, keys)
+    told(as_json, {"size": carried.size, "root": carried.root.hex(), "rows": carried.rows}, [
+        f"{carried.rows} rows carried; the log of {carried.size} leaves verifies there.",
+        "The file is marked and never starts again. Destroy it when you trust the server.",
+    ])  # fmt: skip
+
+
+def _moved(loaded: BrokerSettings, database: Path, keys: Path) -> Carried:
+    """Carry and mark; what fails before the comparison was passed leaves the file unmarked and in service."""
+    if not database.is_file() or not keys.is_file():
+        raise HandslagError("HS-SETTINGS-INVALID", field="data_dir")
+    cipher = ColumnCipher(columns_key(keys, loaded.root_key_file))
+    convert(database, cipher)
+    # Marked before the commit: whatever happens then, two stores never go on from one log.
+    carried = to_server(database, keys, loaded.store, lambda: moved.mark(loaded.data_dir, moved.MOVING, 0), _progress)
+    moved.mark(loaded.data_dir, moved.MOVED, carried.size)
+    return carried
+
+
+def _progress(table: str, rows: int) -> None:
+    click.echo(f"{table}: {rows}", err=True)
 
 
 def _server(loaded: BrokerSettings, user: str | None, password_file: Path | None) -> None:

@@ -23,7 +23,7 @@ import click
 
 from deploy import kafka_jars, kafka_pki
 
-_START_S = 90.0
+_START_S = 180.0
 _STOP_S = 20.0
 _TOOL_S = 60.0
 # Quick to start and small; a server that runs for months wants neither.

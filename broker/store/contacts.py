@@ -9,7 +9,9 @@ from pathlib import Path
 from sqlalchemy import Connection, create_engine, delete, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from broker.engine_settings import StoreSettings
 from broker.store.cipher import ColumnCipher
+from broker.store.postgresql_engine import READING, checked, engine_for
 from broker.store.tables import contact
 from schemas.errors import HandslagError
 
@@ -60,6 +62,24 @@ def offline(database: Path, cipher: Callable[[], ColumnCipher]) -> list[ContactR
     engine = create_engine(f"sqlite:///file:{database}?mode=ro&uri=true")
     try:
         with engine.connect() as connection:
+            return ContactRows(connection, cipher()).all()
+    except SQLAlchemyError:
+        raise HandslagError("HS-NOT-READY") from None
+    finally:
+        engine.dispose()
+
+
+def offline_server(settings: StoreSettings, cipher: Callable[[], ColumnCipher]) -> list[ContactRow]:
+    """The same from a server, whether a node runs or not; none before the first start.
+
+    Raises `HS-STORE-AWAY`, `HS-STORE-UNSUITABLE`, `HS-NOT-READY`, and what `cipher` raises.
+    """
+    engine = engine_for(settings, READING, connections=1)
+    try:
+        checked(engine)
+        with engine.connect() as connection:
+            if not connection.exec_driver_sql("SELECT to_regclass('contact') IS NOT NULL").scalar_one():
+                return []
             return ContactRows(connection, cipher()).all()
     except SQLAlchemyError:
         raise HandslagError("HS-NOT-READY") from None

@@ -24,6 +24,7 @@ from broker.store.port import Store
 from broker.store.tables import BUCKETS
 from broker.stream import generations
 from broker.stream.backlog import Backlog
+from broker.stream.kafka_clients import certificate_ends_s
 from broker.stream.kafka_log import KafkaLog, Outside
 from schemas.errors import HandslagError
 
@@ -53,6 +54,7 @@ class KafkaStream:
         self._stalled_s, self._store, self._keys = settings.stalled_seconds, store, keys
         self._metrics, self._now_us, self._entry = metrics, now_us, entry
         self._kafka = KafkaLog(settings, BUCKETS)
+        metrics.certificate_ends("stream", certificate_ends_s(settings))  # taken once: a renewed one needs a restart
         self._readers = [asyncio.Lock() for _ in range(BUCKETS)]
         self._held: dict[int, list[tuple[int, bytes]]] = {}
         self._backlog = Backlog(BUCKETS)
@@ -161,11 +163,15 @@ class KafkaStream:
 
     async def run(self) -> None:
         """Look after the stream for ever: clients that failed, progress, the topic, what is decided, keys."""
+        said = None
         while True:
             try:
                 await self.tend()
+                said = None
             except HandslagError as error:
-                logs.event(_log, logging.WARNING, error.code, task="stream")
+                if error.code != said:  # once, not once a second
+                    logs.event(_log, logging.WARNING, error.code, task="stream")
+                said = error.code
             await asyncio.sleep(_TEND_S)
 
     async def tend(self) -> None:
@@ -250,11 +256,13 @@ class KafkaStream:
         return await self._store.read(lambda rows: rows.origins.latest()) or opened
 
     async def _check_topic(self) -> None:
-        if self._origin is None:
+        seen = self._origin
+        if seen is None:
             return
+        latest = await self._store.read(lambda rows: rows.origins.latest())  # another node may have noticed first
         topic_id = await self._kafka.topic_id()
         self._metrics.stream_thin(self._kafka.thin)
-        if topic_id != self._origin.topic_id:
+        if latest != seen or topic_id != seen.topic_id:
             self._origin = None
             await self._require_open()
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from cryptography import x509
+
 from broker.engine_settings import StreamSettings
 from broker.transit import OVERHEAD
 from schemas import limits
@@ -61,6 +63,19 @@ def tls_context(settings: StreamSettings) -> ssl.SSLContext | None:
     except (OSError, ValueError):
         raise HandslagError("HS-SETTINGS-INVALID", field="stream.certificate_file") from None
     return context
+
+
+def certificate_ends_s(settings: StreamSettings) -> float:
+    """When the node's own certificate for Kafka ends, seconds since 1970; 0 without one.
+
+    Raises `HS-SETTINGS-INVALID` naming the setting.
+    """
+    if settings.certificate_file is None:
+        return 0.0
+    try:
+        return x509.load_pem_x509_certificate(settings.certificate_file.read_bytes()).not_valid_after_utc.timestamp()
+    except (OSError, ValueError):
+        raise HandslagError("HS-SETTINGS-INVALID", field="stream.certificate_file") from None
 
 
 def _shared(settings: StreamSettings, tls: ssl.SSLContext | None) -> dict[str, Any]:

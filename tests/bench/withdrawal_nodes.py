@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -86,7 +87,7 @@ class Withdrawing:
         path = world.root("social") / "receipts"
 
         def result() -> dict[str, Any] | None:
-            for file in path.glob("*-result.json"):
+            for file in path.glob("[!.]*-result.json"):  # what has its name is whole
                 told: dict[str, Any] = json.loads(file.read_bytes())
                 file.unlink()
                 if told["id"] == name:
@@ -175,20 +176,27 @@ def kept(taken: dict[str, list[float]], about: dict[str, Any], into: Path) -> No
         if ms
     }  # fmt: skip
     made_on = about["machine"]
-    note = f"{made_on['cpu']}, {made_on['cores']} cores; {about['commit']}; {about['command']}"
-    goal = ("goal: 99 % within 1 s", 1000.0)
-    lines(into / f"{NAME}.svg", title="A withdrawal in force everywhere, three nodes", x="per cent of withdrawals",
-          y="ms from the call to its answer", series=series, goal=goal, note=note)  # fmt: skip
+    note = f"{made_on['cpu']}, {made_on['cores']} cores; commit {about['commit']}; {about['command']}"
+    lines(
+        into / f"{NAME}.svg",
+        title="A withdrawal in force everywhere, three nodes",
+        x="per cent of withdrawals",
+        y="ms from the call to its answer",
+        series=series,
+        goal=("goal: 99 % within 1 s", 1000.0),
+        note=note,
+    )
 
 
 def main(wanted: int, stream: str, into: Path) -> None:
     """Set up, measure, write."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # whatever was started is stopped then too
     folder = Path(tempfile.mkdtemp(prefix="handslag-withdrawal-")) / "run"
     with started("postgresql", stream, full_disk=False) as engines:
         with Site(folder, 7, engines, 3, lambda line: print(line, file=sys.stderr)) as site:
             site.set_up()
             taken = measured(site, wanted)
-        about = {"engines": engines.names, "machine": machine(), "commit": commit(),
+        about = {"engines": engines.names, "machine": {**machine(), "load": os.getloadavg()[1]}, "commit": commit(),
                  "command": f"python -m tests.bench.withdrawal_nodes --samples {wanted} --stream {stream}",
                  "date": datetime.now(UTC).date().isoformat()}  # fmt: skip
     kept(taken, about, into)

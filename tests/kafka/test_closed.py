@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaConnectionError
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
 from broker import pki
-from broker.stream import acls
+from broker.engine_settings import StreamSettings
+from broker.stream import acls, kafka_setup, topic
+from broker.stream.kafka_log import KafkaLog
 from deploy.kafka_pki import NODES
+from schemas.errors import HandslagError
 from tests.kafka import asking
 
 TOPIC = "handslag.closed"
@@ -28,25 +31,32 @@ NOT_HERE = {"NotLeaderForPartitionError", "ReplicaNotAvailableError"}
 
 
 @pytest.fixture(scope="module")
-def node(closed_kafka):
+def files(closed_kafka):
     """The certificate of a broker's node, granted its topic by the line that our command writes."""
     files = closed_kafka.authority.issue("node-1", NODES)
     granted = acls.words(TOPIC, [acls.principal(files[0].read_bytes())])
     closed_kafka.tool("AclCommand", *granted)
-    asyncio.run(made(closed_kafka))
+    of = settings(closed_kafka, closed_kafka.administrator)
+    asyncio.run(kafka_setup.make(of, replace(topic.wanted(of), partitions=2)))
+    return files
+
+
+@pytest.fixture(scope="module")
+def node(closed_kafka, files):
     return asking.tls(closed_kafka.authority.file, *files)
 
 
-async def made(cluster):
-    admin = AIOKafkaAdminClient(
-        bootstrap_servers=list(cluster.bootstrap),
-        security_protocol="SSL",
-        ssl_context=asking.tls(cluster.authority.file, *cluster.administrator),
+def settings(cluster, files):
+    certificate, key = files
+    return StreamSettings(
+        engine="kafka",
+        bootstrap=cluster.bootstrap,
+        topic=TOPIC,
+        transit_key_file="transit.key",
+        ca_file=cluster.authority.file,
+        certificate_file=certificate,
+        key_file=key,
     )
-    await admin.start()
-    answer = await admin.create_topics([NewTopic(TOPIC, 1, 3)])
-    await admin.close()
-    assert [error[1] for error in answer.topic_errors] == [0]
 
 
 def admitted_by_the_broker(folder):
@@ -78,6 +88,32 @@ async def test_an_agency_gets_nothing_and_a_node_gets_its_topic(closed_kafka, no
     for name, got in of_node.items():
         assert got <= NOTHING, name
     assert await asking.topics(closed_kafka, node) == {TOPIC}
+
+
+async def test_four_rights_are_all_that_a_node_needs(closed_kafka, files):
+    log = KafkaLog(settings(closed_kafka, files), 2)
+    try:
+        assert len(await log.topic_id()) == 16
+        end = await log.put(1, [b"1", b"2", b"3"])
+        assert await log.fetch(1, end - 2) == [(end - 2, b"2"), (end - 1, b"3")]
+        await log.delete_below({1: end - 1})
+        assert (await log.starts())[1] == end - 1
+        assert (await log.ends())[1] == end
+    finally:
+        await log.close()
+    found = await kafka_setup.look(settings(closed_kafka, files))
+    differ = topic.differences(topic.wanted(settings(closed_kafka, files)), found)
+    assert [each.name for each in differ] == ["partitions"]
+
+
+async def test_with_an_agencys_certificate_a_node_does_nothing(closed_kafka, files):
+    log = KafkaLog(settings(closed_kafka, closed_kafka.authority.issue("EXEMPEL", "agency")), 2)
+    try:
+        for refused in (log.topic_id(), log.put(1, [b"1"]), log.starts(), log.ends(), log.delete_below({1: 1})):
+            with pytest.raises(HandslagError, match="HS-NOT-RECORDED"):
+                await refused
+    finally:
+        await log.close()
 
 
 async def test_a_nodes_grant_covers_no_other_topic(closed_kafka, node):

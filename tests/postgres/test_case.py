@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import deploy.demo
 from deploy.demo.play import Play
 from deploy.demo.readback import read_back
@@ -11,6 +13,7 @@ from deploy.demo.scenario import load
 from deploy.demo.table import differences
 
 
+@pytest.mark.long  # `test_move.py` plays the same case at a server in the first tier
 def test_a_whole_case_comes_out_as_on_a_file(tmp_path, database):
     scenario = load(Path(deploy.demo.__file__).parent)
     with Play(tmp_path / "site", scenario, lambda _line: None, database) as play:

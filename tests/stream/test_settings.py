@@ -1,16 +1,30 @@
 """Every parameter of the clients of Kafka is said or left out for a reason, and what matters is set right."""
 
 import inspect
+import re
+import time
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from broker.engine_settings import StreamSettings
+from broker.metrics import Metrics
 from broker.stream import kafka_clients
-from broker.stream.kafka_clients import UNSAID, admin_options, consumer_options, producer_options, tls_context
+from broker.stream.kafka import KafkaStream
+from broker.stream.kafka_clients import (
+    UNSAID,
+    admin_options,
+    certificate_ends_s,
+    consumer_options,
+    producer_options,
+    tls_context,
+)
+from broker.transit import KeyFile
+from deploy.kafka_pki import Authority
 from schemas import limits
 from schemas.errors import HandslagError
+from tests.stream.conftest import placed
 
 LOCAL = StreamSettings(engine="kafka", bootstrap=("127.0.0.1:9092",), transit_key_file="transit.key")
 CLIENTS = {
@@ -68,3 +82,19 @@ def test_a_file_that_is_no_certificate_is_told_by_its_setting(tmp_path):
     with pytest.raises(HandslagError) as raised:
         tls_context(settings)
     assert raised.value.context["field"] == "stream.ca_file"
+
+
+async def test_the_end_of_the_nodes_certificate_is_a_metric(tmp_path):
+    authority = Authority(tmp_path / "tls")
+    certificate, key = authority.issue("node-1", "EXEMPEL")
+    async with placed(tmp_path, ("127.0.0.1:1",), "handslag.submissions") as place:
+        of = place.settings(ca_file=authority.file, certificate_file=certificate, key_file=key)
+        metrics = Metrics()
+        keys = KeyFile(of.transit_key_file)
+        await KafkaStream(of, place.store, keys, metrics, place.clock, place.entry).close()
+    ends = re.search(
+        r'handslag_certificate_end_timestamp_seconds\{certificate="stream"\} (\S+)', metrics.render().decode()
+    )
+    assert 29 < (float(ends[1]) - time.time()) / 86400 < 31
+    with pytest.raises(HandslagError, match="HS-SETTINGS-INVALID"):
+        certificate_ends_s(of.model_copy(update={"certificate_file": key}))

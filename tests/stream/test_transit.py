@@ -116,10 +116,16 @@ def test_nodes_that_go_forward_at_different_times_read_each_other(file, tmp_path
     assert KeyFile(tmp_path / "third.key").ratchet.name() != file.ratchet.name()
 
 
-def test_a_record_of_tomorrow_is_read_and_of_the_day_after_not(file):
-    """Another node's clock may be past midnight already; two days ahead is nobody's clock."""
-    assert file.open(PLACE, file.seal(PLACE, b"x", TODAY + 1), TODAY) == b"x"
-    assert refused(lambda: file.open(PLACE, file.seal(PLACE, b"x", TODAY + 2), TODAY)) == "HS-TRANSIT-DAMAGED"
+def test_a_clock_that_was_wrong_costs_nothing(file, tmp_path):
+    """It ran ahead by ten days, keys went by it, and it was set back; other nodes saw nothing of it."""
+    (tmp_path / "other.key").write_bytes((tmp_path / "transit.key").read_bytes())
+    (tmp_path / "other.key").chmod(0o600)
+    other = KeyFile(tmp_path / "other.key")
+    file.destroy_before(TODAY + 9)
+    sealed = file.seal(PLACE, b"x", TODAY)
+    assert sealed_day(sealed) == TODAY + 9
+    assert file.open(PLACE, sealed, TODAY) == other.open(PLACE, sealed, TODAY) == b"x"
+    assert refused(lambda: file.open(PLACE, file.seal(PLACE, b"x", TODAY + 900), TODAY)) == "HS-TRANSIT-DAMAGED"
 
 
 def test_a_file_is_made_once_and_read_only_when_it_is_private(file, tmp_path):
