@@ -13,7 +13,7 @@ import click
 
 HERE = Path(__file__).parent / "kafka-local"
 DEFAULT = Path(__file__).parents[1] / "build" / "kafka-libs"
-_NEEDED = {"java": "openjdk-17-jre-headless", "mvn": "maven"}
+_NEEDED = {"java": "default-jre-headless", "mvn": "maven"}
 _FETCH_S = 900
 
 

@@ -78,6 +78,7 @@ DYNAMIC = {
     ("consent/admission.py", "code"),
     ("broker/trail.py", "self.reason"),
     ("broker/core.py", "reasons[0]"),
+    ("broker/following.py", "failed"),
     ("broker/following.py", "self._ended[1]"),
     ("broker/control.py", "code if code in registry() else 'HS-INTERNAL'"),
     ("connectors/sending.py", "code if code in registry() else 'HS-ANSWER-INVALID'"),
