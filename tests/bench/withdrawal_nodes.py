@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -175,12 +176,6 @@ def kept(taken: dict[str, list[float]], about: dict[str, Any], into: Path) -> No
         if ms
     }  # fmt: skip
     made_on = about["machine"]
-<<<<<<< HEAD
-    note = f"{made_on['cpu']}, {made_on['cores']} cores; {about['commit']}; {about['command']}"
-    goal = ("goal: 99 % within 1 s", 1000.0)
-    lines(into / f"{NAME}.svg", title="A withdrawal in force everywhere, three nodes", x="per cent of withdrawals",
-          y="ms from the call to its answer", series=series, goal=goal, note=note)  # fmt: skip
-=======
     note = f"{made_on['cpu']}, {made_on['cores']} cores; commit {about['commit']}; {about['command']}"
     lines(
         into / f"{NAME}.svg",
@@ -191,7 +186,6 @@ def kept(taken: dict[str, list[float]], about: dict[str, Any], into: Path) -> No
         goal=("goal: 99 % within 1 s", 1000.0),
         note=note,
     )
->>>>>>> chaos
 
 
 def main(wanted: int, stream: str, into: Path) -> None:
@@ -202,7 +196,7 @@ def main(wanted: int, stream: str, into: Path) -> None:
         with Site(folder, 7, engines, 3, lambda line: print(line, file=sys.stderr)) as site:
             site.set_up()
             taken = measured(site, wanted)
-        about = {"engines": engines.names, "machine": machine(), "commit": commit(),
+        about = {"engines": engines.names, "machine": {**machine(), "load": os.getloadavg()[1]}, "commit": commit(),
                  "command": f"python -m tests.bench.withdrawal_nodes --samples {wanted} --stream {stream}",
                  "date": datetime.now(UTC).date().isoformat()}  # fmt: skip
     kept(taken, about, into)

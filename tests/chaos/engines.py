@@ -85,10 +85,9 @@ class Postgres:
         assert self.disk is not None
         ballast = self.disk / "of-another-program"
         held = draw.uniform(1.0, 4.0)
-        with ballast.open("wb") as file, contextlib.suppress(OSError):
+        with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while True:
-                file.write(bytes(64 * 1024))
-                file.flush()
+                file.write(bytes(4096))
         free = shutil.disk_usage(self.disk).free
         time.sleep(held)
         ballast.unlink()

@@ -20,6 +20,7 @@ from tests.kills.load import CATEGORIES, PURPOSES, REFS, ROLES, Dropped, section
 
 _PATIENCE_S = 60.0
 PATIENT_US = 20_000_000
+pytestmark = pytest.mark.timeout(900)  # real processes are started for each of them
 
 
 @pytest.fixture
