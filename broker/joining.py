@@ -23,11 +23,8 @@ from broker.settings import BrokerSettings
 from schemas.errors import HandslagError
 
 _TOP = ("log_key_file", "root_key_file", "supervisor_key_file")
-_PARTS = {
-    "store": ("password_file", "ca_file", "certificate_file", "key_file"),
-    "stream": ("ca_file", "certificate_file", "key_file", "transit_key_file"),
-    "tls": ("client_ca_file",),
-}
+_PARTS = ("store", "stream", "tls")
+_OWN = frozenset({("tls", "certificate_file"), ("tls", "key_file")})  # each node has its own
 _STAYS = ("admission", "administration")
 
 
@@ -75,11 +72,10 @@ def _copied(draft: Path, raw: dict[str, Any], there: BrokerSettings) -> dict[str
     made = {name: value for name, value in raw.items() if name not in _STAYS}
     for name in _TOP:
         made[name] = _copy(draft, getattr(there, name), f"keys/{name.removesuffix('_file').replace('_', '-')}")
-    for part, names in _PARTS.items():
+    for part in _PARTS:
         table = dict(made[part]) if isinstance(made.get(part), dict) else {}
-        for name in names:
-            path = getattr(getattr(there, part), name)
-            if path is not None:
+        for name, path in getattr(there, part):
+            if isinstance(path, Path) and (part, name) not in _OWN:
                 table[name] = _copy(draft, path, f"keys/{part}-{name.removesuffix('_file').replace('_', '-')}")
         if table:
             made[part] = table

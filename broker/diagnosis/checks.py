@@ -59,11 +59,14 @@ def store(facts: BrokerFacts) -> Iterator[Found]:
     """Database, keys, anchor, admissions, and a clock that runs behind what was written."""
     if facts.keys_belong is False:
         yield Found("F-BROKER-KEYS", "root_key_file")
+    seen = facts.store.state in {"ok", "absent"}
     if facts.store.state == "damaged":
         yield Found("F-STORE-DAMAGED", "data_dir")
+    elif not seen:
+        yield Found("F-STORE-AWAY", "store")
     if facts.anchor == "damaged" or (facts.anchor == "missing" and facts.store.size):
         yield Found("F-ANCHOR", "data_dir")
-    elif facts.anchor_size > facts.store.size and facts.store.state != "damaged":
+    elif seen and facts.anchor_size > facts.store.size:
         yield Found("F-STORE-OLD", "data_dir")
     if not facts.admissions:
         yield Found("F-ADMISSIONS", "data_dir")

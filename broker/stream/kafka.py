@@ -256,11 +256,13 @@ class KafkaStream:
         return await self._store.read(lambda rows: rows.origins.latest()) or opened
 
     async def _check_topic(self) -> None:
-        if self._origin is None:
+        seen = self._origin
+        if seen is None:
             return
+        latest = await self._store.read(lambda rows: rows.origins.latest())  # another node may have noticed first
         topic_id = await self._kafka.topic_id()
         self._metrics.stream_thin(self._kafka.thin)
-        if topic_id != self._origin.topic_id:
+        if latest != seen or topic_id != seen.topic_id:
             self._origin = None
             await self._require_open()
 

@@ -23,8 +23,8 @@ from broker.stream.kafka_topic import topic_of
 from schemas.errors import HandslagError
 
 PUT_S = 8.0  # then the submission is not recorded; a connector waits for longer
-LOOK_S = 1.0  # for the ends of all buckets; a leader may be missing for a while
-_READ_S = 0.5
+LOOK_S = 2.0  # for the ends of all buckets; a leader may be missing for a while
+_READ_S = 1.0
 _DELETE_S = 8.0
 
 
@@ -85,7 +85,7 @@ class KafkaLog:
         """
         tp = self._partitions[bucket]
         try:
-            async with self._asked(self._consumer, _READ_S * 4) as consumer:
+            async with self._asked(self._consumer, _READ_S * 3) as consumer:
                 self._assign(consumer)
                 consumer.seek(tp, position)
                 consumer.resume(tp)

@@ -756,6 +756,13 @@ def nonsense_in_the_store(site, stack):
     return Sick(config)
 
 
+@plants("broker", "F-STORE-AWAY")
+def a_database_server_that_nobody_reaches(site, stack):
+    config = site.broker()
+    set_line(config, "store", '{ engine = "postgresql", host = "127.0.0.1", port = 1 }')
+    return Sick(config)
+
+
 @plants("broker", "F-ADMISSIONS")
 def half_an_admission(site, stack):
     config = site.broker()

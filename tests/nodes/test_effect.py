@@ -11,6 +11,7 @@ import pytest
 from audit.checkpoint import Checkpoint
 from broker import admissions
 from broker.actfiles import private_key, signed_by
+from broker.anchor import Anchor
 from broker.engine_settings import StoreSettings
 from broker.hold import WITNESS, Seen
 from broker.store import rootkey
@@ -280,3 +281,14 @@ async def test_an_act_that_lost_disturbs_no_call(pair):
             won = (there.settings.data_dir / "acts/000003.act").read_bytes()
     await here.core.unit_of(b"x" * 32)
     assert (here.settings.data_dir / "acts/000003.act").read_bytes() == won
+
+
+async def test_every_node_remembers_what_any_node_published(pair):
+    here, there = pair
+    await beats(there, 2)
+    size = await here.sealer.follow()
+    anchored = [Anchor(one.settings.data_dir / "anchor", one.settings.origin).read() for one in pair]
+    assert anchored[0] == anchored[1]
+    assert anchored[0].size == size > 0
+    await here.sealer.beat()  # and goes on from there
+    assert await there.sealer.follow() > size

@@ -70,16 +70,6 @@ def test_two_nodes_one_leader_and_a_node_that_is_killed_or_stands_still_is_follo
     nodes.until(lambda: nodes.leader([0, 1]) is not None, "one of them leads")
 
 
-def test_every_node_remembers_what_any_node_published(bare_nodes):
-    nodes = bare_nodes.nodes
-
-    def sizes():
-        return [int((nodes.data(number) / "anchor").read_text().splitlines()[1]) for number in (0, 1)]
-
-    low = min(sizes())
-    nodes.until(lambda: min(sizes()) > low, "both anchors move with the log")
-
-
 async def asked(play, number, unit, note=None):
     """What a unit's connector is answered when it asks a node for the list of units: "ok", or the code."""
     loaded = settings.load(play.config(unit))

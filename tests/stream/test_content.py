@@ -12,12 +12,12 @@ from broker.forgetting import Forgetting
 from broker.metrics import Metrics
 from broker.store.cipher import KEPT_HEAD, KEPT_MARK
 from broker.store.tables import delivery, delivery_section
-from broker.stream.kafka import KafkaStream
 from broker.transit import Days, KeyFile, day_of
 from schemas.errors import HandslagError
 from schemas.trail import Payload
 from tests.promises.case import deliveries, event, grant, notices, ready, states
 from tests.site import DAY
+from tests.stream.conftest import Patient, started
 from tests.units import START
 
 
@@ -84,9 +84,8 @@ async def kafka_stream(tmp_path, kafka, topic, keys):
         def entry(at_us):
             return site.context.recorder.about_operator("ADMIN", Payload(code="HS-STREAM-GENERATION"), at_us)
 
-        stream = KafkaStream(settings, site.store, keys, Metrics(), site.clock, entry)
-        await stream.start()
-        assert stream.trouble() is None
+        stream = Patient(settings, site.store, keys, Metrics(), site.clock, entry)
+        await started(stream)
         opened.append(stream)
         site.context = replace(site.context, stream=stream)
         return stream

@@ -14,7 +14,7 @@ from broker.stream.embedded import EmbeddedStream
 from broker.stream.generations import placed
 from broker.transit import KeyFile, day_of
 from schemas.errors import HandslagError
-from tests.stream.conftest import administering, create, delete
+from tests.stream.conftest import administering, create, delete, started
 
 BUCKET = 7
 UNIT = "POL/EXEMPEL/SYD"
@@ -91,7 +91,7 @@ async def test_the_first_start_opens_the_first_generation_and_the_next_start_non
     assert await entries(place) == 1
     version = (await gate(place)).gate_version
     other = place.node()
-    await other.start()
+    await started(other)
     assert await origin(place) == first
     assert (await gate(place)).gate_version == version
     assert await entries(place) == 1
@@ -163,7 +163,7 @@ async def test_a_log_that_ends_before_the_position_is_believed_after_a_while(pla
 async def test_nodes_that_notice_together_open_one_generation(place, node):
     others = [place.node() for _ in range(3)]
     for other in others:
-        await other.start()
+        await started(other)
     await again(place)
     await asyncio.gather(*[taken(each, 2) for each in (node, *others)])
     assert (await origin(place)).generation == 2
@@ -172,6 +172,21 @@ async def test_nodes_that_notice_together_open_one_generation(place, node):
     for other in others:
         await other.waiting()
         assert await other.read(BUCKET, 0, 9) == [(0, b"a")]
+
+
+async def test_a_generation_that_another_node_opened_is_taken_up(place, node):
+    """The same topic, cut: this node would not notice by itself."""
+    other = place.node()
+    await started(other)
+    await node.append({BUCKET: [b"a", b"b"]}, UNIT)
+    async with administering(place.bootstrap) as admin:
+        await admin.delete_records({TopicPartition(place.topic, BUCKET): RecordsToDelete(before_offset=1)})
+    assert BUCKET in await other.waiting()
+    await other.read(BUCKET, 0, 9)
+    assert (await origin(place)).generation == 2
+    await taken(node, 2)
+    assert (await origin(place)).generation == 2
+    assert b"handslag_stream_generation 2.0" in node._metrics.render()
 
 
 async def test_a_node_with_another_chain_takes_nothing_out(place, node):
@@ -228,7 +243,7 @@ async def test_a_stream_that_comes_home_is_read_from_its_own_positions(place, no
     await generations.come_home(place.store, place.clock(), place.entry)
     assert await origin(place) == now
     away = place.node()
-    await away.start()
+    await started(away)
     assert (await origin(place)).generation == 3
     assert await table.waiting() == []  # what lay in the table comes again by itself
     assert await away.waiting() == [BUCKET]  # an event that was decided gets its receipt again

@@ -13,7 +13,7 @@ from broker.stream.kafka_held import CLOSE_S
 from broker.stream.kafka_log import PUT_S
 from schemas import limits
 from schemas.errors import HandslagError
-from tests.stream.conftest import administering
+from tests.stream.conftest import administering, started
 
 BUCKET = 7
 UNIT = "POL/EXEMPEL/SYD"
@@ -87,7 +87,7 @@ async def test_the_largest_submissions_go_through_and_come_back_in_order(place, 
 
 async def test_another_node_sees_at_once_what_was_appended(place, node):
     other = place.node()
-    await other.start()
+    await started(other)
     assert await other.waiting() == []
     waiting = asyncio.create_task(other.wait(30))
     await asyncio.sleep(0.2)
@@ -103,7 +103,7 @@ async def test_a_node_goes_on_at_the_stores_position(place, node):
     await node.append({BUCKET: [b"a", b"b", b"c"]}, UNIT)
     await advance(place, BUCKET, 2)
     again = place.node()
-    await again.start()
+    await started(again)
     assert await again.waiting() == [BUCKET]
     assert await again.read(BUCKET, 2, 10) == [(2, b"c")]
     assert (await again.lag())[0] == 1
@@ -230,7 +230,7 @@ async def test_a_deletion_that_passes_a_slow_node_takes_nothing_from_it(place, n
     """It read the gate and was stopped; when it goes on, what it wanted is decided and gone: no generation, no loss."""
     await node.append({BUCKET: [b"a", b"b", b"c"]}, UNIT)
     slow = place.node()
-    await slow.start()
+    await started(slow)
     assert await slow.waiting() == [BUCKET]
     await advance(place, BUCKET, 2)
     await node.forget()
@@ -243,7 +243,7 @@ async def test_a_deletion_that_passes_a_slow_node_takes_nothing_from_it(place, n
 
 async def test_two_nodes_that_append_to_one_bucket_keep_each_bundle_whole(place, node):
     other = place.node()
-    await other.start()
+    await started(other)
     await asyncio.gather(
         *[each.append({BUCKET: [bytes([number])] * 5}, UNIT) for number in range(20) for each in (node, other)]
     )

@@ -13,13 +13,13 @@ from broker.engine_settings import StreamSettings
 from broker.metrics import Metrics
 from broker.store.gate import GateMoved
 from broker.store.tables import entry, payload
-from broker.stream.kafka import KafkaStream
 from broker.transit import KeyFile, day_of
 from schemas.errors import HandslagError
 from schemas.trail import AuditEntry, Payload
 from tests.promises.case import event, grant, ready, receipts, states
 from tests.promises.test_idempotence import attempt, bundle
 from tests.site import DAY
+from tests.stream.conftest import Patient, started
 
 
 def stream_of(site, tmp_path, kafka, topic):
@@ -30,7 +30,7 @@ def stream_of(site, tmp_path, kafka, topic):
     def recorded(at_us):
         return site.context.recorder.about_operator("ADMIN", Payload(code="HS-STREAM-GENERATION"), at_us)
 
-    return KafkaStream(settings, site.store, KeyFile(tmp_path / "transit.key"), Metrics(), site.clock, recorded)
+    return Patient(settings, site.store, KeyFile(tmp_path / "transit.key"), Metrics(), site.clock, recorded)
 
 
 @pytest.fixture
@@ -39,8 +39,7 @@ async def site(tmp_path, kafka, topic):
     made = await ready(tmp_path)
     KeyFile.create(tmp_path / "transit.key", day_of(made.clock()))
     stream = stream_of(made, tmp_path, kafka, topic)
-    await stream.start()
-    assert stream.trouble() is None
+    await started(stream)
     made.context = replace(made.context, stream=stream)
     yield made
     await stream.close()
@@ -51,7 +50,7 @@ async def site(tmp_path, kafka, topic):
 async def second(site, tmp_path, kafka, topic):
     """Another node's view of the same Store and topic."""
     stream = stream_of(site, tmp_path, kafka, topic)
-    await stream.start()
+    await started(stream)
     yield replace(site.context, stream=stream)
     await stream.close()
 
