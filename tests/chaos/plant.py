@@ -1,9 +1,9 @@
 """Plants one fault in a recorded history: `python -m tests.chaos.plant` makes histories/*.jsonl from `good-N.jsonl`.
 
-The good ones were recorded by real runs under faults (their first lines say which). Each function below changes a copy
-of the first of them that holds what it needs, in one way, as a broker that breaks one promise would have made it.
-Nothing is drawn by chance: the files change only when a recording or a fault does. FAULTS says which rule of the
-checker must name it.
+The good ones were recorded by real runs, two of them under faults (their first lines say which). Each function below
+changes a copy of the first of them that holds what it needs, in one way, as a broker that breaks one promise would have
+made it. Nothing is drawn by chance: the files change only when a recording or a fault does. FAULTS says which rule of
+the checker must name it.
 """
 
 from __future__ import annotations
