@@ -17,7 +17,7 @@ from broker import acts_back, admissions, control, keyfiles, logs
 from broker.actfiles import ActFiles
 from broker.administration import require_rules
 from broker.anchor import Anchor
-from broker.contacts import keep
+from broker.contacts import keep, kept
 from broker.context import Context
 from broker.continuing import Continuing, LogKey
 from broker.core import BrokerCore
@@ -290,6 +290,7 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
                 try:
                     yield serving
                 finally:
+                    await kept(store, node.context.contacts)
                     if others is not None:  # before the last answers: another node leads at once
                         await others.leading.leave()
             for loop in loops:
