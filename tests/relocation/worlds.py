@@ -30,6 +30,7 @@ from broker.worker import drain
 from connectors import runner
 from connectors.client import Connector
 from connectors.keys import SeatKeyPair
+from connectors.nodes import Nodes
 from schemas.errors import HandslagError
 from tests.evil.house import LEAD, Agency, House, Liar
 from tests.relocation import play
@@ -204,7 +205,7 @@ async def _opened(stack: AsyncExitStack, made: Fork) -> tuple[House, dict[str, O
     store, vault = opened(loaded)
     stack.callback(vault.close)
     stack.callback(store.close)
-    node = Node(loaded, Metrics(), store, vault)
+    node = Node(loaded, Metrics(), store, vault, nodes.now_us)
     object.__setattr__(node.context, "quotas", Quotas(LIMITS, lambda: 0.0))
     liar = Liar(await node.open_log())
     await node.sealer.start()
@@ -215,7 +216,7 @@ async def _opened(stack: AsyncExitStack, made: Fork) -> tuple[House, dict[str, O
     agencies, views = {}, {}
     for name in made.names:
         connector = await stack.enter_async_context(Connector(made.folder / name / "connector.toml"))
-        connector.context.link._url = f"https://127.0.0.1:{serving.gateway.port}"
+        connector.context.link._nodes = Nodes([f"https://127.0.0.1:{serving.gateway.port}"])
         agencies[name] = Agency(connector)
         if name in WATCHED:
             views[name] = Observer(agencies[name], [store._engine, vault._engine])
