@@ -21,6 +21,7 @@ from tests.chaos.site import Site
 
 Seen = dict[str, Any]
 Fault = Callable[[Site, random.Random], Seen]
+_EACH_S = 8.0  # for one node of several; the next one is tried after it
 _REACHED_S = 20.0  # load passes every place within this time, or the fault says that it was not reached
 _SETTLED_S = 10.0
 _SERVES_S = 40.0
@@ -70,10 +71,19 @@ def stopped_in(node: Node, place: str, before: int | None = None, seconds: float
     return line
 
 
+def _first_of(site: Site, draw: random.Random, tried: Callable[[Node], Seen | None]) -> tuple[Node, Seen | None]:
+    """The nodes in a drawn order until one passes its place: which of them has the work, no fault can choose."""
+    order = draw.sample(site.nodes, len(site.nodes))
+    for node in order:
+        line = tried(node)
+        if line is not None:
+            return node, line
+    return order[0], None
+
+
 def _stopped_at(site: Site, draw: random.Random, place: str) -> Seen:
     """SIGSTOP at a place; shown, held, continued, and what then became of the transaction."""
-    node = _node(site, draw)
-    line = stopped_in(node, place)
+    node, line = _first_of(site, draw, lambda node: stopped_in(node, place, seconds=_EACH_S))
     if line is None:
         return {"node": node.name, "place": place, "what": NOT_REACHED}
     held = draw.uniform(0.3, 3.0)
@@ -111,11 +121,16 @@ def stop_before(site: Site, draw: random.Random) -> Seen:
 
 def kill_at_place(site: Site, draw: random.Random) -> Seen:
     """SIGKILL at a named place, then a start."""
-    node, place = _node(site, draw), draw.choice(sorted(PLACES))
-    node.down_on_purpose = True
-    line = _at(node, place, "kill")
+    place = draw.choice(sorted(PLACES))
+
+    def killed(node: Node) -> Seen | None:
+        node.down_on_purpose = True
+        line = _at(node, place, "kill", seconds=_EACH_S)
+        node.down_on_purpose = line is not None
+        return line
+
+    node, line = _first_of(site, draw, killed)
     if line is None:
-        node.down_on_purpose = False
         return {"node": node.name, "place": place, "what": NOT_REACHED}
     awaited(lambda: not node.running, 5.0)
     time.sleep(draw.uniform(0, 2.0))
