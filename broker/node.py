@@ -290,9 +290,9 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
                 try:
                     yield serving
                 finally:
-                    await kept(store, node.context.contacts)
                     if others is not None:  # before the last answers: another node leads at once
                         await others.leading.leave()
+                    await kept(store, node.context.contacts)
             for loop in loops:
                 loop.cancel()
 
