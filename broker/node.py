@@ -266,14 +266,15 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
     """
     with control.sole_node(settings.data_dir), ExitStack() as engines:
         days = days_of(settings)
-        store, vault = opened(settings, days)
+        metrics = Metrics()
+        store, vault = opened(settings, days, metrics.undone)
         engines.callback(vault.close)
         engines.callback(store.close)
         clock = ServerClock(store.clock_us)
         own = await clock.look()
         if own and days is not None:
             days.now_us = clock
-        node = Node(settings, Metrics(), store, vault, clock if own else now_us, days)
+        node = Node(settings, metrics, store, vault, clock if own else now_us, days)
         core = await node.open_log()
         waiting = Waiting(settings.wait_seconds, node.metrics.waiting)
         store.on_news = waiting.ring
@@ -297,13 +298,16 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
                 loop.cancel()
 
 
-def opened(settings: BrokerSettings, days: Days | None = None) -> tuple[Store, Vault]:
+def opened(
+    settings: BrokerSettings, days: Days | None = None, undone: Callable[[str], None] = lambda _reason: None
+) -> tuple[Store, Vault]:
     """The store at its newest tables, every row of an earlier version sealed, and the keys; the caller closes both.
 
-    Blocks for as long as there is something to seal, and says so in the log. `days` seal content on a server.
+    Blocks for as long as there is something to seal, and says so in the log. `days` seal content on a server, and
+    `undone` is told why a transaction there was undone.
     """
     if settings.store.engine == "postgresql":
-        return _opened_server(settings, days)
+        return _opened_server(settings, days, undone)
     require_here(settings.data_dir)
     vault = KeyVault.open(settings.data_dir / "keys.db", settings.root_key_file)
     try:
@@ -313,7 +317,7 @@ def opened(settings: BrokerSettings, days: Days | None = None) -> tuple[Store, V
         raise
 
 
-def _opened_server(settings: BrokerSettings, days: Days | None) -> tuple[Store, Vault]:
+def _opened_server(settings: BrokerSettings, days: Days | None, undone: Callable[[str], None]) -> tuple[Store, Vault]:
     """The keys lie in the database: they are opened once its tables are there."""
     vaults: list[ServerVault] = []
 
@@ -322,7 +326,7 @@ def _opened_server(settings: BrokerSettings, days: Days | None) -> tuple[Store, 
         return ColumnCipher(vaults[0].columns(), days)
 
     try:
-        return open_server(settings.store, cipher), vaults[0]
+        return open_server(settings.store, cipher, undone), vaults[0]
     except HandslagError:
         for vault in vaults:
             vault.close()
