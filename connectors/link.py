@@ -36,10 +36,12 @@ TIMEOUT_S = 30.0
 CONNECT_S = 5.0
 PATIENCE_S = 10.0  # beyond what a call was asked to wait: a node that stands still is left while there are others
 SILENT_S = 0.5  # a pressing call without an answer for so long is asked of the next node too, beside the first
+LAST_S = 5.0  # ... and for so long when there is no further one to ask: it is made again a little later
 _PROBLEM_BYTES = 16 * 1024
 RETRY_AFTER_S = 3600  # longest Retry-After that is believed
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 _OF_THE_NODE = frozenset({"HS-NOT-READY", "HS-NOT-RECORDED", "HS-BROKER-BEHIND"})  # another node may be better off
+_OF_ANOTHER = _OF_THE_NODE | {"HS-BROKER-UNREACHABLE"}
 _RESTORED = frozenset({"HS-HOLD", "HS-HEAD-LOST", "HS-LOG-CONTINUED"})
 
 Answer = TypeVar("Answer", bound=Record)
@@ -168,35 +170,40 @@ class Link:
         The broker answers the same call the same at every node, and records it once, also when two have it at a time.
         """
         # INVARIANT: test_a_withdrawal_at_a_node_that_stands_still_is_answered_by_another_at_once
-        left, failed = self._nodes.order(), HandslagError("HS-BROKER-UNREACHABLE")
-        asked: dict[asyncio.Task[bytes], str] = {}
-        try:
-            while left or asked:
+        left, said = self._nodes.order(), HandslagError("HS-BROKER-UNREACHABLE")
+        answer: bytes | HandslagError = said
+        asked: dict[asyncio.Task[bytes | HandslagError], str] = {}
+        async with asyncio.TaskGroup() as group:
+            while (left or asked) and answer is said:
                 if left:
                     url = left.pop(0)
-                    asked[asyncio.create_task(ask(url))] = url
-                silent_s = SILENT_S if left else None
+                    asked[group.create_task(self._tried(ask, url))] = url
+                silent_s = SILENT_S if left else LAST_S
                 done, _ = await asyncio.wait(asked, timeout=silent_s, return_when=asyncio.FIRST_COMPLETED)
+                if not done and not left:
+                    break
                 for task in done:
-                    url = asked.pop(task)
-                    try:
-                        data = task.result()
-                    except (aiohttp.ClientError, TimeoutError, OSError):
-                        self._nodes.away(url)
-                    except HandslagError as error:
-                        if error.code not in _OF_THE_NODE:
-                            raise
-                        failed = error
-                    else:
-                        for silent in asked.values():
-                            self._nodes.away(silent)
-                        return data
-        finally:
-            for task in asked:
+                    del asked[task]
+                    answer = task.result() if answer is said else answer
+                    if isinstance(answer, HandslagError) and answer.code in _OF_ANOTHER:
+                        said = answer
+            for task, url in asked.items():
                 task.cancel()
-            await asyncio.gather(*asked, return_exceptions=True)
-        self._away |= failed.code == "HS-BROKER-UNREACHABLE"
-        raise failed
+                self._nodes.away(url)
+        if isinstance(answer, HandslagError):
+            self._away |= answer.code == "HS-BROKER-UNREACHABLE"
+            raise answer
+        return answer
+
+    async def _tried(self, ask: Callable[[str], Coroutine[object, object, bytes]], url: str) -> bytes | HandslagError:
+        """What a node answered; one that is not reached is left."""
+        try:
+            return await ask(url)
+        except HandslagError as error:
+            return error
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            self._nodes.away(url)
+            return HandslagError("HS-BROKER-UNREACHABLE")
 
     async def _asked(self, method: str, url: str, path: str, body: bytes | None, headers: dict[str, str]) -> bytes:
         """One call to one node; raises what the connection raises, and the broker's refusal."""

@@ -233,3 +233,14 @@ async def test_a_refusal_of_a_pressing_call_is_the_brokers_and_a_lone_node_is_as
     async with house.node("late") as alone, linked(house, alone) as way:
         assert await way.call("/v1/consents", Word(), Word, pressing=True) == b"late"
     assert len(house.asked) == 1
+
+
+async def test_a_pressing_call_does_not_hang_on_the_last_silent_node(house, monkeypatch):
+    monkeypatch.setattr(link, "SILENT_S", 0.05)
+    monkeypatch.setattr(link, "LAST_S", 0.3)
+    busy = (503, "HS-NOT-RECORDED")
+    async with house.node("stands still") as first, house.node(busy) as second, linked(house, first, second) as way:
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(HandslagError, match="HS-NOT-RECORDED"):
+            await way.call("/v1/consents", Word(), Word, pressing=True)
+        assert asyncio.get_running_loop().time() - began < 5
