@@ -103,8 +103,11 @@ class Store(Protocol):
         """
         ...
 
+    keeps_deleted: bool
+    """Whether the engine keeps bytes of what was deleted where no program can overwrite them: keys must forget it."""
+
     def emptied(self) -> bool:
-        """As `truncate_wal`; whether nothing is left beside the file. What was deleted before it lies nowhere then."""
+        """As `truncate_wal`; whether what was deleted before lies nowhere any more. Never, where `keeps_deleted`."""
         ...
 
     def size(self) -> int:

@@ -50,6 +50,8 @@ _log = logging.getLogger("handslag.store")
 class PostgresStore:
     """Store driver for one database; any number of nodes open it."""
 
+    keeps_deleted = True
+
     def __init__(
         self,
         settings: StoreSettings,
@@ -146,8 +148,8 @@ class PostgresStore:
         return 0
 
     def emptied(self) -> bool:
-        """Nothing lies beside the database; what the server itself still holds of it says docs/postgresql.md."""
-        return True
+        """False: pages, log and copies of the server hold what was deleted for as long as the server wants."""
+        return False
 
     def close(self) -> None:
         """Let what was begun end, and leave the server."""

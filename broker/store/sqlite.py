@@ -54,6 +54,8 @@ def engine_for(path: Path) -> Engine:
 class SqliteStore:
     """Store driver for one SQLite file; no other process opens the file for writing."""
 
+    keeps_deleted = False
+
     def __init__(
         self, path: Path, cipher: ColumnCipher, rows: Callable[[Connection, ColumnCipher], Rows] = Rows
     ) -> None:
