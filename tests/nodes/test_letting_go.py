@@ -61,7 +61,7 @@ def commands(one):
     return one.commands(one.core, None)
 
 
-async def test_an_erasure_waits_for_a_node_that_is_away(pair):
+async def test_an_erasure_waits_for_a_node_that_is_away(pair, monkeypatch):
     here, there = pair
     await erased(here)
     async with running(here, leads=True):
@@ -70,8 +70,11 @@ async def test_an_erasure_waits_for_a_node_that_is_away(pair):
         told = await commands(here)["erase-status"]({})
         assert [each["node"] for each in told["waits_for"]] == [there.others.leading.name]
         assert told["root_key_epoch"] == 2
+        assert not await here.served.eraser.settle()
+        monkeypatch.setattr("broker.erasing._TRIES", 2)
         with pytest.raises(HandslagError, match="HS-ERASE-WAITS"):
-            await here.served.eraser.settle()
+            await here.served.eraser.go_on()
+        assert [row.state for row in await here.served.eraser.go_on(wait=False)] == [ERASED]
         assert rootkey.load(here.settings.root_key_file).oldest == 2
         assert rootkey.load(there.settings.root_key_file).oldest == 1
         async with running(there, leads=False):
