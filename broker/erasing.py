@@ -79,12 +79,12 @@ class Eraser:
         if part is not None:
             raise _refused(part)
 
-    async def go_on(self, tries: int | None = None) -> list[ErasureRow]:
+    async def go_on(self, *, wait: bool = True) -> list[ErasureRow]:
         """Carry out every act that erases and is not done; returns how far each of them is.
 
         An act that was signed had nothing against it when it was kept. So what a copy still has open is closed first.
         Raises what the store and the keys raise, `HS-ERASE-REFUSED` when something of the seat came up between, and
-        `HS-ERASE-WAITS` when after so many `tries` a node of a server could still open what was destroyed.
+        `HS-ERASE-WAITS` when a node of a server can still open what was destroyed; without `wait` that is for later.
         """
         async with self._turn:
             known = await self._context.store.read(lambda rows: rows.erasures.all())
@@ -92,27 +92,28 @@ class Eraser:
                 row = known.get(number)
                 if row is None or row.state not in {DONE, ABSENT}:
                     known[number] = await self._one(number, act, row)
-            await self._settled(known, tries or _TRIES)
+            if not await self._settled(known, _TRIES if wait else 1) and wait:
+                raise HandslagError("HS-ERASE-WAITS")
             return list(known.values())
 
-    async def settle(self) -> None:
-        """Say of what lies erased on a server that it is done; raises `HS-ERASE-WAITS` when a node still holds it."""
+    async def settle(self) -> bool:
+        """Say of all that lies erased on a server that it is done; False while a node can still open it."""
         async with self._turn:
-            await self._settled(await self._context.store.read(lambda rows: rows.erasures.all()), 1)
+            return await self._settled(await self._context.store.read(lambda rows: rows.erasures.all()), 1)
 
-    async def _settled(self, known: dict[int, ErasureRow], tries: int) -> None:
+    async def _settled(self, known: dict[int, ErasureRow], tries: int) -> bool:
         """All that is erased on a server is done together: each key that is left is wrapped again once."""
         waiting = [row for row in known.values() if row.state == ERASED]
-        if waiting:
-            # INVARIANT: test_after_an_erasure_nothing_on_the_server_opens_with_what_the_nodes_have
-            for number in range(tries):
-                await asyncio.sleep(_PAUSE_S if number else 0)
-                if await asyncio.to_thread(self._context.recorder.vault.let_go):
-                    break
-            else:
-                raise HandslagError("HS-ERASE-WAITS")
-        for row in waiting:
+        # INVARIANT: test_after_an_erasure_nothing_on_the_server_opens_with_what_the_nodes_have
+        gone = not waiting
+        for number in range(tries):
+            await asyncio.sleep(_PAUSE_S if number else 0)
+            gone = gone or await asyncio.to_thread(_let_go, self._context)
+            if gone:
+                break
+        for row in waiting if gone else ():
             known[row.act_number] = await self._done(row)
+        return gone
 
     def _acts(self) -> list[tuple[int, AdminAct]]:
         read = (AdminAct.from_bytes(each.act, ACT) for each in self._files.all())
@@ -231,11 +232,20 @@ def _kept(rows: Rows, row: ErasureRow) -> ErasureRow:
 def _key_gone(context: Context, seat_id: bytes) -> bool:
     try:
         context.recorder.vault.erase(seat_id)
-    except HandslagError as error:
-        if error.context.get("part") != "wal":
+    except HandslagError as error:  # somebody reads the file, or makes a key at this moment
+        if error.context.get("part") != "wal" and error.code != "HS-NOT-READY":
             raise
         return False
     return True
+
+
+def _let_go(context: Context) -> bool:
+    try:
+        return context.recorder.vault.let_go()
+    except HandslagError as error:
+        if error.code != "HS-NOT-READY":
+            raise
+        return False
 
 
 def _require_ground(ground: str) -> None:

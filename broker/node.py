@@ -153,7 +153,7 @@ class Node:
     async def _erase(self, eraser: Eraser) -> None:
         """Finish every erasure that was cut off, and do again what a restored copy lacks."""
         try:
-            await eraser.go_on(None if self.shared is None else 1)  # of several, `letting_go` waits for the others
+            await eraser.go_on(wait=self.shared is None)  # of several nodes `letting_go` waits for the others
         except HandslagError as error:  # it stays to be done, and stops nobody else
             logs.event(_log, logging.ERROR, error.code, task="erase")
 

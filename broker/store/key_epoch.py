@@ -16,8 +16,9 @@ from broker.store.keyport import ERASED, SEAT_KEY, Holder, OwnerKind, checked_ow
 from broker.store.rootkey import RootKey
 from broker.store.shared_tables import key_holder
 
-PIECE = 100
-"""Rows wrapped again in one transaction: some ten milliseconds, for which nobody destroys a key."""
+PIECE = 50
+"""Rows wrapped again in one transaction: some milliseconds, for which nobody destroys a key."""
+BEGINNING = ("", b"")
 _OWN = of((OwnerKind.EPOCH, b""))
 _KEYS = SEAT_KEY.c.owner_kind != OwnerKind.EPOCH.value
 _NOW_US = sa.text("trunc(extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
@@ -49,25 +50,28 @@ def rise(connection: sa.Connection) -> None:
     connection.execute(sa.update(SEAT_KEY).where(_OWN).values(epoch=SEAT_KEY.c.epoch + 1))
 
 
-def wrapped_again(connection: sa.Connection, root: RootKey) -> tuple[int, int]:
-    """Wrap some keys that are under an older epoch under the present one; returns the epoch and how many they were.
+def wrapped_again(
+    connection: sa.Connection, root: RootKey, after: tuple[str, bytes] = BEGINNING
+) -> tuple[int, tuple[str, bytes] | None]:
+    """Wrap some keys of owners `after` one that are under an older epoch again; returns the epoch and the last of them.
 
-    None left means that there never will be one again. Raises HS-KEYS-UNREADABLE for a key that does not open.
+    None for the last, when it looked from the beginning, means that there never will be one again. Raises
+    HS-KEYS-UNREADABLE for a key that does not open.
     """
     # INVARIANT: test_a_key_made_while_the_epoch_rises_is_not_lost
-    epoch = shared(connection)
-    older = sa.and_(_KEYS, SEAT_KEY.c.epoch < epoch, SEAT_KEY.c.epoch != ERASED)
-    order = (SEAT_KEY.c.owner_kind, SEAT_KEY.c.owner_id)
-    found = connection.execute(sa.select(SEAT_KEY).where(older).order_by(*order).limit(PIECE).with_for_update()).all()
+    epoch, owner = shared(connection), (SEAT_KEY.c.owner_kind, SEAT_KEY.c.owner_id)
+    older = sa.and_(_KEYS, SEAT_KEY.c.epoch < epoch, SEAT_KEY.c.epoch != ERASED, sa.tuple_(*owner) > after)
+    found = connection.execute(sa.select(SEAT_KEY).where(older).order_by(*owner).limit(PIECE).with_for_update()).all()
     made: list[dict[str, Any]] = []
     for row in found:
-        owner = checked_owner(row.owner_kind, row.owner_id)
-        keys = unwrapped(root, owner, row.epoch, row.wrapped)
-        made.append({"kind": row.owner_kind, "id": row.owner_id, "now": wrapped(root, owner, keys, epoch)})
-    if made:
-        of_row = (SEAT_KEY.c.owner_kind == sa.bindparam("kind")) & (SEAT_KEY.c.owner_id == sa.bindparam("id"))
-        connection.execute(sa.update(SEAT_KEY).where(of_row).values(epoch=epoch, wrapped=sa.bindparam("now")), made)
-    return epoch, len(made)
+        of_row = checked_owner(row.owner_kind, row.owner_id)
+        keys = unwrapped(root, of_row, row.epoch, row.wrapped)
+        made.append({"kind": row.owner_kind, "id": row.owner_id, "now": wrapped(root, of_row, keys, epoch)})
+    if not made:
+        return epoch, None
+    same = (SEAT_KEY.c.owner_kind == sa.bindparam("kind")) & (SEAT_KEY.c.owner_id == sa.bindparam("id"))
+    connection.execute(sa.update(SEAT_KEY).where(same).values(epoch=epoch, wrapped=sa.bindparam("now")), made)
+    return epoch, (made[-1]["kind"], made[-1]["id"])
 
 
 def holds(connection: sa.Connection, node: str, epoch: int) -> None:

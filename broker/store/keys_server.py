@@ -172,9 +172,12 @@ class ServerVault:
         return not self.holding()
 
     def _move(self) -> None:
-        root, done = self._root, 1
-        while done:
-            epoch, done = self._transaction(lambda c: key_epoch.wrapped_again(c, root))
+        root, after = self._root, key_epoch.BEGINNING
+        while True:
+            epoch, last = self._transaction(lambda c, after=after: key_epoch.wrapped_again(c, root, after))  # type: ignore[misc]
+            if last is None and after == key_epoch.BEGINNING:
+                break
+            after = last or key_epoch.BEGINNING
         if self._node is None:
             return
         later = rootkey.let_go(self._path, epoch)
