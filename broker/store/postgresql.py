@@ -28,6 +28,7 @@ from broker.store.dialect import READING, SERVER_CLOCK
 from broker.store.port import Rows
 from broker.store.postgresql_engine import READING as READING_SESSION
 from broker.store.postgresql_engine import WRITING, engine_for
+from broker.store.sealing import Sealing
 from broker.store.tables import turn
 from broker.store.undone import CONNECT, POOL, UNREACHED, Undone, own_fault, reason_of
 from schemas.errors import HandslagError
@@ -70,6 +71,7 @@ class PostgresStore:
         self._writing = engine_for(settings, session, connections=settings.connections - readers)
         self._reading = engine_for(settings, READING_SESSION, connections=readers)
         self._cipher = cipher
+        self.sealing = Sealing(cipher)
         self._make = rows
         self._clock = server_clock
         self._told = undone

@@ -21,6 +21,7 @@ from sqlalchemy.pool import QueuePool
 
 from broker.store.cipher import ColumnCipher
 from broker.store.port import Rows
+from broker.store.sealing import Sealing
 from schemas.errors import HandslagError
 
 T = TypeVar("T")
@@ -61,6 +62,7 @@ class SqliteStore:
     ) -> None:
         self.path = path
         self._cipher = cipher
+        self.sealing = Sealing(cipher)
         self._make = rows
         self._engine = engine_for(path)
         self.on_news: Callable[[], None] = lambda: None
