@@ -25,7 +25,7 @@ from broker import logs
 from broker.engine_settings import StoreSettings
 from broker.store.cipher import ColumnCipher
 from broker.store.dialect import READING, SERVER_CLOCK
-from broker.store.port import Rows
+from broker.store.port import Rows, looked_at
 from broker.store.postgresql_engine import READING as READING_SESSION
 from broker.store.postgresql_engine import WRITING, engine_for
 from broker.store.sealing import Sealing
@@ -97,6 +97,7 @@ class PostgresStore:
                 raise HandslagError("HS-NOT-READY")
             pool = self._writers if shared else self._turns
             writing = loop.run_in_executor(pool, self._write, work, shared)
+        writing.add_done_callback(looked_at)
         value, news = await asyncio.shield(writing)
         if news:
             self.on_news()

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from broker.store.cipher import ColumnCipher
-from broker.store.port import Rows
+from broker.store.port import Rows, looked_at
 from broker.store.sealing import Sealing
 from schemas.errors import HandslagError
 
@@ -87,6 +87,7 @@ class SqliteStore:
             if self._closed:  # nobody would ever answer
                 raise HandslagError("HS-NOT-READY")
             self._jobs.put((work, future, loop))
+        future.add_done_callback(looked_at)
         return await asyncio.shield(future)
 
     async def read(self, query: Callable[[Rows], T]) -> T:
