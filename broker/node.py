@@ -29,6 +29,8 @@ from broker.gateway.server import Serving, serve_gateway
 from broker.gateway.waiting import Waiting
 from broker.handlers import Served, admit, handlers
 from broker.hold import ANCHOR, Seen
+from broker.leading import node_id
+from broker.letting_go import letting_go
 from broker.lookout import Surroundings
 from broker.metrics import Metrics
 from broker.moved import require_here
@@ -151,7 +153,7 @@ class Node:
     async def _erase(self, eraser: Eraser) -> None:
         """Finish every erasure that was cut off, and do again what a restored copy lacks."""
         try:
-            await eraser.go_on()
+            await eraser.go_on(wait=self.shared is None)  # of several nodes `letting_go` waits for the others
         except HandslagError as error:  # it stays to be done, and stops nobody else
             logs.event(_log, logging.ERROR, error.code, task="erase")
 
@@ -235,6 +237,7 @@ class Node:
             keep(self.store, context.contacts),
             Surroundings(context, self.settings, lambda: self.contradicted).run(),
             *([] if others is None else others.loops()),
+            *([] if others is None else [letting_go(self.recorder.vault, self.served.eraser, leads)]),
         ]
 
     def commands(self, core: BrokerCore, others: Several | None) -> Mapping[str, control.Handler]:
@@ -322,7 +325,8 @@ def _opened_server(settings: BrokerSettings, days: Days | None, undone: Callable
     vaults: list[ServerVault] = []
 
     def cipher() -> ColumnCipher:
-        vaults.append(ServerVault.open(settings.store, settings.root_key_file))
+        own = node_id(settings.data_dir)
+        vaults.append(ServerVault.open(settings.store, settings.root_key_file, node=own))
         return ColumnCipher(vaults[0].columns(), days)
 
     try:

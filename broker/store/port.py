@@ -7,8 +7,9 @@ A driver offers `write` (one transaction, answered after COMMIT) and `read` (one
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
@@ -106,8 +107,11 @@ class Store(Protocol):
         """
         ...
 
+    keeps_deleted: bool
+    """Whether the engine keeps bytes of what was deleted where no program can overwrite them: keys must forget it."""
+
     def emptied(self) -> bool:
-        """As `truncate_wal`; whether nothing is left beside the file. What was deleted before it lies nowhere then."""
+        """As `truncate_wal`; whether what was deleted before lies nowhere any more. Never, where `keeps_deleted`."""
         ...
 
     def size(self) -> int:
@@ -117,3 +121,9 @@ class Store(Protocol):
     def close(self) -> None:
         """Commit what waits and release the engine."""
         ...
+
+
+def looked_at(writing: asyncio.Future[Any]) -> None:
+    """Who asked may have stopped waiting: what the work then raised is told to nobody, and no fault of the loop's."""
+    if not writing.cancelled():
+        writing.exception()

@@ -25,7 +25,7 @@ from broker import logs
 from broker.engine_settings import StoreSettings
 from broker.store.cipher import ColumnCipher
 from broker.store.dialect import READING, SERVER_CLOCK
-from broker.store.port import Rows
+from broker.store.port import Rows, looked_at
 from broker.store.postgresql_engine import READING as READING_SESSION
 from broker.store.postgresql_engine import WRITING, engine_for
 from broker.store.sealing import Sealing
@@ -50,6 +50,8 @@ _log = logging.getLogger("handslag.store")
 
 class PostgresStore:
     """Store driver for one database; any number of nodes open it."""
+
+    keeps_deleted = True
 
     def __init__(
         self,
@@ -95,6 +97,7 @@ class PostgresStore:
                 raise HandslagError("HS-NOT-READY")
             pool = self._writers if shared else self._turns
             writing = loop.run_in_executor(pool, self._write, work, shared)
+        writing.add_done_callback(looked_at)
         value, news = await asyncio.shield(writing)
         if news:
             self.on_news()
@@ -148,8 +151,8 @@ class PostgresStore:
         return 0
 
     def emptied(self) -> bool:
-        """Nothing lies beside the database; what the server itself still holds of it says docs/postgresql.md."""
-        return True
+        """False: pages, log and copies of the server hold what was deleted for as long as the server wants."""
+        return False
 
     def close(self) -> None:
         """Let what was begun end, and leave the server."""
