@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives import serialization
 
 from broker import admissions, control, keyfiles, pki, regions
 from broker.anchor import Anchor
+from broker.diagnosis import stream
 from broker.diagnosis.facts import BrokerFacts, NodeFacts, ServerFacts
 from broker.settings import Address, BrokerSettings
 from broker.store import look, rootkey
@@ -49,6 +50,7 @@ def gather(loaded: BrokerSettings, now: datetime) -> BrokerFacts:
         folders={"data_dir": _folder(loaded.data_dir)},
         keys_belong=_keys_belong(loaded) if data_dir else None,
         store=look.look(loaded.database) if loaded.store.engine == "sqlite" else look.look_server(loaded.store),
+        stream=stream.seen(loaded.stream),
         anchor=anchor,
         anchor_size=anchor_size,
         admissions=_fails(lambda: (admissions.load_all(loaded.data_dir), regions.load(loaded.data_dir))) is None,
