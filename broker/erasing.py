@@ -23,9 +23,10 @@ from broker.actfiles import ActFiles
 from broker.context import Context
 from broker.hold import Keeper
 from broker.store.cases import SeatRow
-from broker.store.erasures import ABSENT, BEGUN, DONE, ERASED, ErasureRow
+from broker.store.erasures import ABSENT, BEGUN, DONE, ERASED, ErasureRow, InboxGrew, InboxLook
 from broker.store.keyport import OwnerKind
 from broker.store.port import Rows
+from broker.sweeping import looked, swept
 from schemas import codes
 from schemas.admin import ERASE, AdminAct
 from schemas.errors import HandslagError
@@ -76,6 +77,8 @@ class Eraser:
         if named.subject in self._files.chain().restricted:
             raise _refused("restricted")
         part = await self._context.store.read(lambda rows: rows.erasures.open_part(seat_id))
+        if part is None and (await looked(self._context, seat_id)).found:
+            part = "inbox"
         if part is not None:
             raise _refused(part)
 
@@ -145,14 +148,13 @@ class Eraser:
         handle = context.recorder.seat_keys(seat.seat_id).handle(context.recorder.segment)
         restored = self._keeper.silent
 
-        def work(rows: Rows) -> ErasureRow:
+        def work(rows: Rows, look: InboxLook) -> ErasureRow:
             at_us = rows.gate.bump(seat.bucket, 1, context.now_us()).clock_us
             # INVARIANT: test_two_nodes_that_erase_one_seat_write_each_step_once
             if (begun := rows.erasures.all().get(number)) is not None:
                 return begun
-            part = rows.erasures.open_part(seat.seat_id)
-            if part is not None and not restored:
-                raise _refused(part)
+            if not restored:
+                _require_nothing_open(rows, seat.seat_id, look)
             rows.erasures.shut(seat.seat_id)
             entry = self._entry(seat.unit, handle, BEGIN_CODE, ground, at_us, act_entry)
             rows.entries.insert([entry])
@@ -160,7 +162,7 @@ class Eraser:
             rows.erasures.put(row)
             return row
 
-        return await context.store.write(work)
+        return await self._after(looked, seat.seat_id, work)
 
     async def _emptied(self, row: ErasureRow) -> ErasureRow:
         context, seat_id, handle, begin = self._context, row.seat_id, row.handle, row.begin_entry
@@ -170,20 +172,35 @@ class Eraser:
         await self._repeated(lambda: _key_gone(context, seat_id))
         context.views.forget(seat_id)
 
-        def work(rows: Rows) -> ErasureRow:
+        def work(rows: Rows, look: InboxLook) -> ErasureRow:
             seat = rows.cases.seat(seat_id)
             assert seat is not None, "its bare row stays"
             at_us = rows.gate.bump(seat.bucket, 1, context.now_us()).clock_us
             present = rows.erasures.all()[row.act_number]
             if present.state != BEGUN:
                 return present
-            gone = rows.erasures.wipe(seat_id, handle)
+            gone = rows.erasures.wipe(seat_id, handle, look)
             rows.entries.insert([self._entry(seat.unit, handle, ERASED_CODE, row.ground, at_us, begin)])
             now = replace(row, state=ERASED, at_us=at_us, entries=gone)
             rows.erasures.put(now)
             return now
 
-        return await context.store.write(work)
+        return await self._after(swept, seat_id, work)
+
+    async def _after(
+        self,
+        looking: Callable[[Context, bytes], Awaitable[InboxLook]],
+        seat_id: bytes,
+        work: Callable[[Rows, InboxLook], ErasureRow],
+    ) -> ErasureRow:
+        """Write once the inbox was looked through; again while more comes than the transaction may open."""
+        for _ in range(_TRIES):
+            look = await looking(self._context, seat_id)
+            try:
+                return await self._context.store.write(lambda rows, look=look: work(rows, look))  # type: ignore[misc]
+            except InboxGrew:
+                continue
+        raise HandslagError("HS-NOT-READY")
 
     async def _folded(self, row: ErasureRow) -> ErasureRow:
         # INVARIANT: test_nothing_of_an_erased_seat_lies_in_any_file
@@ -222,6 +239,14 @@ class Eraser:
         controller = self._context.directory.controller(unit)
         payload = Payload(code=code, basis=ground, decided_at_us=at_us)
         return self._context.recorder.about_erasure(unit, controller, handle, payload, at_us, cause)
+
+
+def _require_nothing_open(rows: Rows, seat_id: bytes, look: InboxLook) -> None:
+    part = rows.erasures.open_part(seat_id)
+    if part is None and rows.erasures.about(seat_id, look):
+        part = "inbox"
+    if part is not None:
+        raise _refused(part)
 
 
 def _kept(rows: Rows, row: ErasureRow) -> ErasureRow:

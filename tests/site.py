@@ -88,6 +88,7 @@ class Site:
     ) -> None:
         """`store` makes another driver than the embedded one, on tables that are there."""
         folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
         make = type(self).databases
         self.database = make() if make is not None else None
         self.clock = Clock()

@@ -16,6 +16,7 @@ from broker.store.dialect import has_row_locks
 
 Values = Mapping[str, object]
 _PIECE_BYTES = 8 * 1024 * 1024
+_PIECE_ROWS = 500  # made into arrays within milliseconds: the server does not wait long for any statement
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
@@ -49,7 +50,7 @@ def _pieces(rows: Sequence[Values]) -> Iterator[Sequence[Values]]:
     begun, size = 0, 0
     for at, row in enumerate(rows):
         own = sum(len(value) for value in row.values() if isinstance(value, bytes))
-        if size + own > _PIECE_BYTES and at > begun:
+        if at > begun and (size + own > _PIECE_BYTES or at - begun == _PIECE_ROWS):
             yield rows[begun:at]
             begun, size = at, 0
         size += own
