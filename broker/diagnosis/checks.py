@@ -118,6 +118,8 @@ def notices(facts: BrokerFacts) -> Iterator[Found]:
         yield Found("N-BROKER-STOPPED")
     if facts.node.others_away:
         yield Found("N-NODES-AWAY")
+    if facts.node.key_holders:
+        yield Found("N-ERASURE-WAITS")
     if not facts.operations_inside:
         yield Found("N-OPERATIONS-OPEN", "operations.listen")
     for setting in facts.trying_out:

@@ -24,7 +24,8 @@ class ServerFacts:
 class NodeFacts:
     """The node: `answers` is None where none runs; `reasons` why it is not ready, `taken` settings of ports in use.
 
-    `others_away` counts nodes of the same store that were there today and are not now.
+    `others_away` counts nodes of the same store that were there today and are not now, `key_holders` those whose root
+    key still opens what was erased.
     """
 
     running: bool
@@ -32,6 +33,7 @@ class NodeFacts:
     reasons: tuple[str, ...] = ()
     taken: tuple[str, ...] = ()
     others_away: int = 0
+    key_holders: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

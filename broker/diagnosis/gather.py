@@ -196,16 +196,17 @@ def _node(loaded: BrokerSettings) -> NodeFacts:
     if not control.is_running(loaded.data_dir):
         ports = {"listen": loaded.address, "operations.listen": loaded.operations.address}
         return NodeFacts(running=False, taken=tuple(name for name, where in ports.items() if _taken(where)))
-    away = _nodes_away(loaded)
+    away, holders = _nodes_away(loaded), _key_holders(loaded)
     url = f"http://{loaded.operations.address}/readyz"
     past_proxies = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with past_proxies.open(url, timeout=PROBE_S) as answer:
             answer.read()
-        return NodeFacts(running=True, answers=True, others_away=away)
+        return NodeFacts(running=True, answers=True, others_away=away, key_holders=holders)
     except urllib.error.HTTPError as answer:
         with answer:
-            return NodeFacts(running=True, answers=True, reasons=_reasons(answer.read(4096)), others_away=away)
+            reasons = _reasons(answer.read(4096))
+            return NodeFacts(running=True, answers=True, reasons=reasons, others_away=away, key_holders=holders)
     except (OSError, ValueError):
         return NodeFacts(running=True, answers=False)
 
@@ -216,6 +217,16 @@ def _nodes_away(loaded: BrokerSettings) -> int:
         return 0
     try:
         return sum(not each["live"] for each in control.call(loaded.data_dir, "nodes", {}, PROBE_S)["nodes"])
+    except HandslagError:
+        return 0
+
+
+def _key_holders(loaded: BrokerSettings) -> int:
+    """How many nodes an erasure waits for, as the running node sees it."""
+    if loaded.store.engine != "postgresql":
+        return 0
+    try:
+        return len(control.call(loaded.data_dir, "erase-status", {}, PROBE_S)["waits_for"])
     except HandslagError:
         return 0
 

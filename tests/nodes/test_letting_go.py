@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
-from broker import letting_go
+from broker import control, letting_go
+from broker.diagnosis.checks import notices
+from broker.diagnosis.facts import NodeFacts
+from broker.diagnosis.gather import _key_holders
 from broker.store import rootkey
 from broker.store.erasures import DONE, ERASED, ErasureRow
 from schemas.errors import HandslagError
@@ -70,6 +74,8 @@ async def test_an_erasure_waits_for_a_node_that_is_away(pair, monkeypatch):
         told = await commands(here)["erase-status"]({})
         assert [each["node"] for each in told["waits_for"]] == [there.others.leading.name]
         assert told["root_key_epoch"] == 2
+        async with control.serve_control(here.settings.data_dir, commands(here)):
+            assert await asyncio.to_thread(_key_holders, here.settings) == 1
         assert not await here.served.eraser.settle()
         monkeypatch.setattr("broker.erasing._TRIES", 2)
         with pytest.raises(HandslagError, match="HS-ERASE-WAITS"):
@@ -81,6 +87,15 @@ async def test_an_erasure_waits_for_a_node_that_is_away(pair, monkeypatch):
             await until_done(here)
         assert rootkey.load(there.settings.root_key_file).oldest == 2
     assert (await commands(here)["erase-status"]({}))["waits_for"] == []
+    async with control.serve_control(here.settings.data_dir, commands(here)):
+        assert await asyncio.to_thread(_key_holders, here.settings) == 0
+
+
+def test_the_doctor_says_that_an_erasure_waits():
+    for holders in (0, 2):
+        told = list(notices(SimpleNamespace(  # what `notices` looks at
+            node=NodeFacts(running=True, key_holders=holders), operations_inside=True, trying_out=())))  # fmt: skip
+        assert [found.code for found in told] == ["N-ERASURE-WAITS"] * bool(holders)
 
 
 async def test_only_a_node_that_is_gone_is_not_waited_for(pair):
