@@ -30,7 +30,7 @@ RENAMED = {"obligations": "recipient_obligations", "reserved_fields": "reserved"
 PLAIN = (
     "kind", "about", "givers", "minor", "capacity", "data_from", "data_until", "until_event", "review_by",
     "information", "all_agencies_required", "obligations", "retention_until", "reserved_fields", "text_version",
-    "processing_acknowledged", "method",
+    "processing_acknowledged", "method", "withdrawal_method",
 )  # fmt: skip
 STANDS_FOR_TERMS = {"GRANT", "AMEND", "BLOCK"}
 

@@ -20,7 +20,7 @@ RUN = [
 ]
 WRITTEN = [pair for path in sorted(FOLDER.rglob("*.json")) for pair in cases(path)]
 LISTED = {row for lane in RULES.lanes.values() for row in lane.rows.values()}
-ROW = re.compile(r"(LB|B|E)-\d\d|C|PROTOCOL|ACT-[A-Z]+|TERM-[a-z_]+|INV-\d\d?|-")
+ROW = re.compile(r"(LB|B|E)-\d\d|A-\d\d?|C|PROTOCOL|ACT-[A-Z]+|TERM-[a-z_]+|INV-\d\d?|-")
 
 
 @pytest.mark.parametrize("case", RUN)
@@ -64,4 +64,6 @@ def test_a_case_is_a_sentence_with_a_row_and_a_name_of_its_own():
     for path, case in WRITTEN:
         assert ROW.fullmatch(case["row"]), (path.stem, case["name"])
         assert case["sentence"].endswith(".")
-        assert case.get("mening", ".").endswith(".")
+        assert case["mening"].endswith(".")
+        noted = [moment(one["recorded_at"]) for one in case["ledger"]]
+        assert noted == sorted(noted), (path.stem, case["name"])
