@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg.types.array import ListBinaryDumper
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import ExecuteStyle
 from sqlalchemy.exc import DBAPIError
@@ -50,6 +51,8 @@ def engine_for(settings: StoreSettings, session: Mapping[str, str], *, connectio
 
     @event.listens_for(engine, "connect")
     def _told(dbapi: Any, _record: Any) -> None:
+        # Arrays of bytes as they are: as text each byte is escaped twice, which takes a node a microsecond a byte.
+        dbapi.adapters.register_dumper(list, ListBinaryDumper)
         try:
             _tell(dbapi, session)
         except BaseException:
