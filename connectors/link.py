@@ -37,6 +37,7 @@ CONNECT_S = 5.0
 PATIENCE_S = 10.0  # beyond what a call was asked to wait: a node that stands still is left while there are others
 SILENT_S = 0.4  # a pressing call without an answer for so long is asked of the next node too, beside the first
 LAST_S = 5.0  # ... and for so long when there is no further one to ask: it is made again a little later
+_AT_A_TIME = 2  # more would make a broker that is busy, not away, busier
 _PROBLEM_BYTES = 16 * 1024
 RETRY_AFTER_S = 3600  # longest Retry-After that is believed
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -165,7 +166,7 @@ class Link:
         raise HandslagError("HS-BROKER-UNREACHABLE") from None
 
     async def _first(self, ask: Callable[[str], Coroutine[object, object, bytes]]) -> bytes:
-        """The first answer of any node; the next one is asked too when those before failed or stay silent.
+        """The first answer of any node; the next one is asked too when one failed or stays silent, two at a time.
 
         The broker answers the same call the same at every node, and records it once, also when two have it at a time.
         """
@@ -175,12 +176,13 @@ class Link:
         asked: dict[asyncio.Task[bytes | HandslagError], str] = {}
         async with asyncio.TaskGroup() as group:
             while (left or asked) and answer is said:
-                if left:
+                if left and len(asked) < _AT_A_TIME:
                     url = left.pop(0)
                     asked[group.create_task(self._tried(ask, url))] = url
-                silent_s = SILENT_S if left else LAST_S
+                more = left and len(asked) < _AT_A_TIME
+                silent_s = SILENT_S if more else LAST_S
                 done, _ = await asyncio.wait(asked, timeout=silent_s, return_when=asyncio.FIRST_COMPLETED)
-                if not done and not left:
+                if not done and not more:
                     break
                 for task in done:
                     del asked[task]

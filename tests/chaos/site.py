@@ -16,6 +16,7 @@ from typing import Any
 
 from deploy.processes import free_ports
 from tests.chaos.engines import Engines
+from tests.chaos.growth import Growth
 from tests.chaos.history import Fact, History, merged
 from tests.chaos.nodes import LAUNCH, Node
 from tests.chaos.proxy import ChaosProxy
@@ -45,6 +46,7 @@ class Site:
         self.count = nodes
         self.nodes: list[Node] = []
         self.proxies: list[ChaosProxy] = []
+        self.growth = Growth(self)
         self._facts = folder.with_name(f"{folder.name}-facts")
         self._control = folder.with_name(f"{folder.name}-control")
 
@@ -113,7 +115,9 @@ class Site:
     def load(self, seconds: float, going: Callable[[], bool] = lambda: True, pace_s: float = 0.03) -> None:
         """Drop files for so long, drawn by the seed, while every process that should run does."""
         load, end = Load(self.seed), time.monotonic() + seconds
+        self.world.takes = True
         while time.monotonic() < end and going():
+            self.growth.look()
             self.world.mind(None)
             for node in self.nodes:
                 node.watch()
