@@ -7,6 +7,7 @@ simply not handed over this time.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -24,6 +25,8 @@ from schemas.calls import FetchAnswer, FetchRequest
 from schemas.envelope import DeliveredSection, Delivery
 from schemas.inbox import InboxItem, InvitationDelivery
 from schemas.trail import DecidedSection, Payload
+
+PAUSES_S = (0.05, 0.1)  # what is being changed is so for some hundredths of a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +48,28 @@ class _Read:
 
 
 async def fetch(context: Context, unit: str, request: FetchRequest) -> FetchAnswer:
-    """Answer `POST /v1/inbox:fetch`: leased items, oldest first, deliveries after notices."""
+    """Answer `POST /v1/inbox:fetch`: leased items, oldest first, deliveries after notices.
+
+    What changed between look and hand-over is looked at again: who waits for it must not wait for other news.
+    """
+    answer, changed = await _handed(context, unit, request)
+    for pause_s in PAUSES_S:
+        if answer.items or not changed:
+            break
+        await asyncio.sleep(pause_s)
+        answer, changed = await _handed(context, unit, request)
+    return answer
+
+
+async def _handed(context: Context, unit: str, request: FetchRequest) -> tuple[FetchAnswer, bool]:
+    """One look and one hand-over, and whether something that was looked at did not go."""
     limit = max(1, min(request.limit, limits.INBOX_ITEMS))
     now_us = context.now_us()
     read = await context.store.read(lambda rows: _read(rows, unit, now_us, limit, request.without or ()))
     prepared = [_prepare(context, row, read, now_us) async for row in paced(_that_fit(read))]
     lease_until = now_us + context.lease_us
     if not prepared and not await context.store.read(lambda rows: rows.inbox.any(unit, now_us)):
-        return FetchAnswer(items=(), heads=read.heads)
+        return FetchAnswer(items=(), heads=read.heads), False
 
     def work(rows: Rows) -> tuple[list[Leased], set[bytes]]:
         leased = rows.inbox.lease(unit, limit, now_us, lease_until)
@@ -68,7 +85,7 @@ async def fetch(context: Context, unit: str, request: FetchRequest) -> FetchAnsw
     context.metrics.handed_over(len(handed), probe=context.directory.is_probe(unit))
     answered = [InboxItem(item_id=item.item_id, kind=item.kind, body=item.body) for item in items]
     answered += [p.item for p in prepared if p.row.delivery_id in handed]
-    return FetchAnswer(items=tuple(answered), heads=read.heads)
+    return FetchAnswer(items=tuple(answered), heads=read.heads), len(handed) < len(prepared)
 
 
 def _that_fit(read: _Read) -> list[DeliveryRow]:

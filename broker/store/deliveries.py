@@ -11,7 +11,8 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Row, and_, literal
 
 from broker.store.bulk import insert_all, update_all
 from broker.store.cipher import ColumnCipher
-from broker.store.dialect import greatest, has_row_locks, locked, moment
+from broker.store.dialect import greatest, locked, moment
+from broker.store.handable import handable, unchanged
 from broker.store.ready import Ready, readied
 from broker.store.tables import delivery, delivery_section
 from schemas.codes import DeliveryState
@@ -142,32 +143,24 @@ class DeliveryRows:
         """
         left = or_(delivery.c.recipient_seat.is_(None), delivery.c.recipient_seat.not_in(list(without)))
         rows = self._c.execute(
-            select(delivery)
-            .where(self._to(unit), _handable(now_us), left)
-            .order_by(delivery.c.delivery_id)
-            .limit(limit)
+            select(delivery).where(self._to(unit), handable(now_us), left).order_by(delivery.c.delivery_id).limit(limit)
         )
         return [self._row(row) for row in rows]
 
     def hand(self, seen: Sequence[tuple[bytes, int]], now_us: int, lease_until_us: int) -> set[bytes]:
         """The hand-over: one UPDATE that repeats every condition for exactly the row versions that were read.
 
+        What changed since then, or is being changed, waits for another look, and so does what the same sender sent
+        after it: a later message never passes an earlier one.
         INVARIANT: test_no_release_after_ack. Returns the ids that were handed over; only those may leave.
         """
-        wanted = list(seen)
-        if has_row_locks(self._c):
-            # Lock first, in their order and without waiting: the UPDATE then reads the clock on rows that are its own.
-            # INVARIANT: test_two_hand_overs_and_a_withdrawal_never_wait_for_each_other_in_a_circle
-            pairs = select(delivery.c.delivery_id, delivery.c.row_version)
-            pairs = pairs.where(tuple_(delivery.c.delivery_id, delivery.c.row_version).in_(wanted))
-            query = locked(self._c, pairs.order_by(delivery.c.delivery_id), skip_locked=True)
-            wanted = [(row.delivery_id, row.row_version) for row in self._c.execute(query)] if wanted else []
+        wanted = unchanged(self._c, seen) if seen else []
         if not wanted:
             return set()
         clock = greatest(literal(now_us, BigInteger), moment(self._c, now_us))
         done = self._c.execute(
             update(delivery)
-            .where(tuple_(delivery.c.delivery_id, delivery.c.row_version).in_(wanted), _handable(clock))
+            .where(tuple_(delivery.c.delivery_id, delivery.c.row_version).in_(wanted), handable(clock))
             .values(
                 state=DeliveryState.HANDED.value,
                 hand_number=delivery.c.hand_number + 1,
@@ -372,19 +365,6 @@ class DeliveryRows:
     def _section(self, row: Row[Any]) -> SectionRow:
         opened = {name: self._cipher.kept(f"delivery_section.{name}", getattr(row, name)) for name in CONTENT}
         return SectionRow(**{**row._mapping, **opened})
-
-
-def _handable(now_us: int | ColumnElement[int]) -> ColumnElement[bool]:
-    """Every condition of a hand-over, all of them columns of the row (architecture, "Hand-over")."""
-    return and_(
-        or_(
-            delivery.c.state == DeliveryState.PENDING.value,
-            and_(delivery.c.state == DeliveryState.HANDED.value, delivery.c.lease_until_us <= now_us),
-        ),
-        delivery.c.held.is_(False),
-        delivery.c.holds_until_us > now_us,
-        delivery.c.valid_until_us > now_us,
-    )
 
 
 def _values(row: DeliveryRow | SectionRow) -> dict[str, object]:

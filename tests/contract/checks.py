@@ -376,6 +376,18 @@ async def every_condition_of_a_hand_over_is_a_column(bench: Bench) -> None:
 
 
 @check
+async def what_was_sent_later_does_not_pass_what_changed_before_its_hand_over(bench: Bench) -> None:
+    changed, later, others = (bytes([n]) * 16 for n in (1, 2, 3))
+    rows_made = [delivery(changed, row_version=1), delivery(later), delivery(others, sender_seat=b"o" * 16)]
+    parts = [section(one.delivery_id, one.delivery_id * 2) for one in rows_made]
+    await bench.store.write(lambda rows: rows.deliveries.insert(rows_made, parts))
+    seen = [(changed, 0), (later, 0), (others, 0)]
+    assert await bench.store.write(lambda rows: rows.deliveries.hand(seen, NOW, NOW + 50)) == {others}
+    again = await bench.store.write(lambda rows: rows.deliveries.hand([(changed, 1), (later, 0)], NOW, NOW + 50))
+    assert again == {changed, later}
+
+
+@check
 async def a_call_is_answered_once(bench: Bench) -> None:
     unit, call, asked = "SOC/EXEMPEL/KONSULT", b"c" * 16, b"h" * 32
     await bench.store.write(lambda rows: rows.units.answer(unit, call, asked, b"answer", NOW))

@@ -17,7 +17,7 @@ from broker.store.port import Rows, Store
 from broker.store.sqlite import SqliteStore
 from broker.stream.embedded import EmbeddedStream
 from tests.contract.checks import CHECKS, Bench
-from tests.promises.schedule import UnversionedGate, VersionlessHand
+from tests.promises.schedule import Overtaking, UnversionedGate, VersionlessHand
 
 Wrap = Callable[[Store], Store]
 CIPHER = ColumnCipher(bytes(32))
@@ -120,6 +120,11 @@ BROKEN = {
     "entry after commit": (LateEntries, EntriesAfterCommit, "an_entry_is_there_as_soon_as_its_effect_is"),
     "answer before commit": (Rows, AnswersBeforeCommit, "an_answer_comes_after_commit"),
     "row version unchecked": (VersionlessHand, lambda store: store, "every_condition_of_a_hand_over_is_a_column"),
+    "order unchecked": (
+        Overtaking,
+        lambda store: store,
+        "what_was_sent_later_does_not_pass_what_changed_before_its_hand_over",
+    ),
 }
 
 

@@ -230,15 +230,16 @@ async def test_a_deadlock_is_undone_and_the_work_runs_again(stores, migrated):
     first, second = stores(patient=False), stores(patient=False)
     met = asyncio.Event()
     loop = asyncio.get_running_loop()
-    runs = []
+    runs, held = [], []
 
     def crosswise(one, other):
         def work(rows):
             runs.append(one)
             rows.gate.bump(one, 1, NOW)
-            if len(runs) == 2:
+            held.append(one)  # only now may the other reach for it
+            if len(held) == 2:
                 loop.call_soon_threadsafe(met.set)
-            if len(runs) <= 2:
+            if len(held) <= 2:
                 asyncio.run_coroutine_threadsafe(met.wait(), loop).result(10)
             rows.gate.bump(other, 1, NOW)
 

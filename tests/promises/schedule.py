@@ -13,9 +13,10 @@ from typing import Any
 from sqlalchemy import BigInteger, literal, select, update
 
 from broker.context import Context
-from broker.store.deliveries import DeliveryRow, DeliveryRows, _handable
+from broker.store.deliveries import DeliveryRow, DeliveryRows
 from broker.store.dialect import greatest
 from broker.store.gate import Gate, GateMoved, GateRows
+from broker.store.handable import handable
 from broker.store.port import Rows
 from broker.store.sealing import Sealing
 from broker.store.tables import bucket, delivery
@@ -101,7 +102,7 @@ class _VersionlessHand(DeliveryRows):
     def hand(self, seen: Any, now_us: int, lease_until_us: int) -> set[bytes]:
         done = self._c.execute(
             update(delivery)
-            .where(delivery.c.delivery_id.in_([one for one, _ in seen]), _handable(now_us))
+            .where(delivery.c.delivery_id.in_([one for one, _ in seen]), handable(now_us))
             .values(
                 state=DeliveryState.HANDED.value,
                 hand_number=delivery.c.hand_number + 1,
@@ -117,6 +118,19 @@ class VersionlessHand(Rows):
     def __init__(self, connection: Any, cipher: Any) -> None:
         super().__init__(connection, cipher)
         self.deliveries = _VersionlessHand(connection, cipher)
+
+
+class _Overtaking(DeliveryRows):
+    """What changed is left out, and what its sender sent later goes all the same."""
+
+    def hand(self, seen: Any, now_us: int, lease_until_us: int) -> set[bytes]:
+        return set().union(*(super(_Overtaking, self).hand([one], now_us, lease_until_us) for one in seen))
+
+
+class Overtaking(Rows):
+    def __init__(self, connection: Any, cipher: Any) -> None:
+        super().__init__(connection, cipher)
+        self.deliveries = _Overtaking(connection, cipher)
 
 
 @dataclass
