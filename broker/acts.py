@@ -26,11 +26,11 @@ from broker.store.inbox import Item
 from broker.store.port import Rows
 from broker.visibility import changed, introduce_keys
 from broker.writes import append, bumped, crossed, positions, withdrawn
-from consent.admission import ANNULLING, WIDENING, check_act
+from consent.admission import WIDENING, check_act
 from schemas import codec, limits
 from schemas.acts import CaseWithdrawal, ConsentAct, Holder
 from schemas.calls import ConsentsAnswer, ConsentsRequest
-from schemas.codes import DeliveryState, SeatState
+from schemas.codes import DeliveryState, SeatState, table
 from schemas.errors import HandslagError
 from schemas.identifiers import ZERO16
 from schemas.inbox import AffectedDelivery, LedgerNotice, Notice, Recall, RoleCount
@@ -128,9 +128,11 @@ async def own_seat(context: Context, unit: str, seat_id: bytes) -> SeatRow:
     return seat
 
 
-_WHY = {"WITHDRAW": "WITHDRAWN", "WITHDRAW_ALL": "WITHDRAWN", "BLOCK": "BLOCK_IN_FORCE"} | dict.fromkeys(
-    ANNULLING, "INVALIDATED"
-)
+def _why(act: ConsentAct) -> str:
+    """The code in the notices about what the act stopped."""
+    if act.act == "GRANT" and act.terms is not None and act.terms.supersedes is not None:
+        return "SUPERSEDED"
+    return str(table()["consent_act"][act.act].get("why", "EXPIRED"))
 
 
 class _Transaction:
@@ -157,11 +159,12 @@ class _Transaction:
         if act.act in WIDENING and not seat.active:  # a grant introduces keys: not to whom the lead has not vouched for
             raise HandslagError("HS-STATE-INVALID", field="seat")
         require_place(rows, seat.seat_id, seat.head, act.prev, widening=act.act in WIDENING)
-        check_act(act, seat.head, bump.clock_us)
+        before = self.context.views.of(rows, [seat])[seat.seat_id] if act.act == "AMEND" else None
+        check_act(act, seat.head, bump.clock_us, before)
         holders = _holders(rows, seat, act)
         write = append(self.context, rows, seat, act, self.request.act, self.request.signature, holders, bump, 0)
         shrunk, counts = self._narrow(rows, [write], bump)
-        if act.act == "GRANT":
+        if act.act in {"GRANT", "AMEND"}:
             introduce_keys(self.context, rows, seat, holders)
         return self._finish(rows, [write], write, shrunk, counts, bump)
 
@@ -227,7 +230,7 @@ class _Transaction:
         entries = {write.seat.seat_id: self._entry(write, affected[write.seat.seat_id], mine) for write in writes}
         rows.entries.insert(list(entries.values()))
         annulments.tell(self.context, rows, mine, shrunk, bump.clock_us)
-        tell_shrunk(self.context, rows, shrunk, bump.clock_us, _WHY.get(mine.act.act, "EXPIRED"))
+        tell_shrunk(self.context, rows, shrunk, bump.clock_us, _why(mine.act))
         others = [write for write in writes if write is not mine]
         rows.inbox.put([self._ledger_item(write, counts[write.seat.seat_id]) for write in others])
         entry = entries[mine.seat.seat_id]
@@ -311,12 +314,16 @@ def _still_open(rows: Rows, seat_id: bytes) -> SeatRow:
 
 
 def _holders(rows: Rows, seat: SeatRow, act: ConsentAct) -> tuple[Holder, ...]:
-    """Who holds each role that a grant names; a grant to nobody is refused, a block may name anybody."""
-    if act.terms is None or act.act != "GRANT":
+    """Who holds each role that a grant names; a grant to nobody is refused, a block may name anybody.
+
+    A lift of a block names them in its scope, and lifts nothing for who is not the one that was meant.
+    """
+    named = act.terms if act.act in {"GRANT", "AMEND"} else act.scope if act.act == "LIFT" else None
+    if named is None:
         return ()
     active = {other.role: other for other in rows.cases.of_cases([seat.case_id]) if other.active}
     holders = []
-    for recipient in act.terms.recipients:
+    for recipient in named.recipients:
         if recipient.kind != "ROLE":
             continue
         holder = active.get(recipient.id)

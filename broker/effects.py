@@ -17,7 +17,7 @@ from broker.store.inbox import Item
 from broker.store.port import Rows
 from broker.store.ready import Ready, readied
 from broker.store.sealing import Sealing
-from consent.terms import SectionDecision
+from consent.terms import Decision, DecisionRequest, SectionDecision
 from schemas.codes import DeliveryState, reason_kind, shown_to_sender
 from schemas.envelope import Delivery, RecipientItem, RoutedSection
 from schemas.event_types import content_type
@@ -151,18 +151,7 @@ def decision_entry(context: Context, resolved: Resolved, sender: SeatRow, one: J
         purpose=request.purpose,
         action=request.action,
         basis=waiting.routing.basis,
-        sections=tuple(
-            DecidedSection(
-                category=ask.category,
-                persons=ask.persons,
-                released=section.released,
-                reasons=section.reasons,
-                grants=section.grants,
-                public_interest_released=ask.public_interest_released,
-                sender_withheld=ask.sender_withheld,
-            )
-            for ask, section in zip(request.sections, decision.sections, strict=True)
-        ),
+        sections=_decided_sections(request, decision),
         rules_hash=context.rules.hash32,
         ledger_seq=resolved.view.ledger_seq,
         decided_at_us=request.at_us,
@@ -183,6 +172,23 @@ def reason_class(sections: Sequence[SectionDecision]) -> str | None:
     """RULE, PERSON or HUMAN of what was not released, the one that needs most; None when all was released."""
     kinds = {reason_kind(reason) for section in sections if not section.released for reason in section.reasons}
     return next((kind for kind in ("HUMAN", "PERSON", "RULE") if kind in kinds), None)
+
+
+def _decided_sections(request: DecisionRequest, decision: Decision) -> tuple[DecidedSection, ...]:
+    return tuple(
+        DecidedSection(
+            category=ask.category,
+            persons=ask.persons,
+            released=section.released,
+            reasons=section.reasons,
+            grants=section.grants,
+            public_interest_released=ask.public_interest_released,
+            sender_withheld=ask.sender_withheld,
+            data_from_us=ask.data_from_us,
+            data_until_us=ask.data_until_us,
+        )
+        for ask, section in zip(request.sections, decision.sections, strict=True)
+    )
 
 
 def role_outcome(resolved: Resolved, one: Judged, entry: SealedEntry) -> RoleOutcome:
@@ -340,6 +346,8 @@ def section_rows(
             item=items[section.digest],
             wrapped_key=keys[section.digest].wrapped,
             live=True,
+            data_from_us=section.data_from_us,
+            data_until_us=section.data_until_us,
         )
         for section, answer in given
     ]

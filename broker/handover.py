@@ -190,4 +190,6 @@ def _recorded(section: SectionRow, *, with_grants: bool) -> DecidedSection:
         grants=grants,
         public_interest_released=section.public_interest_released,
         sender_withheld=False,
+        data_from_us=section.data_from_us,
+        data_until_us=section.data_until_us,
     )

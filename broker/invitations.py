@@ -131,6 +131,8 @@ def _judged(context: Context, resolved: Resolved, sender: SeatRow, invitation: I
                 persons=section.persons,
                 public_interest_released=section.public_interest_released,
                 sender_withheld=section.digest not in given,
+                data_from_us=section.data_from_us,
+                data_until_us=section.data_until_us,
             )
             for section in waiting.routing.sections
         ),

@@ -103,6 +103,8 @@ def _decision(
                 persons=tuple(map(int, section.persons.split(","))),
                 public_interest_released=section.public_interest_released,
                 sender_withheld=False,
+                data_from_us=section.data_from_us,
+                data_until_us=section.data_until_us,
             )
             for section in sections
         ),

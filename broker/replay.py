@@ -204,7 +204,8 @@ class _Replay:
                 raise HandslagError("HS-HEAD-STALE")
             return
         act = ConsentAct.from_bytes(event.act, limits.ACT)
-        before = self.context.views.of(self.rows, [seat])[seat.seat_id].recorded_at_us
+        known = self.context.views.of(self.rows, [seat])[seat.seat_id]
+        before = known.recorded_at_us
         linked = head_after(seat.head, event.ledger_seq, event.act, event.holders, event.recorded_at_us)
         follows = event.ledger_seq == seat.ledger_seq + 1 and linked == event.head
         # The machine that is new may be behind the one that was lost.
@@ -216,7 +217,7 @@ class _Replay:
             if event.signature is None:
                 raise HandslagError("HS-SIGNATURE-INVALID")
             keys_back.signed_by_member(self.rows, seat, event.signature, event.act)
-            check_act(act, seat.head, event.recorded_at_us)
+            check_act(act, seat.head, event.recorded_at_us, known)
         self._append(seat, event, positions, placed)
         if act.act == _ALL:  # it was put on every ledger of the case: others may not have been told
             self.rows.hold.note_withdrawal(hold.hold_id, seat.case_id, event.recorded_at_us, act.effective_at_us)

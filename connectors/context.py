@@ -173,7 +173,7 @@ def borrowed(seat: Seat, view: LedgerView) -> frozenset[bytes]:
     if not seat.borrowed_seq:
         return frozenset()
     acts = (ConsentAct.from_bytes(event.act) for event in view.events if event.ledger_seq <= seat.borrowed_seq)
-    return frozenset(act.consent_id for act in acts if act.act == "GRANT")
+    return frozenset(act.consent_id for act in acts if act.act in {"GRANT", "AMEND"})
 
 
 def load_trust(settings: Settings) -> trust.Trust:
