@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.engine.interfaces import ExecuteStyle
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
@@ -55,7 +56,19 @@ def engine_for(settings: StoreSettings, session: Mapping[str, str], *, connectio
             dbapi.close()  # nobody else knows of it yet
             raise
 
+    event.listen(engine, "after_cursor_execute", _heard)
     return engine
+
+
+def _heard(_connection: Connection, cursor: Any, _statement: str, _parameters: Any, context: Any, _many: bool) -> None:
+    """After many rows at once the server is asked something more, or it would not look at its clock until then.
+
+    Psycopg sends them as a pipeline and ends it with Sync and Flush. The server begins to count how long a transaction
+    stands still when it answers Sync, stops at whatever comes next, and a Flush makes it begin no more (PostgreSQL 15).
+    """
+    # INVARIANT: test_a_transaction_that_stands_still_after_many_rows_is_ended_too
+    if context is not None and context.execute_style is ExecuteStyle.EXECUTEMANY:
+        cursor.connection.execute("SELECT 1")
 
 
 def _url(settings: StoreSettings) -> URL:

@@ -291,6 +291,7 @@ class Failing:
 
     def __init__(self, inner, at):
         self.inner, self.at, self.writes = inner, at, 0
+        self.sealing = inner.sealing
 
     async def read(self, query):
         return await self.inner.read(query)

@@ -78,6 +78,7 @@ DYNAMIC = {
     ("consent/admission.py", "code"),
     ("broker/trail.py", "self.reason"),
     ("broker/core.py", "reasons[0]"),
+    ("broker/store/postgresql.py", "code"),  # HS-NOT-RECORDED or HS-NOT-READY
     ("broker/following.py", "failed"),
     ("broker/following.py", "self._ended[1]"),
     ("broker/control.py", "code if code in registry() else 'HS-INTERNAL'"),
