@@ -18,7 +18,7 @@ RUN = [
     for path in sorted(FOLDER.glob("*.json"))
     for path, case in cases(path)
 ]
-WRITTEN = [pair for path in sorted(FOLDER.rglob("*.json")) for pair in cases(path)]
+WRITTEN = [pair for path in sorted(FOLDER.glob("*.json")) for pair in cases(path)]
 LISTED = {row for lane in RULES.lanes.values() for row in lane.rows.values()}
 ROW = re.compile(r"(LB|B|E)-\d\d|A-\d\d?|C|PROTOCOL|ACT-[A-Z]+|TERM-[a-z_]+|INV-\d\d?|-")
 
