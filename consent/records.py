@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from consent import standing
-from consent.conditions import METHODS, Conditions, Facts, conditions_of, uncoded
+from consent.conditions import METHODS, Conditions, Facts, conditions_of, lifted, uncoded
 from consent.terms import THE_PERSON, Party
 from schemas import codes
 from schemas.acts import ConsentAct, LedgerEvent, RecipientRef, Terms
@@ -181,7 +181,7 @@ def grant_of(act: ConsentAct, event: LedgerEvent, act_hash: bytes) -> Grant:
     terms = act.terms
     if terms is None:
         return _empty(act, act_hash)
-    about = None if terms.about in (None, (THE_PERSON,)) else frozenset(terms.about or ())
+    about = lifted(terms)
     period = _period(terms)
     given = conditions_of(terms, event.recorded_at_us)
     # A consent never takes effect before it is recorded, nor before the last who gave it, whatever it says.
