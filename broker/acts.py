@@ -13,7 +13,7 @@ from hashlib import sha256
 
 from audit.entry import SealedEntry
 from broker import affected as consequences
-from broker import annulments
+from broker import annulments, programme
 from broker.acks import outcome_entries
 from broker.affected import Write
 from broker.calls import answered, recorded, signed_by_known_seat
@@ -230,6 +230,7 @@ class _Transaction:
         entries = {write.seat.seat_id: self._entry(write, affected[write.seat.seat_id], mine) for write in writes}
         rows.entries.insert(list(entries.values()))
         annulments.tell(self.context, rows, mine, shrunk, bump.clock_us)
+        programme.tell(self.context, rows, writes, bump.clock_us)
         tell_shrunk(self.context, rows, shrunk, bump.clock_us, _why(mine.act))
         others = [write for write in writes if write is not mine]
         rows.inbox.put([self._ledger_item(write, counts[write.seat.seat_id]) for write in others])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from audit.entry import SealedEntry
 from broker import affected as consequences
+from broker import programme
 from broker.acts import own_seat, tell_shrunk
 from broker.affected import Write
 from broker.calls import answered, recorded, request_hash, signed_by_seat
@@ -240,6 +241,7 @@ def _told(context: Context, rows: Rows, writes: Sequence[Write], bumps: dict[int
         notice = LedgerNotice(seat_id=seat.seat_id, event=event, counts=counts)
         rows.inbox.put([Item(context.new_id(), seat.unit, "LEDGER", notice.to_bytes())])
     tell_shrunk(context, rows, shrunk, at_us, "WITHDRAWN")
+    programme.tell(context, rows, writes, at_us)
 
 
 async def separate(context: Context, unit: str, request: SeparateRequest) -> SeparateAnswer:

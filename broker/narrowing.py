@@ -14,7 +14,9 @@ from consent.decide import decide
 from consent.ledger import LedgerView
 from consent.rules import Rules
 from consent.terms import Decision, DecisionRequest, Party, SectionAsk
+from schemas import limits
 from schemas.codes import DeliveryState
+from schemas.envelope import Delivery
 from schemas.identifiers import authority_of
 
 
@@ -113,9 +115,18 @@ def _decision(
         at_us=max(at_us, view.recorded_at_us),
     )
     try:
-        return decide(request, view, rules)
+        decision = decide(request, view, rules)
+        # INVARIANT: test_a_delivery_that_would_rest_on_a_stricter_consent_stops
+        return decision if _told(row, decision.obligations) else None
     except Exception:  # noqa: BLE001 - whatever is wrong, the answer is no
         return None
+
+
+def _told(row: DeliveryRow, obligations: tuple[str, ...]) -> bool:
+    """Whether these obligations go along with the delivery: a consent that asks for more cannot carry it."""
+    return not obligations or set(obligations) <= set(
+        Delivery.from_bytes(row.body or b"", limits.SUBMISSION).obligations
+    )
 
 
 def _recipient(row: DeliveryRow, seats: Mapping[bytes, SeatRow], view: LedgerView) -> Party:

@@ -142,7 +142,11 @@ def show(
     look = Look(seat=seat, ref=ref, purpose=purpose, case_number=case_number, actor=actor)
     ctx, shown_seat, _counted, entry = asyncio.run(_fetched(config, look, "consent show"))
     at, view = _moments(ctx, ctx.whole_ledger(shown_seat), as_of, known_at)
-    rows = [{**_grant_row(grant, at), "origin": origin(ctx, shown_seat, grant.consent_id)} for grant in view.grants]
+    rows = [
+        {**_grant_row(grant, at), "origin": origin(ctx, shown_seat, grant.consent_id)}
+        for grant in view.grants
+        if grant.stands(at)
+    ]
     blocks = [
         {"block": shown(block.consent_id), "in_force": block.from_us <= at <= block.until_us} for block in view.blocks
     ]
@@ -170,7 +174,7 @@ _ORIGINS = {
 def _grant_row(grant: Grant, at: int) -> dict[str, Any]:
     return {
         "consent": shown(grant.consent_id),
-        "in_force": grant.start_us <= at < grant.end_us,
+        "in_force": grant.start_us <= at < grant.end_us and not grant.paused(at),
         "from": shown_moment(grant.start_us),
         "until": shown_moment(grant.end_us) if grant.end_us > 0 else None,
         "recipients": sorted(grant.units | grant.roles),

@@ -78,6 +78,18 @@ def conditions_of(terms: Terms, recorded_at_us: int) -> Conditions:
     )
 
 
+def lifted(terms: Terms) -> frozenset[int] | None:
+    """Whose secrecy is lifted, by number; None: the case's own person alone.
+
+    Nobody consents for another adult: of a consent about several that only some of them gave, their own part counts.
+    """
+    about = frozenset((0,) if terms.about is None else terms.about)
+    themselves = {one.person for one in terms.givers or () if one.capacity == "SELF"}
+    if themselves and themselves <= about and all(one.capacity == "SELF" for one in terms.givers or ()):
+        about &= themselves
+    return None if about == {0} else about
+
+
 def uncoded(reservations: Iterable[Reservation]) -> bool:
     """Whether the person set a condition in words: a human reads it, it is never skipped."""
     return any(one.code is None or one.text_ref is not None for one in reservations)
@@ -151,8 +163,10 @@ def _givers_fault(terms: Terms, givers: tuple[Giver, ...]) -> int:
         return 0
     about = frozenset(terms.about or (0,))
     rows = codes.table()["giver"]
-    if not givers or any(one.capacity not in rows or one.method not in METHODS for one in givers):
+    if not givers or any(one.method not in METHODS for one in givers):
         return standing.INVALIDATED
+    if any(one.capacity not in rows for one in givers):
+        return standing.CAPACITY
     bits = 0
     stands_for = [one for one in givers if rows[one.capacity]["stands_for"]]
     for one in stands_for:
@@ -164,8 +178,8 @@ def _givers_fault(terms: Terms, givers: tuple[Giver, ...]) -> int:
     themselves = {one.person for one in givers if one.capacity == "SELF"}
     if not themselves <= about or any(one.person in about for one in stands_for):
         bits |= standing.CAPACITY
-    if len(about) > 1 if stands_for else themselves != about:
-        bits |= standing.CAPACITY  # a representative speaks for one person; of the others each gives his own word
+    if stands_for and len(about) > 1:
+        bits |= standing.CAPACITY  # a representative speaks for one person; of others each gives his own word
     named = {one.capacity for one in givers} | {"SELF"}
     return bits if terms.given_by in named else bits | standing.CAPACITY
 
@@ -216,9 +230,9 @@ def _minor(facts: Facts, minor: MinorGround, rules: Rules) -> int:
     INVARIANT: test_a_child_is_never_alone_and_never_overruled.
     """
     rule = rules.minors.get((minor.age_band, minor.maturity))
-    if rule is None or minor.child_view not in codes.table()["child_view"] or minor.child_view == "OBJECTS":
+    if rule is None or minor.child_view not in codes.table()["child_view"]:
         return standing.CAPACITY
-    bits = 0
+    bits = standing.CAPACITY if minor.child_view == "OBJECTS" else 0
     if rule.cosign and (not facts.child or minor.child_view == "NOT_ASKED"):
         bits |= standing.CHILD_COSIGN_MISSING
     if minor.child_view == "UNABLE" and facts.child:

@@ -154,9 +154,22 @@ def _act(view: LedgerView, act: ConsentAct, event: LedgerEvent) -> LedgerView:
         case "LIFT":
             return _lifted(view, act, event)
         case "REQUEST" | "REFUSE" | "CONFIRM":
-            return replace(view, noted=(*view.noted, Noted(act.consent_id, act.act, event.recorded_at_us)))
+            return _noted(view, act, event.recorded_at_us)
         case _:
             return _narrowed(view, act, event.recorded_at_us)
+
+
+def _noted(view: LedgerView, act: ConsentAct, recorded: int) -> LedgerView:
+    """Keep it for the history; a confirmation says when to ask the person next."""
+    if act.act == "CONFIRM" and act.review_by_us is not None:
+        view = replace(
+            view,
+            grants=tuple(
+                replace(grant, review_us=act.review_by_us) if grant.consent_id == act.consent_id else grant
+                for grant in view.grants
+            ),
+        )
+    return replace(view, noted=(*view.noted, Noted(act.consent_id, act.act, recorded)))
 
 
 def _narrowed(view: LedgerView, act: ConsentAct, recorded: int) -> LedgerView:

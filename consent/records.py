@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from consent import standing
-from consent.conditions import METHODS, Conditions, Facts, conditions_of, uncoded
+from consent.conditions import METHODS, Conditions, Facts, conditions_of, lifted, uncoded
 from consent.terms import THE_PERSON, Party
 from schemas import codes
 from schemas.acts import ConsentAct, LedgerEvent, RecipientRef, Terms
@@ -72,9 +72,9 @@ class Grant:
 
     `holders`: (role, member) pairs; `followed`: roles it follows to another holder; `fault`: bits that never go away;
     `ends`: what its own terms end it with, `stops`: what later acts do; both are in `end_us`. `about`: person numbers,
-    None is the case's own person alone. `special`: `about` or `period` is stated. `owes`: it may lay
-    duties on the recipient. `period`: first and first-no-more moment of the data, either may be open.
-    `since_us` and `replaced_us`: between these it is what the person said; an amendment replaces it.
+    None is the case's own person alone. `period`: first and first-no-more moment of the data, either may be open.
+    `special`: `about` or `period` is stated. `owes`: it may lay duties on the recipient. `review_us`: when to ask the
+    person again. `since_us` and `replaced_us`: between these it is what the person said; an amendment replaces it.
     """
 
     consent_id: bytes
@@ -104,6 +104,7 @@ class Grant:
     until_event: str | None = None
     guardians: frozenset[int] = frozenset()
     all_agencies: bool = False
+    review_us: int | None = None
     since_us: int = ALWAYS
     replaced_us: int = FOREVER
 
@@ -180,7 +181,7 @@ def grant_of(act: ConsentAct, event: LedgerEvent, act_hash: bytes) -> Grant:
     terms = act.terms
     if terms is None:
         return _empty(act, act_hash)
-    about = None if terms.about in (None, (THE_PERSON,)) else frozenset(terms.about or ())
+    about = lifted(terms)
     period = _period(terms)
     given = conditions_of(terms, event.recorded_at_us)
     # A consent never takes effect before it is recorded, nor before the last who gave it, whatever it says.
@@ -213,6 +214,7 @@ def grant_of(act: ConsentAct, event: LedgerEvent, act_hash: bytes) -> Grant:
         until_event=terms.until_event,
         guardians=frozenset(one.person for one in terms.givers or () if one.capacity == "GUARDIAN"),
         all_agencies=bool(terms.all_agencies_required),
+        review_us=terms.review_by_us,
     )
 
 

@@ -16,6 +16,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, NamedTuple
 
+from consent.majority import midnight_us
 from schemas import codes, event_types
 from schemas.errors import HandslagError
 from schemas.said import SPOKEN
@@ -315,14 +316,14 @@ def _reservations(text: Mapping[str, Any]) -> dict[str, Reserve]:
 
 
 def _texts_ended(text: Mapping[str, Any]) -> dict[str, int]:
-    found = {}
-    for item in _tables(text, "texts_ended") if "texts_ended" in text else []:
-        _only_keys(item, {"row", "text_version", "ended_at"}, "texts_ended")
-        ended_at = item.get("ended_at")
-        if type(ended_at) is not datetime.datetime or ended_at.tzinfo is None or not _row(item):
-            raise _invalid("ended_at")
-        found[_text(item, "text_version")] = int(ended_at.timestamp()) * 1_000_000
-    return found
+    """The first moment out of use of each wording: 00:00 in Stockholm on the day that stands by its version."""
+    if "texts_ended" not in text:
+        return {}
+    table = _table(text, "texts_ended")
+    days = {version: day for version, day in table.items() if version != "row"}
+    if not _row(table) or any(type(day) is not datetime.date for day in days.values()):
+        raise _invalid("texts_ended")
+    return {version: midnight_us(day) for version, day in days.items()}
 
 
 # --- small strict readers: each returns what it promises or refuses the file
