@@ -11,9 +11,8 @@ import hashlib
 import json
 import typing
 from dataclasses import replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from consent.ledger import view_of
 from consent.rules import parse, shipped
@@ -174,19 +173,13 @@ def view_for(case):
 
 
 def rules_for(case):
-    """The shipped rules; for a case that says which texts have ended, the same with those days in `[[texts_ended]]`."""
+    """The shipped rules; for a case that says which texts have ended, the same with those days in `[texts_ended]`."""
     if "texts_ended" not in case:
         return RULES
-    said = "".join(
-        f'\n[[texts_ended]]\nrow = "L2"\ntext_version = "{version}"\nended_at = {_midnight(day)}\n'
-        for version, day in case["texts_ended"].items()
-    )
-    return parse(DATA + said.encode("utf-8"))
-
-
-def _midnight(day):
-    """The beginning of a day in Stockholm, with its offset."""
-    return datetime.combine(date.fromisoformat(day), time(), ZoneInfo("Europe/Stockholm")).isoformat()
+    said = "".join(f'"{version}" = {day}\n' for version, day in case["texts_ended"].items())
+    head = "[texts_ended]\n"
+    text = DATA.decode("utf-8")
+    return parse((text.replace(head, head + said) if head in text else f"{text}\n{head}{said}").encode("utf-8"))
 
 
 def told(found):
