@@ -183,25 +183,31 @@ def _narrowed(view: LedgerView, act: ConsentAct, recorded: int) -> LedgerView:
         case "SUSPEND":
             return _withdrawn(view, act.consent_id, Pause(since, FOREVER))
         case "WITHDRAW_ALL":
-            return _ended(view, Withdrawal(since, standing.WITHDRAWN, None), lambda _: True)
+            return _ended(view, Withdrawal(since, standing.WITHDRAWN, None), lambda one: ends(act, one))
         case "EXPIRE":
-            what = act.ended_event if act.ended_event in codes.table()["ending_event"] else None
-            return _ended(
-                view,
-                Withdrawal(since, standing.EXPIRED, None),
-                lambda grant: grant.until_event is not None and what in (None, grant.until_event),
-            )
+            return _ended(view, Withdrawal(since, standing.EXPIRED, None), lambda one: ends(act, one))
         case "LAPSE":
-            whose = frozenset((act.scope.givers or ()) if act.scope else ())
-            return _ended(
-                view,
-                Withdrawal(since, standing.GUARDIAN_AUTHORITY_ENDED, None),
-                lambda grant: bool(grant.guardians and (not whose or grant.guardians & whose)),
-            )
+            stop = Withdrawal(since, standing.GUARDIAN_AUTHORITY_ENDED, None)
+            return _ended(view, stop, lambda one: ends(act, one))
         case "BLOCK":
             return replace(view, blocks=(*view.blocks, block_of(act, recorded)))
         case _:
             return replace(view, broken=True)
+
+
+def ends(act: ConsentAct, grant: Grant) -> bool:
+    """Whether a narrowing act that was recorded after a grant ends it, rests it, or takes a part of it."""
+    match act.act:
+        case "WITHDRAW_ALL":
+            return True
+        case "EXPIRE":  # of an event nobody knows: whatever was to end with one
+            unknown = act.ended_event not in codes.table()["ending_event"]
+            return grant.until_event is not None and (unknown or grant.until_event == act.ended_event)
+        case "LAPSE":
+            whose = frozenset((act.scope.givers or ()) if act.scope else ())
+            return bool(grant.guardians and (not whose or grant.guardians & whose))
+        case _:
+            return act.consent_id == grant.consent_id
 
 
 def _granted(view: LedgerView, act: ConsentAct, event: LedgerEvent) -> LedgerView:

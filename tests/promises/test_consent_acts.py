@@ -160,3 +160,16 @@ async def test_a_suspension_waits_for_no_head(site):
     site.police.head = known
     with pytest.raises(HandslagError, match="HS-HEAD-STALE"):
         await act(site, "RESUME", consent)
+
+
+@pytest.mark.parametrize(("kind", "changes"), [("SUSPEND", {}), ("EXPIRE", {"ended_event": "PLACEMENT_ENDED"})])
+async def test_what_was_handed_over_after_it_took_effect_is_listed(site, kind, changes):
+    """Said earlier than it was recorded: each hand-over between the two is a possible incident of the discloser."""
+    consent = await given(site, until_event="PLACEMENT_ENDED")
+    said = site.clock()
+    await sent(site)
+    (item,) = await deliveries(site)
+    await site.ack(site.lead, item.item_id)
+    answer = await act(site, kind, consent if kind == "SUSPEND" else None, effective_at_us=said, **changes)
+    assert [(c.stopped, c.may_have_arrived, c.received) for c in answer.counts] == [(0, 0, 1)]
+    assert [(one.delivery_id, one.state_before) for one in answer.affected] == [(item.item_id, "ACKED")]
