@@ -17,6 +17,7 @@ from consent.records import ALWAYS
 from schemas.acts import ConsentAct, LedgerEvent
 from schemas.codes import DeliveryState
 from schemas.inbox import AffectedDelivery, RoleCount
+from schemas.statute import TYPE as STATUTORY
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def received(rows: Rows, writes: Sequence[Write]) -> Acked:
     return [
         (row, sections)
         for row, sections in rows.deliveries.acked_of_senders(withdrawn)
-        if any(_withdrawn(withdrawn[row.sender_seat], section) for section in sections)
+        if row.event_type != STATUTORY and any(_withdrawn(withdrawn[row.sender_seat], section) for section in sections)
     ]
 
 
@@ -106,7 +107,9 @@ def incidents(
             state_before=row.state,
         )
         for row, sections in rows.deliveries.handed_since(write.seat.seat_id, since + context.lease_us)
-        if row.delivery_id not in listed and any(_rested(rows, act, section) for section in sections)
+        if row.delivery_id not in listed
+        and row.event_type != STATUTORY  # rested on no consent that could be taken back
+        and any(_rested(rows, act, section) for section in sections)
     )
 
 

@@ -30,6 +30,7 @@ from schemas import codes
 from schemas.codes import Outcome, outcome_of
 from schemas.errors import HandslagError
 from schemas.said import SPOKEN
+from schemas.statute import ProvisionApproval, SecondWord, StatutoryDisclosure
 
 ACUTE = frozenset({"IC04", "IC06"})
 CONFIRM_WITHIN_US = 24 * 3600 * 1_000_000
@@ -102,8 +103,12 @@ class StatuteDecision(NamedTuple):
     sections: tuple[StatuteSection, ...]
 
 
-def check(asked: Asked, registry: Registry, approved: Approved | None, rules: Rules) -> StatuteDecision:
+def check(
+    asked: Asked, registry: Registry, approved: Approved | None, rules: Rules, *, second_to_come: bool = False
+) -> StatuteDecision:
     """Examine one statutory disclosure at the moment it was decided.
+
+    `second_to_come`: only the decider's own connector asks so, before it shows the decision to a second person.
 
     Raises `HS-PROVISION-UNKNOWN`, `HS-PROVISION-UNREVIEWED` (no approval in force of this very text),
     `HS-STATUTE-INCOMPLETE` naming the field, `HS-STATUTE-SECOND`, `HS-STATUTE-ACUTE`, `HS-NOT-YET` (a person who only
@@ -111,7 +116,7 @@ def check(asked: Asked, registry: Registry, approved: Approved | None, rules: Ru
     """
     provision = registry.provision(asked.provision_id)
     _check_form(asked, provision)
-    _check_people(asked)
+    _check_people(asked, second_to_come=second_to_come)
     _check_approved(asked, provision, approved)
     wide = _wide(asked, provision, registry, rules)
     lane = provision.lanes.get((asked.sender.role, asked.recipient.role), {})
@@ -156,14 +161,14 @@ def _check_form(asked: Asked, provision: Provision) -> None:
         raise _incomplete("age")
 
 
-def _check_people(asked: Asked) -> None:
+def _check_people(asked: Asked, *, second_to_come: bool) -> None:
     """Two people with a key of their own each; one alone only in acute danger."""
     people = [asked.decider] if asked.second is None else [asked.decider, asked.second]
     if any(person.assurance != PROVEN for person in people):
         raise HandslagError("HS-NOT-YET", field="assurance")
     if any(not person.ref or not person.key for person in people):
         raise _incomplete("officer")
-    if asked.second is None and not asked.acute:
+    if asked.second is None and not asked.acute and not second_to_come:
         raise HandslagError("HS-STATUTE-SECOND")
     # INVARIANT: test_nobody_is_their_own_second_person
     if asked.second is not None and (asked.second.ref == asked.decider.ref or asked.second.key == asked.decider.key):
@@ -242,3 +247,38 @@ def _own(asked: Asked, category: str, lane: Mapping[str, str], rules: Rules) -> 
 
 def _incomplete(field: str) -> HandslagError:
     return HandslagError("HS-STATUTE-INCOMPLETE", field=field)
+
+
+def asked_of(told: StatutoryDisclosure, word: SecondWord | None, sender: Party, recipient: Party) -> Asked:
+    """The question that a signed statement and a second person's word put."""
+    return Asked(
+        provision_id=told.provision_id,
+        sender=sender,
+        recipient=recipient,
+        categories=told.categories,
+        released=frozenset(told.public_interest_released),
+        persons=(THE_PERSON,),
+        initiated_by=told.initiated_by,
+        requested=told.request_commit is not None,
+        secrecy=told.secrecy,
+        exclusions=told.exclusions,
+        balanced=told.balanced,
+        age=told.age,
+        consent_sought=told.consent_sought,
+        subject_informed=told.subject_informed,
+        acute=told.acute,
+        decider=Person(ref=told.decider_ref, key=told.decider_key, assurance=told.assurance),
+        second=None if word is None else Person(ref=word.ref, key=word.key, assurance=word.assurance),
+        decided_at_us=told.decided_at_us,
+    )
+
+
+def approved_of(told: ProvisionApproval) -> Approved:
+    """What an agency's signed approval approves."""
+    return Approved(
+        provision_id=told.provision_id,
+        provision_hash=told.provision_hash,
+        reviewed_at_us=told.reviewed_at_us,
+        valid_until_us=told.valid_until_us,
+        acute=told.acute,
+    )

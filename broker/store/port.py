@@ -32,6 +32,7 @@ from broker.store.log import LogRows
 from broker.store.origins import OriginRows
 from broker.store.rekeys import RekeyRows
 from broker.store.shared import SharedRows
+from broker.store.statutes import StatuteRows
 from broker.store.stream import StreamRows
 from broker.store.units import UnitRows
 
@@ -64,6 +65,7 @@ class Rows:
         self.rekeys = RekeyRows(connection)
         self.erasures = ErasureRows(connection, cipher)
         self.shared = SharedRows(connection, cipher)
+        self.statutes = StatuteRows(connection)
 
 
 class Store(Protocol):
