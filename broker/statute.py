@@ -106,7 +106,11 @@ def recorded_answer(
 ) -> RecordedAnswer:
     """The kept answer of a call that only records."""
     told = RecordedAnswer(
-        call_id=request.call_id, recorded_at_us=at_us, entry_id=entry.entry_id, leaf_hash=entry.leaf_hash
+        call_id=request.call_id,
+        seat_id=request.seat_id if isinstance(request, SecondRequest) else None,
+        recorded_at_us=at_us,
+        entry_id=entry.entry_id,
+        leaf_hash=entry.leaf_hash,
     )
     rows.units.answer(unit, request.call_id, request_hash(request), told.to_bytes(), at_us)
     return told
@@ -256,6 +260,7 @@ def _answer(
     awaited = told.word is None and decision.outcome is Outcome.RELEASED
     answer = StatuteAnswer(
         call_id=request.call_id,
+        seat_id=request.seat_id,  # by which the answer is found again when the seat is erased
         decided_at_us=bump.clock_us,
         outcome=decision.outcome,
         sections=tuple(

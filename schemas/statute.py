@@ -151,6 +151,7 @@ class StatuteAnswer(Record):
     SCHEMA: ClassVar[str] = "handslag.statute.StatuteAnswer"
 
     call_id: bytes
+    seat_id: bytes
     decided_at_us: int
     outcome: str
     sections: tuple[StatuteOutcome, ...]
@@ -192,6 +193,7 @@ class RecordedAnswer(Record):
     SCHEMA: ClassVar[str] = "handslag.statute.RecordedAnswer"
 
     call_id: bytes
+    seat_id: bytes | None = None
     recorded_at_us: int
     entry_id: bytes
     leaf_hash: bytes
