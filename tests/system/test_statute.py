@@ -1,4 +1,4 @@
-"""Between real processes: two officers disclose without consent, one does so at night, and the trail shows it as that."""
+"""Between real processes: two officers disclose without consent, one does so at night; the trail shows it as that."""
 
 from __future__ import annotations
 
