@@ -50,7 +50,7 @@ MOUNTS = {
     "restore": Mount("broker.backup_cli:restore", "Operator: put a copy back; starts in HOLD.", _BROKER_NEEDS),
     "hold": Mount("broker.backup_cli:hold", "Operator: what is held after a restore, and going on.", _BROKER_NEEDS),
     "erase": Mount("broker.erase_cli:erase", "Operator: forget what the broker holds about one seat.", _BROKER_NEEDS),
-    "connector": Mount("connectors.moving_cli:connector", "Agency IT: set up and run a connector."),
+    "connector": Mount("connectors.statute_cli:connector", "Agency IT: set up and run a connector."),
     "case": Mount("connectors.case_cli:case", "Officer: two cases of one person: join them, or undo that."),
     "consent": Mount("connectors.annul_cli:consent", "Auditor: consents, their history, and what would be decided."),
     "audit": Mount("connectors.recipient_cli:audit", "Auditor: search, export and verify the trail."),

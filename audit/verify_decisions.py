@@ -24,6 +24,7 @@ from audit.verify_release import Disclosed, check_release
 from audit.verify_replay import Decided, Ledger, check_decision
 from audit.verify_rules import broken_in_payload
 from audit.verify_said import check_said_decided, check_said_signed, is_said
+from audit.verify_statute import check_statutes, is_statutory
 from consent import rules as consent_rules
 from consent.admission import WIDENING
 from consent.ledger import LedgerView
@@ -47,6 +48,8 @@ class _Seat:
     disclosures: list[Opened] = field(default_factory=list)
     said: list[Opened] = field(default_factory=list)
     joins: list[Opened] = field(default_factory=list)
+    statutes: list[Opened] = field(default_factory=list)
+    statute_handed: list[Opened] = field(default_factory=list)
 
 
 def check_content(
@@ -148,7 +151,7 @@ def _check_signed(
 ) -> None:
     """Who spoke: the seat's key, every act under it, and the unit's evidence of what was decided."""
     speaker = speaker_of(seat_id, seat.statements, anchors, leads, report)
-    spoke = seat.acts or seat.decisions or seat.said or seat.joins
+    spoke = seat.acts or seat.decisions or seat.said or seat.joins or seat.statutes
     if speaker is None and spoke:
         if partial:
             report.leave_open(["ledger-part"])
@@ -159,6 +162,11 @@ def _check_signed(
         check_said_signed(seat.said, speaker, report)
         check_joins(seat.joins, speaker, report)
     check_evidence([*seat.decisions, *seat.refusals], speaker, anchors, report)
+    if not partial:
+        rules = consent_rules.released()
+        check_statutes(seat.statutes, seat.statute_handed, speaker, anchors, rules, report)
+    elif seat.statutes or seat.statute_handed:
+        report.leave_open(["ledger-part"])
 
 
 def _check_seat(seat: _Seat, report: Report, *, partial: bool) -> Ledger | None:
@@ -238,8 +246,20 @@ def _sort(seat: _Seat, one: Opened) -> None:
             seat.joins.append(one)
         case "DECISION":
             seat.decisions.append(one)
+        case "STATUTORY_DISCLOSURE":
+            seat.statutes.append(one)
         case "DISCLOSURE":
-            (seat.said if is_said(one.payload) else seat.disclosures).append(one)
+            _disclosed(seat, one)
+
+
+def _disclosed(seat: _Seat, one: Opened) -> None:
+    """What was said, what went with support in law, and what a consent must cover: three grounds, each by itself."""
+    if is_said(one.payload):
+        seat.said.append(one)
+    elif is_statutory(one.payload):
+        seat.statute_handed.append(one)
+    else:
+        seat.disclosures.append(one)
 
 
 def _check_beat(row: EntryRow, entry: AuditEntry, key: bytes, stored: object, report: Report) -> None:

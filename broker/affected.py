@@ -17,6 +17,7 @@ from consent.records import ALWAYS
 from schemas.acts import ConsentAct, LedgerEvent
 from schemas.codes import DeliveryState, consent_acts
 from schemas.inbox import AffectedDelivery, RoleCount
+from schemas.statute import TYPE as STATUTORY
 
 # What takes something from a consent itself; a block forbids beside it.
 _ENDING = consent_acts("NARROWS") - {"BLOCK"}
@@ -60,7 +61,8 @@ def received(rows: Rows, writes: Sequence[Write]) -> Acked:
     return [
         (row, sections)
         for row, sections in rows.deliveries.acked_of_senders(withdrawn)
-        if any(_withdrawn(withdrawn[row.sender_seat].act, ended[row.sender_seat], section) for section in sections)
+        if row.event_type != STATUTORY
+        and any(_withdrawn(withdrawn[row.sender_seat].act, ended[row.sender_seat], section) for section in sections)
     ]
 
 
@@ -111,7 +113,9 @@ def incidents(
             state_before=row.state,
         )
         for row, sections in rows.deliveries.handed_since(write.seat.seat_id, since + context.lease_us)
-        if row.delivery_id not in listed and any(_rested(rows, act, ended, section) for section in sections)
+        if row.delivery_id not in listed
+        and row.event_type != STATUTORY  # rested on no consent that could be taken back
+        and any(_rested(rows, act, ended, section) for section in sections)
     )
 
 

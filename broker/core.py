@@ -9,6 +9,7 @@ from audit.continuation import origin_of
 from broker import (
     acks,
     acts,
+    acute,
     administration,
     annulments,
     cases,
@@ -24,6 +25,7 @@ from broker import (
     replay,
     rotation,
     said,
+    statute,
     submit,
     succession,
 )
@@ -82,6 +84,7 @@ from schemas.said import (
     DisclosureRequest,
 )
 from schemas.statements import MemberStatement
+from schemas.statute import ApprovalRequest, RecordedAnswer, SecondRequest, StatuteAnswer, StatuteRequest
 from schemas.trail import Payload
 from schemas.trust_calls import TrustAnswer, TrustRequest
 
@@ -142,6 +145,20 @@ class BrokerCore:
     async def record_disclosure(self, unit: str, request: DisclosureRequest) -> DisclosureAnswer:
         """POST /v1/disclosures:record."""
         return await said.record(self._context, unit, request)
+
+    async def approve_provision(self, unit: str, request: ApprovalRequest) -> RecordedAnswer:
+        """POST /v1/provisions:approve."""
+        ordinary(self._context)
+        return await statute.approve(self._context, unit, request)
+
+    async def disclose(self, unit: str, request: StatuteRequest) -> StatuteAnswer:
+        """POST /v1/disclosures:statutory; room is kept for it as for everything that concerns acute danger."""
+        self._require_going_on()
+        return await statute.disclose(self._context, unit, request)
+
+    async def confirm_disclosure(self, unit: str, request: SecondRequest) -> RecordedAnswer:
+        """POST /v1/disclosures:confirm."""
+        return await acute.confirm(self._context, unit, request)
 
     async def annulments(self, unit: str, request: AnnulmentsRequest) -> AnnulmentsPage:
         """POST /v1/annulments:list."""

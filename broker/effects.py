@@ -20,7 +20,7 @@ from broker.store.sealing import Sealing
 from consent.terms import Decision, DecisionRequest, SectionDecision
 from schemas.codes import DeliveryState, reason_kind, shown_to_sender
 from schemas.envelope import Delivery, RecipientItem, RoutedSection
-from schemas.event_types import content_type
+from schemas.event_types import carried_type
 from schemas.identifiers import ZERO16, ZERO32
 from schemas.inbox import Notice, Receipt, RoleOutcome, SectionOutcome
 from schemas.trail import DecidedSection, Evidence, Payload
@@ -272,7 +272,7 @@ def delivery_row(
     assert one.wrap is not None
     assert one.decision.holds_until_us is not None
     submission = waiting.record.submission
-    deadline = waiting.attempt.deadline_at_us or at_us + content_type(waiting.core.event_type).deadline_us
+    deadline = waiting.attempt.deadline_at_us or at_us + carried_type(waiting.core.event_type).deadline_us
     own_item = next(raw for raw, role in _recipient_items(waiting) if role == one.role)
     body = Delivery(
         delivery_id=delivery_id,

@@ -23,6 +23,7 @@ from schemas.acts import SeatHead
 from schemas.calls import FetchAnswer, FetchRequest
 from schemas.envelope import DeliveredSection, Delivery
 from schemas.inbox import InboxItem, InvitationDelivery
+from schemas.statute import BASIS, TYPE
 from schemas.trail import DecidedSection, Payload
 
 
@@ -148,7 +149,7 @@ def disclosure_entries(
         hand_number=row.hand_number + 1,
         purpose=row.purpose,
         action=row.action,
-        basis="CONSENT",
+        basis=BASIS if row.event_type == TYPE else "CONSENT",
         sections=tuple(_recorded(section, with_grants=True) for section in sections),
         ledger_seq=sender.ledger_seq,
         recipient_sealed=recipient.recipient_sealed if recipient else None,

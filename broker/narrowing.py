@@ -13,11 +13,12 @@ from broker.store.port import Rows
 from consent.decide import decide
 from consent.ledger import LedgerView
 from consent.rules import Rules
-from consent.terms import Decision, DecisionRequest, Party, SectionAsk
+from consent.terms import Decision, DecisionRequest, Party, SectionAsk, SectionDecision
 from schemas import limits
-from schemas.codes import DeliveryState
+from schemas.codes import DeliveryState, Outcome
 from schemas.envelope import Delivery
 from schemas.identifiers import authority_of
+from schemas.statute import TYPE as STATUTORY
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,8 @@ def _decision(
     at_us: int,
 ) -> Decision | None:
     """The decision as of now; None when deciding fails: a withdrawal must not fail with it, and nothing is covered."""
+    if row.event_type == STATUTORY:
+        return _as_decided(row, sections, seats)
     request = DecisionRequest(
         event_type=row.event_type,
         sender=own_party(seats[row.sender_seat]),
@@ -127,6 +130,16 @@ def _told(row: DeliveryRow, obligations: tuple[str, ...]) -> bool:
     return not obligations or set(obligations) <= set(
         Delivery.from_bytes(row.body or b"", limits.SUBMISSION).obligations
     )
+
+
+def _as_decided(row: DeliveryRow, sections: Iterable[SectionRow], seats: Mapping[bytes, SeatRow]) -> Decision | None:
+    """What people decided without consent no consent takes back; it ends with either seat, and at its own time."""
+    # INVARIANT: test_no_consent_act_touches_a_statutory_disclosure
+    both = (seats.get(row.sender_seat), seats.get(row.recipient_seat or b""))
+    if not all(seat is not None and seat.active for seat in both):
+        return None
+    kept = tuple(SectionDecision(section.category, True, (), ()) for section in sections)
+    return Decision(Outcome.RELEASED, kept, row.holds_until_us, (), ())
 
 
 def _recipient(row: DeliveryRow, seats: Mapping[bytes, SeatRow], view: LedgerView) -> Party:

@@ -15,7 +15,7 @@ from consent.terms import Party
 from schemas import limits
 from schemas.envelope import Attempt, Core, RoutingItem
 from schemas.errors import HandslagError
-from schemas.event_types import content_type
+from schemas.event_types import carried_type, content_type
 from schemas.identifiers import authority_of
 from schemas.stream_record import StreamRecord
 from schemas.views import has_views
@@ -37,7 +37,7 @@ class Waiting:
     def valid_until_us(self) -> int:
         """After this it is not handed over: its own end, or its type's shelf life."""
         own = self.core.valid_until_us
-        return own if own is not None else self.core.sent_at_us + content_type(self.core.event_type).shelf_life_us
+        return own if own is not None else self.core.sent_at_us + carried_type(self.core.event_type).shelf_life_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,11 @@ def _refusal(
     # INVARIANT: test_one_plan_sealed_to_two_parties_is_refused_by_the_broker
     if has_views(waiting.core.event_type) and len(waiting.record.submission.recipient_items) != 1:
         return "HS-VIEW-OTHER"
+    # INVARIANT: test_nothing_that_is_submitted_can_claim_another_basis_than_consent
+    if waiting.routing.basis != "CONSENT":
+        return "HS-STATUTE-INVALID"
     try:
+        content_type(waiting.core.event_type)
         return "HS-EVENT-EXPIRED" if waiting.valid_until_us <= now_us else None
     except HandslagError as error:
         return error.code

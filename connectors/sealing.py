@@ -249,7 +249,7 @@ def wrap_info(core_hash: bytes, case_tag: bytes, key_id: bytes) -> bytes:
 
 
 def _check_plan(plan: SealPlan) -> None:
-    event_types.content_type(plan.event_type)
+    event_types.carried_type(plan.event_type)
     codes.known("purpose", plan.purpose, "purpose")
     codes.known("action", plan.action, "action")
     for role in plan.roles:

@@ -12,7 +12,7 @@ from audit.tiles import parse_tile_path
 from broker.gateway import bounds
 from broker.gateway.port import Core
 from schemas import calls as records
-from schemas import capsule, catalogue, hold, instances, joins, limits, rekey, said, trust_calls
+from schemas import capsule, catalogue, hold, instances, joins, limits, rekey, said, statute, trust_calls
 from schemas.errors import HandslagError
 from schemas.records import Record
 
@@ -69,6 +69,20 @@ POSTS: Mapping[str, RecordCall] = {
     ),
     "/v1/disclosures:record": RecordCall(
         "said", said.DisclosureRequest, lambda core, unit, request: core.record_disclosure(unit, request)
+    ),
+    "/v1/disclosures:statutory": RecordCall(
+        "statute",
+        statute.StatuteRequest,
+        lambda core, unit, request: core.disclose(unit, request),
+        limit=limits.SUBMISSION + limits.CALL,
+    ),
+    "/v1/disclosures:confirm": RecordCall(
+        "statute_confirm",
+        statute.SecondRequest,
+        lambda core, unit, request: core.confirm_disclosure(unit, request),
+    ),
+    "/v1/provisions:approve": RecordCall(
+        "approve", statute.ApprovalRequest, lambda core, unit, request: core.approve_provision(unit, request)
     ),
     "/v1/annulments:list": RecordCall(
         "annulments", said.AnnulmentsRequest, lambda core, unit, request: core.annulments(unit, request)

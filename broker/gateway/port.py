@@ -48,6 +48,7 @@ from schemas.said import (
     DisclosureAnswer,
     DisclosureRequest,
 )
+from schemas.statute import ApprovalRequest, RecordedAnswer, SecondRequest, StatuteAnswer, StatuteRequest
 from schemas.trust_calls import TrustAnswer, TrustRequest
 
 
@@ -72,6 +73,18 @@ class Core(Protocol):
 
     async def record_disclosure(self, unit: str, request: DisclosureRequest) -> DisclosureAnswer:
         """POST /v1/disclosures:record: what was said, whatever the consents say about it."""
+        ...
+
+    async def approve_provision(self, unit: str, request: ApprovalRequest) -> RecordedAnswer:
+        """POST /v1/provisions:approve: an agency's lawyer has approved a provision."""
+        ...
+
+    async def disclose(self, unit: str, request: StatuteRequest) -> StatuteAnswer:
+        """POST /v1/disclosures:statutory: one disclosure that people decided without consent, to one role."""
+        ...
+
+    async def confirm_disclosure(self, unit: str, request: SecondRequest) -> RecordedAnswer:
+        """POST /v1/disclosures:confirm: a second person's word about a disclosure in acute danger."""
         ...
 
     async def annulments(self, unit: str, request: AnnulmentsRequest) -> AnnulmentsPage:

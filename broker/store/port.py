@@ -34,6 +34,7 @@ from broker.store.origins import OriginRows
 from broker.store.rekeys import RekeyRows
 from broker.store.sealing import Sealing
 from broker.store.shared import SharedRows
+from broker.store.statutes import StatuteRows
 from broker.store.stream import StreamRows
 from broker.store.units import UnitRows
 
@@ -66,6 +67,7 @@ class Rows:
         self.rekeys = RekeyRows(connection)
         self.erasures = ErasureRows(connection, cipher)
         self.shared = SharedRows(connection, cipher)
+        self.statutes = StatuteRows(connection)
 
 
 class Store(Protocol):

@@ -23,6 +23,7 @@ import schemas.instances
 import schemas.joins
 import schemas.rekey
 import schemas.said
+import schemas.statute
 import schemas.stream_record
 import schemas.trail
 import schemas.trust_calls  # noqa: F401
