@@ -1,0 +1,233 @@
+"""The effective rules of a discloser: nothing unapproved opens, what closes holds at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consent.decide import decide
+from consent.ledger import view_of
+from consent.rules import Rules, released, shipped
+from consent.rules_change import derived, effective, narrower
+from consent.rules_diff import changes
+from schemas import codes
+from schemas.errors import HandslagError
+from schemas.said import SPOKEN
+from tests.consent.making import HOUR, T0, act, ask, named, party, recorded, request, terms, to_role, to_unit
+from tests.rules.ruling import CLOSED, HEALTH, OPENING, POLICE, SHIPPED, changed, rules
+
+BASE = shipped()[1]
+ROLES = tuple(codes.table()["role"])
+CATEGORIES = tuple(codes.table()["category"])
+EDITS = (
+    ("", ""),
+    (HEALTH, 'categories = ["IC07", "IC08"]'),
+    (HEALTH, 'categories = ["IC14"]'),
+    (POLICE, POLICE.replace('"IC04", "IC06"', '"IC06"')),
+    (POLICE, POLICE + '\nasks_human = "CAPACITY"'),
+    (POLICE, POLICE + '\nobligations = ["NO_ONWARD"]'),
+    ('asks_human = "CAPACITY"\n', ""),
+    ('["POL", "KV", "SIS"]', '["KV", "SIS"]'),
+    ('["POL", "KV", "SIS"]', '["POL", "KV", "SIS", "SOC"]'),
+    ('["BRA",', '["UTF", "BRA",'),
+    ("to_unit = true", "to_unit = false"),
+    ('purposes = ["INTAKE"]', 'purposes = ["INTAKE", "PLANNING"]'),
+    ('purposes = ["INTAKE"]', 'purposes = ["PLANNING"]'),
+    ('recipients = ["police_coordination"]', 'recipients = ["police_coordination", "health_care"]'),
+    ('IC11 = "E-06" # OSL 26:14 b-c\n', ""),
+    ('IC11 = "E-06"', 'IC13 = "E-06"\nIC11 = "E-06"'),
+    ('\nrecipient = "provider"\n\n# ---', '\nrecipient = "prison_probation"\n\n# ---'),
+    ('categories = ["IC08", "IC13", "IC14"]', 'categories = ["IC08", "IC13", "IC14", "IC02"]'),
+    ('categories = ["IC08", "IC12", "IC13"]', 'categories = ["IC12", "IC13"]'),
+)
+
+
+@cache
+def edited(places: tuple[int, ...], number: int) -> Rules:
+    """A file with some edits; the number makes its hash its own."""
+    text = SHIPPED
+    for place in places:
+        old, new = EDITS[place]
+        text = text.replace(old, new) if old else text
+    try:
+        return rules(text + f"\n# {number}\n")
+    except HandslagError:  # two edits that make no file together
+        return rules(SHIPPED + f"\n# {number}\n")
+
+
+# Few files, so that what two of them have in common is computed once; drawn anew where the pool is enlarged.
+POOL = [*((place,) for place in range(len(EDITS))), (1, 3), (2, 7), (4, 10), (5, 14), (6, 12), (8, 17), (13, 18, 1)]
+files = st.lists(st.sampled_from(POOL), min_size=1, max_size=3).map(
+    lambda several: tuple(edited(places, number) for number, places in enumerate(several))
+)
+role = st.sampled_from(ROLES)
+
+
+def open_lanes() -> list[tuple[str, str, str]]:
+    """Lanes in which something may go, of the rules of today and of every edit."""
+    every = [BASE, *(edited((place,), 0) for place in range(len(EDITS)))]
+    found: dict[tuple[str, str, str], None] = {}
+    for one in every:
+        for key, lane in [*one.lanes.items(), *(((SPOKEN, *pair), lane) for pair, lane in one.spoken.items())]:
+            if not lane.refusals and () in lane.verdicts.values():
+                found[key] = None
+    return list(found)
+
+
+OPEN = open_lanes()
+anywhere = st.tuples(st.sampled_from(sorted({key[0] for key in BASE.lanes})), role, role)
+
+
+@st.composite
+def asked(draw):
+    """A request under a grant that covers everything, so that the rules decide."""
+    kind, sender, recipient = draw(st.one_of(st.sampled_from(OPEN), st.sampled_from(OPEN), anywhere))
+    likely = tuple(category for one in (BASE,) for category in one.lane(kind, sender, recipient).verdicts)
+    some = draw(st.lists(st.sampled_from(likely or CATEGORIES), min_size=1, max_size=4, unique=True))
+    some += draw(st.lists(st.sampled_from(CATEGORIES), max_size=1))
+    stated = draw(st.sampled_from((True, True, False)))
+    unit = f"{codes.table()['role'][recipient]['authority']}/EXEMPEL/X"
+    one = request(
+        [ask(category, public_interest_released=stated) for category in dict.fromkeys(some)],
+        event_type=kind,
+        sender=party(sender, member=named("own")),
+        recipient=party(recipient, unit=unit),
+        purpose=draw(st.sampled_from(("PLANNING", "PLANNING", "INTAKE", "PROTECTION", "CASE_TRANSFER"))),
+        at_us=T0 + HOUR,
+    )
+    to = draw(st.sampled_from((to_unit(unit), to_unit(unit), to_role(recipient, follows=True))))
+    given_terms = terms(
+        to, categories=CATEGORIES, purposes=tuple(codes.table()["purpose"]), actions=tuple(codes.table()["action"])
+    )
+    return one, view_of(recorded([(act("GRANT", terms=given_terms, member=named("own")), T0)]))
+
+
+def given_out(question, by: Rules) -> set[int]:
+    """Places of the sections that are released."""
+    decision = decide(*question, by)
+    return {place for place, section in enumerate(decision.sections) if section.released}
+
+
+def duties(question, by: Rules) -> set[str]:
+    return set(decide(*question, by).obligations)
+
+
+def test_the_questions_do_meet_the_rules():
+    """The positive control of every property here: some of the questions are answered with a release."""
+    found = []
+
+    @settings(max_examples=200, deadline=None, database=None, derandomize=True)
+    @given(asked())
+    def look(question):
+        found.append(bool(given_out(question, BASE)))
+
+    look()
+    assert sum(found) > 60
+
+
+@settings(max_examples=150, deadline=None)
+@given(files, st.sets(st.integers(0, 3)), asked())
+def test_effective_rules_open_nothing_unapproved(steps, places, question):
+    """What is released under the effective rules is released under the newest approved step and each one since."""
+    steps = (BASE, *steps)
+    approved = {steps[place].hash32 for place in places if place < len(steps)}
+    start = max((place for place, step in enumerate(steps) if step.hash32 in approved), default=0)
+    out = given_out(question, effective(steps, approved))
+    for step in steps[start:]:
+        assert out <= given_out(question, step)
+        if out:
+            assert duties(question, step) <= duties(question, effective(steps, approved))
+
+
+@settings(max_examples=150, deadline=None)
+@given(files, st.sets(st.integers(0, 3)), asked())
+def test_what_closes_holds_at_once(steps, places, question):
+    """What the newest step refuses, the effective rules refuse, whoever has approved what."""
+    approved = {steps[place].hash32 for place in places if place < len(steps)}
+    assert given_out(question, effective((BASE, *steps), approved)) <= given_out(question, steps[-1])
+
+
+@settings(max_examples=150, deadline=None)
+@given(files, st.sets(st.integers(0, 3)), st.integers(0, 3), asked())
+def test_one_more_approval_never_closes(steps, places, more, question):
+    approved = {steps[place].hash32 for place in places if place < len(steps)}
+    before = given_out(question, effective((BASE, *steps), approved))
+    assert before <= given_out(question, effective((BASE, *steps), approved | {steps[more % len(steps)].hash32}))
+
+
+@settings(max_examples=100, deadline=None)
+@given(files, files, asked())
+def test_a_difference_that_opens_nothing_opens_nothing(some, others, question):
+    """The words agree with the decisions: without a change that opens, no question is answered with more."""
+    old, new = some[0], others[-1]
+    if not any(one.opens for one in changes(old, new)):
+        assert given_out(question, new) <= given_out(question, old)
+        assert narrower(old, new) is new
+    else:
+        assert not any(one.opens for one in changes(old, narrower(old, new)))
+        assert not any(one.opens for one in changes(new, narrower(old, new)))
+
+
+@settings(max_examples=100, deadline=None)
+@given(files, st.sets(st.integers(0, 3)))
+def test_every_effective_rule_set_is_found_again_by_its_hash(steps, places):
+    steps = (BASE, *steps)
+    approved = {steps[place].hash32 for place in places if place < len(steps)}
+    one = effective(steps, approved)
+    ways = derived(steps)[one.hash32]
+    assert any(way.end == len(steps) - 1 and not changes(way.rules, one) for way in ways)
+
+
+def test_a_step_that_only_closes_needs_nobody():
+    closing = rules(CLOSED)
+    assert effective((BASE, closing), ()) is closing
+
+
+def test_a_step_that_opens_waits_and_is_named_by_a_hash_of_its_own():
+    opening = rules(OPENING)
+    waiting = effective((BASE, opening), ())
+    assert waiting.hash32 not in {BASE.hash32, opening.hash32}
+    assert not changes(BASE, waiting)
+    assert effective((BASE, opening), {opening.hash32}) is opening
+
+
+def test_a_step_back_is_a_step_of_its_own():
+    """What the new version closed opens again only where the step back is approved; what it opened closes at once."""
+    opening = rules(changed((HEALTH, 'categories = ["IC07", "IC08"]'), (POLICE, POLICE.replace('"IC04", ', ""))))
+    back = rules(SHIPPED + "\n# the version after it\n")
+    steps = (BASE, opening, back)
+    waiting = effective(steps, {opening.hash32})
+    assert {one.code for one in changes(BASE, waiting)} == {"CATEGORY_CLOSED"}
+    assert not changes(BASE, effective(steps, {back.hash32}))
+
+
+def test_no_steps_are_no_rules():
+    with pytest.raises(HandslagError):
+        effective((), ())
+
+
+@dataclass(frozen=True)
+class More(Rules):
+    """Rules of a later version, with a field that is not compared."""
+
+    more: int = 0
+
+
+def test_a_field_that_cannot_be_compared_closes_everything():
+    fields = {name: getattr(BASE, name) for name in Rules.__slots__}
+    one, other = More(**fields, more=1), More(**fields, more=2)
+    both = narrower(one, replace(other, hash32=bytes(32)))
+    assert both.lanes
+    assert all("EVALUATION_ERROR" in lane.refusals for lane in (*both.lanes.values(), *both.spoken.values()))
+    assert narrower(one, replace(one, hash32=bytes(32))).hash32 == bytes(32)
+
+
+def test_released_rule_sets_can_follow_each_other():
+    old = next(each for each in released().values() if each.version == "2026-11")
+    waiting = effective((old, BASE), ())
+    assert not changes(old, waiting)
+    assert effective((old, BASE), {BASE.hash32}) is BASE
