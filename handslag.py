@@ -62,6 +62,10 @@ MOUNTS = {
 RULES = {
     "check": Mount("connectors.rules_cli:check_command", "Anyone: examine a rule file."),
     "diff": Mount("connectors.rules_cli:diff_command", "Anyone: what a new rule file opens and closes."),
+    "propose": Mount("broker.rules_cli:propose", "Operator: put a rule file before every agency.", _BROKER_NEEDS),
+    "activate": Mount("broker.rules_cli:activate", "Operator: put a proposed rule set in force.", _BROKER_NEEDS),
+    "list": Mount("connectors.approving_cli:list_command", "Agency: proposed rule sets, and what is in force here."),
+    "approve": Mount("connectors.approving_cli:approve_command", "Agency: let a rule set open what it opens."),
 }
 
 

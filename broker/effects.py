@@ -150,7 +150,7 @@ def decision_entry(context: Context, resolved: Resolved, sender: SeatRow, one: J
             )
             for ask, section in zip(request.sections, decision.sections, strict=True)
         ),
-        rules_hash=context.rules.hash32,
+        rules_hash=resolved.rules.hash32,
         ledger_seq=resolved.view.ledger_seq,
         decided_at_us=request.at_us,
         evidence=_evidence(waiting),

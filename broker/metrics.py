@@ -56,6 +56,7 @@ CALLS = (
     "units",
     "acts",
     "rules",
+    "rules_state",
     "schemas",
     "checkpoint",
     "tile",
