@@ -64,6 +64,7 @@ RULES = {
     "diff": Mount("connectors.rules_cli:diff_command", "Anyone: what a new rule file opens and closes."),
     "propose": Mount("broker.rules_cli:propose", "Operator: put a rule file before every agency.", _BROKER_NEEDS),
     "activate": Mount("broker.rules_cli:activate", "Operator: put a proposed rule set in force.", _BROKER_NEEDS),
+    "simulate": Mount("connectors.simulating_cli:simulate_command", "Agency: what it would have changed."),
     "list": Mount("connectors.approving_cli:list_command", "Agency: proposed rule sets, and what is in force here."),
     "approve": Mount("connectors.approving_cli:approve_command", "Agency: let a rule set open what it opens."),
 }

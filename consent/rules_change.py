@@ -11,16 +11,18 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache, reduce
 from hashlib import sha256
+from typing import Any
 
 from consent.rules import NOT_ALLOWED, Lane, Rules
 from consent.rules_diff import changes
+from consent.rules_meet import MEETS, conditions
 from schemas.errors import HandslagError
 from schemas.rules import EffectiveRules
 from schemas.said import SPOKEN
 
-_COMPARED = frozenset(
-    {"version", "in_force_from", "hash32", "authorities", "never_individual", "actions", "lanes", "spoken"}
-)
+_COMPARED = MEETS.keys() | {
+    "version", "in_force_from", "hash32", "authorities", "never_individual", "actions", "lanes", "spoken",
+}  # fmt: skip
 """Fields of a rule set that `narrower` knows how to compare; one that it does not know closes everything."""
 _UNKNOWN = ("EVALUATION_ERROR",)
 
@@ -35,6 +37,7 @@ def narrower(old: Rules, new: Rules) -> Rules:
         return new
     keys = {*old.lanes, *new.lanes}
     refusals = () if _alike(old, new) else _UNKNOWN
+    further: dict[str, Any] = conditions(old, new)
     return replace(
         new,
         hash32=sha256(EffectiveRules(before=old.hash32, proposed=new.hash32).to_bytes()).digest(),
@@ -46,6 +49,7 @@ def narrower(old: Rules, new: Rules) -> Rules:
             pair: _lane(old.lane(SPOKEN, *pair), new.lane(SPOKEN, *pair), refusals)
             for pair in sorted({*old.spoken, *new.spoken})
         },
+        **further,
     )
 
 

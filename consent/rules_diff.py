@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from consent.rules import Lane, Rules
+from consent.rules_meet import differences
 from schemas import codes, event_types
 from schemas.said import SPOKEN
 
@@ -45,6 +46,9 @@ def changes(old: Rules, new: Rules) -> tuple[Change, ...]:
         before, after = old.lane(*key), new.lane(*key)
         if wide or before != after:  # most lanes are the same, and comparing two is much faster than examining them
             found += _in_lane(key, (old, before), (new, after))
+    for what, opens, closes in differences(old, new):
+        code = "CONDITION_CHANGED" if opens and closes else "CONDITION_DROPPED" if opens else "CONDITION_ADDED"
+        found.append(Change(code, "", "", "", "", what))
     return tuple(found)
 
 
@@ -71,6 +75,8 @@ def _sentence(where: tuple[str, ...], types: tuple[str, ...], categories: Iterab
     told = codes.words("rules_change", code, language)
     effect = codes.words("rules_effect", str(codes.table()["rules_change"][code]["effect"]), language)
     roles = f"{codes.words('role', sender, language)} -> {codes.words('role', recipient, language)}"
+    if not sender:
+        return f"{effect} {detail}: {told}"
     about = f" ({_detail(detail, language)})" if detail else ""
     listed = ", ".join(f"{one} {codes.words('category', one, language)}" for one in categories)
     return f"{effect} {roles}: {listed}: {told}{about} [{', '.join(_type(one, language) for one in types)}]"

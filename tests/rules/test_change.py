@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -218,12 +220,75 @@ class More(Rules):
 
 
 def test_a_field_that_cannot_be_compared_closes_everything():
-    fields = {name: getattr(BASE, name) for name in Rules.__slots__}
+    fields = {name: getattr(BASE, name) for name in Rules.__dataclass_fields__}
     one, other = More(**fields, more=1), More(**fields, more=2)
     both = narrower(one, replace(other, hash32=bytes(32)))
     assert both.lanes
     assert all("EVALUATION_ERROR" in lane.refusals for lane in (*both.lanes.values(), *both.spoken.values()))
     assert narrower(one, replace(one, hash32=bytes(32))).hash32 == bytes(32)
+
+
+class Minor(NamedTuple):
+    """A rule for a child's consent, as a rule set has it."""
+
+    row: str
+    cosign: bool
+    guardians: bool
+
+
+class Reserve(NamedTuple):
+    """What a coded reservation does."""
+
+    denies: frozenset[str]
+    obligations: tuple[str, ...]
+    asks_human: bool
+
+
+@dataclass(frozen=True)
+class Conditioned(Rules):
+    """Rules that say something beside their lanes."""
+
+    minors: Mapping[tuple[str, str], Minor] = field(default_factory=dict)
+    reservations: Mapping[str, Reserve] = field(default_factory=dict)
+    texts_ended: Mapping[str, int] = field(default_factory=dict)
+
+
+def conditioned(number: int, **more) -> Conditioned:
+    own = {name: getattr(BASE, name) for name in Rules.__dataclass_fields__} | {"hash32": bytes([number]) * 32}
+    return Conditioned(**{**own, **more})
+
+
+def test_conditions_beside_the_lanes_are_narrowed_key_by_key():
+    young, old = ("UNDER_12", "SUFFICIENT"), ("15_TO_17", "SUFFICIENT")
+    one = conditioned(
+        1,
+        minors={young: Minor("L3", True, False), old: Minor("L3", True, True)},
+        reservations={"NO_ORAL": Reserve(frozenset({"ORAL_DISCUSS"}), (), False)},
+        texts_ended={"1": 50, "2": 70},
+    )
+    two = conditioned(
+        2,
+        minors={young: Minor("L5", False, True)},
+        reservations={
+            "NO_ORAL": Reserve(frozenset(), ("NO_ONWARD",), False),
+            "NO_ONWARD": Reserve(frozenset(), (), True),
+        },
+        texts_ended={"1": 60, "3": 80},
+    )
+    both = narrower(one, two)
+    assert both.minors == {young: Minor("L5", True, True)}
+    assert both.reservations == {"NO_ORAL": Reserve(frozenset({"ORAL_DISCUSS"}), ("NO_ONWARD",), False)}
+    assert both.texts_ended == {"1": 50, "2": 70, "3": 80}
+    assert not any(each.opens for each in (*changes(one, both), *changes(two, both)))
+    assert {(each.detail, each.opens, each.closes) for each in changes(one, two)} >= {
+        ("minors.UNDER_12/SUFFICIENT", True, True),
+        ("minors.15_TO_17/SUFFICIENT", False, True),
+        ("texts_ended.1", True, False),
+        ("texts_ended.3", False, True),
+        ("reservations.NO_ONWARD", True, False),
+    }
+    assert narrower(one, conditioned(3, minors=one.minors, reservations=one.reservations,
+                                     texts_ended={**one.texts_ended, "9": 1})).hash32 == bytes([3]) * 32  # fmt: skip
 
 
 def test_released_rule_sets_can_follow_each_other():

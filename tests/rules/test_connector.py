@@ -133,3 +133,24 @@ async def test_the_agency_lists_and_approves_by_command(home):
     assert json.loads(out)["effective"] == back.hash32.hex()
     code, _out, err = await asyncio.to_thread(run, "rules", "approve", "1999", "--actor", "x", "--config", config)
     assert (code, "HS-RULES-UNKNOWN" in err) == (1, True)
+
+
+async def test_the_days_before_are_decided_again(home, tmp_path):
+    """The control's decision was released; by the closing file it would not have been, approved or not."""
+    config = home.police.ctx.settings.folder.parent / "connector.toml"
+    words = ("--purpose", "SELF_MONITORING", "--case-number", "K-7", "--actor", "jurist-3", "--config", config)
+    for text, flips in ((CLOSING, [("IC04", True, False, False)]), (BACK, [])):
+        file = tmp_path / "new.toml"
+        file.write_text(text, encoding="utf-8")
+        code, out, err = await asyncio.to_thread(run, "rules", "simulate", file, "--days", 2, *words, "--json")
+        assert code == 0, err
+        data = json.loads(out)
+        assert data["decisions"] == 1
+        assert [(each["category"], each["now"], each["at_once"], each["approved"]) for each in data["flips"]] == flips
+        assert "1/1: 1" in err
+    code, out, _err = await asyncio.to_thread(run, "--lang", "sv", "rules", "simulate", file, *words)
+    assert (code, "Inget beslut hade blivit ett annat." in out) == (0, True)
+    code, _out, err = await asyncio.to_thread(run, "rules", "simulate", file, "--operator", *words)
+    assert (code, "HS-NOT-YET" in err) == (1, True)
+    assert received(home) == 1  # nothing was sent
+    assert {each["what"] for _at, each in home.police.ctx.spool.memory.readings()} == {"rules simulate"}

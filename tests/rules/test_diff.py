@@ -65,7 +65,8 @@ def test_every_kind_of_difference_is_seen():
         assert code in codes_of(text), code
     told = {"CATEGORY_OPENED", "CATEGORY_CLOSED"}
     # Actions are the program's own list and no file names them.
-    assert set(codes.table()["rules_change"]) == {*kinds, *told, "ACTION_ADDED", "ACTION_REMOVED"}
+    conditions = {"CONDITION_ADDED", "CONDITION_DROPPED", "CONDITION_CHANGED"}
+    assert set(codes.table()["rules_change"]) == {*kinds, *told, *conditions, "ACTION_ADDED", "ACTION_REMOVED"}
 
 
 def test_a_body_that_never_gets_anything_closes_every_lane_to_it():
