@@ -36,6 +36,9 @@ async def follow(ctx: Context) -> None:
     if not acts.proposed:
         return
     known = _take(ctx)
+    # INVARIANT: test_a_file_that_cannot_be_read_is_missed_only_when_it_is_in_force
+    if not known.keys() >= set(acts.steps):
+        raise HandslagError("HS-RULES-INVALID", field="file")
     mine = approvals(ctx)
     answer = await ctx.link.call("/v1/rules:state", RulesStateRequest(), RulesStateAnswer)
     lacking = mine.keys() - {one.rules_hash for one in answer.approvals}
@@ -95,7 +98,10 @@ def _take(ctx: Context) -> dict[bytes, Rules]:
             continue
         act = AdminAct.from_bytes(SignedAdminAct.from_bytes(held, _SIGNED).act, ACT)
         if act.rules is not None and sha256(act.rules).digest() not in known:
-            rules = parse(act.rules)
+            try:
+                rules = parse(act.rules)
+            except HandslagError:
+                continue  # of a later version, say: it is missed when it is put in force, and not before
             known[rules.hash32] = rules
             _keep(ctx, act.rules, rules)
     return known

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
+from hashlib import sha256
 
 import pytest
 
@@ -154,3 +155,13 @@ async def test_the_days_before_are_decided_again(home, tmp_path):
     assert (code, "HS-NOT-YET" in err) == (1, True)
     assert received(home) == 1  # nothing was sent
     assert {each["what"] for _at, each in home.police.ctx.spool.memory.readings()} == {"rules simulate"}
+
+
+async def test_a_file_that_cannot_be_read_is_missed_only_when_it_is_in_force(home):
+    """As one of a later version is read here: not at all."""
+    later = SHIPPED.replace("[[never]]", "[later]\n\n[[never]]").encode()
+    unread = replace(shipped()[1], hash32=sha256(later).digest())
+    await acted(home, PROPOSE, unread, later)
+    closing = await in_force(home, CLOSING)
+    assert home.police.failed == []
+    assert home.police.ctx.rules.hash32 == closing.hash32
