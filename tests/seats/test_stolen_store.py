@@ -215,6 +215,7 @@ def test_the_list_of_columns_covers_every_table():
         "payload": {"entry_id"},
         "rekey": {"seat_id", "rekey", "hpke_key"},
         "rekey_signature": {"seat_id", "member", "signature"},
+        "key_holder": {"node_id"},
         "lease": {"name", "holder"},
         "node": {"node_id", "version"},
         "rule_approval": {"rules_hash", "entry_id", "leaf_hash"},
