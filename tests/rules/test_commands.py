@@ -6,7 +6,7 @@ import json
 
 from broker import settings
 from broker.actfiles import ActFiles
-from consent.rules import parse
+from consent.rules import parse, shipped
 from tests.admin.test_commands import acts_of, apart  # noqa: F401 - one is a fixture
 from tests.gateway.test_cli import config, home, run  # noqa: F401 - two are fixtures
 from tests.rules.ruling import CLOSED, SHIPPED, reviewed
@@ -48,7 +48,7 @@ def test_proposed_then_activated(config, tmp_path):  # noqa: F811
 
 def test_going_back_is_a_version_of_its_own(config, tmp_path):  # noqa: F811
     assert proposed(config, tmp_path, reviewed(CLOSED, "2026-11-22-b"))[0] == 0
-    for taken in (reviewed(SHIPPED, "2026-11-22-b"), reviewed(SHIPPED, "2026-11-22")):
+    for taken in (reviewed(SHIPPED, "2026-11-22-b"), reviewed(SHIPPED, shipped()[1].version)):
         code, _out, err = proposed(config, tmp_path, taken)
         assert (code, "HS-ADMIN-ACT-INVALID" in err) == (1, True)
     assert proposed(config, tmp_path, reviewed(SHIPPED, "2026-11-22-c"))[0] == 0
