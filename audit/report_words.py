@@ -110,6 +110,10 @@ CHECKS: Mapping[str, tuple[str, str]] = {
         "beslutet blir ett annat när det räknas om",
         "the decision comes out differently when it is computed again",
     ),
+    "rules": (
+        "beslutet följer andra regler än de som gällde för den som lämnade ut",
+        "the decision follows other rules than those that were in force for the discloser",
+    ),
     "release": (
         "något lämnades ut som ett återkallande redan hade stoppat",
         "something was released that a withdrawal had already stopped",

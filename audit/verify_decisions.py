@@ -23,9 +23,9 @@ from audit.verify_keys import Leads, Opened, check_acts, lead_keys, speaker_of
 from audit.verify_release import Disclosed, check_release
 from audit.verify_replay import Decided, Ledger, check_decision
 from audit.verify_rules import broken_in_payload
+from audit.verify_rulesets import RuleSets, read
 from audit.verify_said import check_said_decided, check_said_signed, is_said
 from audit.verify_statute import check_statutes, is_statutory
-from consent import rules as consent_rules
 from consent.admission import WIDENING
 from consent.ledger import LedgerView
 from schemas import codec, limits
@@ -79,11 +79,12 @@ def check_content(
     anchors = _admitted(units, anchors, report)
     check_evidence([one for one in units if one.entry.operation == "REFUSAL"], None, anchors, report)
     leads = lead_keys((one for seat in seats.values() for one in seat.statements), anchors)
+    sets = read(units, anchors, report)
     ledgers = {}
     for seat_id, seat in seats.items():
         partial = bool(seat.handles & closed)
-        _check_signed(seat_id, seat, anchors, leads, report, partial=partial)
-        ledger = _check_seat(seat, report, partial=partial)
+        _check_signed(seat_id, seat, anchors, leads, sets, report, partial=partial)
+        ledger = _check_seat(seat, sets, report, partial=partial)
         if ledger is not None:
             ledgers[seat_id] = ledger
     return ledgers
@@ -147,7 +148,7 @@ def _admitted(units: Iterable[Opened], anchors: Anchors, report: Report) -> Anch
 
 
 def _check_signed(
-    seat_id: bytes, seat: _Seat, anchors: Anchors, leads: Leads, report: Report, *, partial: bool
+    seat_id: bytes, seat: _Seat, anchors: Anchors, leads: Leads, sets: RuleSets, report: Report, *, partial: bool
 ) -> None:
     """Who spoke: the seat's key, every act under it, and the unit's evidence of what was decided."""
     speaker = speaker_of(seat_id, seat.statements, anchors, leads, report)
@@ -163,20 +164,19 @@ def _check_signed(
         check_joins(seat.joins, speaker, report)
     check_evidence([*seat.decisions, *seat.refusals], speaker, anchors, report)
     if not partial:
-        rules = consent_rules.released()
-        check_statutes(seat.statutes, seat.statute_handed, speaker, anchors, rules, report)
+        check_statutes(seat.statutes, seat.statute_handed, speaker, anchors, sets.known, report)
     elif seat.statutes or seat.statute_handed:
         report.leave_open(["ledger-part"])
 
 
-def _check_seat(seat: _Seat, report: Report, *, partial: bool) -> Ledger | None:
+def _check_seat(seat: _Seat, sets: RuleSets, report: Report, *, partial: bool) -> Ledger | None:
     ledger = _ledger(seat.acts, report, partial=partial)
     if ledger is None:
         if seat.decisions or seat.disclosures or seat.said:
             report.leave_open(["ledger-part"])
         return None
     # INVARIANT: test_a_decision_is_executed_again_on_its_own_rules
-    released = consent_rules.released()
+    released = sets.known
     check_said_decided(seat.said, ledger, released, report)
     recipients = {}
     for one in seat.decisions:
@@ -189,10 +189,14 @@ def _check_seat(seat: _Seat, report: Report, *, partial: bool) -> Ledger | None:
         wrong = check_decision(decided, ledger, rules)
         if wrong is not None:
             report.add(_finding("decision", one.number, one.entry, wrong))
+        if sets.wrong(one):
+            report.add(one.finding("rules", "effective"))
         report.decided += 1
     for one in seat.disclosures:
         decision = recipients.get((one.payload.event_id, one.payload.counter_role, one.payload.attempt))
-        wrong = check_release(Disclosed(one.number, one.entry, one.payload), decision, ledger, released, report)
+        now = sets.at(one.number, one.entry.owner) if sets.steps else []
+        released_one = Disclosed(one.number, one.entry, one.payload)
+        wrong = check_release(released_one, decision, ledger, released, report, now)
         if wrong is not None:
             report.add(_finding("release", one.number, one.entry, wrong))
     return ledger

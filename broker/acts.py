@@ -208,7 +208,7 @@ class _Transaction:
     ) -> tuple[list[Shrunk], dict[bytes, tuple[RoleCount, ...]]]:
         """Shrink what is open, and only then count."""
         views = {write.seat.seat_id: write.view for write in writes}
-        shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, self.context.rules, bump.clock_us)
+        shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, self.context.rules_of(rows), bump.clock_us)
         received = consequences.received(rows, writes)
         return shrunk, {seat_id: consequences.counts_of(seat_id, shrunk, received) for seat_id in views}
 
@@ -227,7 +227,7 @@ class _Transaction:
             + consequences.incidents(self.context, rows, write, shrunk, bump)
             for write in writes
         }
-        entries = {write.seat.seat_id: self._entry(write, affected[write.seat.seat_id], mine) for write in writes}
+        entries = {write.seat.seat_id: self._entry(rows, write, affected[write.seat.seat_id], mine) for write in writes}
         rows.entries.insert(list(entries.values()))
         annulments.tell(self.context, rows, mine, shrunk, bump.clock_us)
         programme.tell(self.context, rows, writes, bump.clock_us)
@@ -249,7 +249,7 @@ class _Transaction:
         rows.units.answer(self.unit, self.request.call_id, request_hash, answer.to_bytes(), bump.clock_us)
         return answer
 
-    def _entry(self, write: Write, affected: tuple[AffectedDelivery, ...], mine: Write) -> SealedEntry:
+    def _entry(self, rows: Rows, write: Write, affected: tuple[AffectedDelivery, ...], mine: Write) -> SealedEntry:
         payload = Payload(
             seat_id=write.seat.seat_id,
             role=write.seat.role,
@@ -262,7 +262,7 @@ class _Transaction:
             affected=affected,
             actor_ref=write.act.actor_ref if write is mine else None,
             assurance=write.act.assurance if write is mine else None,
-            rules_hash=self.context.rules.hash32,
+            rules_hash=self.context.rules_of(rows)(write.seat.unit).hash32,
         )
         controller = self.context.directory.controller(write.seat.unit)
         at_us = write.event.recorded_at_us

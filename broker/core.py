@@ -24,6 +24,7 @@ from broker import (
     rekey,
     replay,
     rotation,
+    ruling,
     said,
     statute,
     submit,
@@ -73,6 +74,7 @@ from schemas.hold import ConfirmRequest, HoldActsAnswer, HoldActsRequest, HoldAn
 from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
 from schemas.joins import JoinAnswer, JoinRequest, SeparateAnswer, SeparateRequest
 from schemas.rekey import LostSeatsAnswer, LostSeatsRequest, RekeyRequest
+from schemas.rules import RulesStateAnswer, RulesStateRequest
 from schemas.said import (
     AnnulAnswer,
     AnnulAnswerRequest,
@@ -266,6 +268,13 @@ class BrokerCore:
     async def rules(self) -> bytes:
         """GET /v1/rules."""
         return self._context.rules_file
+
+    async def rules_state(self, unit: str, request: RulesStateRequest) -> RulesStateAnswer:
+        """POST /v1/rules:state; in HOLD it only tells."""
+        if request.approvals:
+            self._require_going_on()
+            ordinary(self._context)
+        return await ruling.state(self._context, unit, request)
 
     async def checkpoint(self) -> str:
         """GET /v1/checkpoint."""

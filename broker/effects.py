@@ -152,7 +152,7 @@ def decision_entry(context: Context, resolved: Resolved, sender: SeatRow, one: J
         action=request.action,
         basis=waiting.routing.basis,
         sections=_decided_sections(request, decision),
-        rules_hash=context.rules.hash32,
+        rules_hash=resolved.rules.hash32,
         ledger_seq=resolved.view.ledger_seq,
         decided_at_us=request.at_us,
         evidence=_evidence(waiting),

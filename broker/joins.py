@@ -219,7 +219,7 @@ def _told(context: Context, rows: Rows, writes: Sequence[Write], bumps: dict[int
     """What a withdrawal of everything brings with it: open deliveries shrink, each discloser has entry and counts."""
     views = {write.seat.seat_id: write.view for write in writes}
     at_us = max(write.event.recorded_at_us for write in writes)
-    shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, context.rules, at_us)
+    shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, context.rules_of(rows), at_us)
     received = consequences.received(rows, writes)
     for write in writes:
         seat, event = write.seat, write.event
@@ -232,7 +232,7 @@ def _told(context: Context, rows: Rows, writes: Sequence[Write], bumps: dict[int
             decided_at_us=event.recorded_at_us,
             act=event.to_bytes(),
             affected=found,
-            rules_hash=context.rules.hash32,
+            rules_hash=context.rules_of(rows)(seat.unit).hash32,
         )
         controller = context.directory.controller(seat.unit)
         at = event.recorded_at_us

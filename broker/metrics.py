@@ -60,6 +60,7 @@ CALLS = (
     "units",
     "acts",
     "rules",
+    "rules_state",
     "schemas",
     "checkpoint",
     "tile",

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 from broker.judge import own_party
 from broker.resolve import party_of, vacant
+from broker.rulebook import RulesOf
 from broker.store.cases import SeatRow
 from broker.store.deliveries import DeliveryRow, SectionRow
 from broker.store.port import Rows
 from consent.decide import decide
 from consent.ledger import LedgerView
-from consent.rules import Rules
 from consent.terms import Decision, DecisionRequest, Party, SectionAsk, SectionDecision
 from schemas import limits
 from schemas.codes import DeliveryState, Outcome
@@ -32,7 +32,7 @@ class Shrunk:
 
 
 def shrink(
-    rows: Rows, open_rows: Sequence[DeliveryRow], views: Mapping[bytes, LedgerView], rules: Rules, at_us: int
+    rows: Rows, open_rows: Sequence[DeliveryRow], views: Mapping[bytes, LedgerView], rules_of: RulesOf, at_us: int
 ) -> list[Shrunk]:
     """Decide every open delivery anew and take out what is no longer covered; rows are locked by the caller's read.
 
@@ -46,7 +46,7 @@ def shrink(
     shrunk = []
     for row in open_rows:
         live = sections[row.delivery_id]
-        decision = _decision(row, live, seats, views[row.sender_seat], rules, at_us)
+        decision = _decision(row, live, seats, views[row.sender_seat], rules_of, at_us)
         pairs = list(zip(live, decision.sections, strict=True)) if decision is not None else []
         remaining = tuple(
             replace(section, grants=b"".join(answer.grants)) for section, answer in pairs if answer.released
@@ -92,7 +92,7 @@ def _decision(
     sections: Iterable[SectionRow],
     seats: Mapping[bytes, SeatRow],
     view: LedgerView,
-    rules: Rules,
+    rules_of: RulesOf,
     at_us: int,
 ) -> Decision | None:
     """The decision as of now; None when deciding fails: a withdrawal must not fail with it, and nothing is covered."""
@@ -118,7 +118,7 @@ def _decision(
         at_us=max(at_us, view.recorded_at_us),
     )
     try:
-        decision = decide(request, view, rules)
+        decision = decide(request, view, rules_of(row.sender_unit))
         # INVARIANT: test_a_delivery_that_would_rest_on_a_stricter_consent_stops
         return decision if _told(row, decision.obligations) else None
     except Exception:  # noqa: BLE001 - whatever is wrong, the answer is no

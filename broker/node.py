@@ -139,6 +139,7 @@ class Node:
         core.acts_back = partial(acts_back.take, core, self.files, eraser)
         if self.shared is not None:
             core.carry = continuing.carry = self.shared.sync
+        await core.reload_units()  # an act may recall what was handed over, and that is told to the units
         await core.record_acts(self.files.all())
         require_rules(self.files.chain(), self.context.rules.hash32)
         await self._take_in(core)

@@ -274,7 +274,7 @@ class _Replay:
         rows, context = self.rows, self.context
         now = rows.cases.seats({seat.seat_id for seat, _event in placed})
         views = context.views.of(rows, now.values())
-        shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, context.rules, bump.clock_us)
+        shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, context.rules_of(rows), bump.clock_us)
         tell_shrunk(context, rows, shrunk, bump.clock_us, "WITHDRAWN")
         self._annul(placed, views, shrunk, bump)
         last = {seat.seat_id: event.ledger_seq for seat, event in placed}
@@ -288,7 +288,7 @@ class _Replay:
                 act=event.to_bytes(),
                 act_signature=event.signature,
                 affected=found,
-                rules_hash=context.rules.hash32,
+                rules_hash=context.rules_of(rows)(seat.unit).hash32,
                 code="HS-HEAD-LOST",
             )
             controller = context.directory.controller(seat.unit)
@@ -355,7 +355,7 @@ def _released(context: Context, rows: Rows, cases: Sequence[bytes], bump: Bump) 
     states = {seat_id: state for seat_id, state in states.items() if state == CONFIRMED}
     seats = rows.cases.seats(states)
     views = context.views.of(rows, seats.values())
-    shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, context.rules, bump.clock_us)
+    shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, context.rules_of(rows), bump.clock_us)
     tell_shrunk(context, rows, shrunk, bump.clock_us, "WITHDRAWN")
     rows.hold.free(states)
     rows.hold.move(states, RELEASED)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
+from broker.rulebook import RulesOf
 from broker.store.cases import SeatRow
 from broker.store.port import Rows
 from broker.views import Views
@@ -46,13 +47,15 @@ class Resolved:
 
     `refused` is an error code when it is not decided at all; `repeat` the receipt it got before; `holders` the active
     seat per role addressed, None where nobody holds it; `live` the attempt by (recipient seat, digest) given already;
-    `retired` ids of keys that wraps of this attempt are sealed to and that their holders had once and have no more.
+    `retired` ids of keys that wraps of this attempt are sealed to and that their holders had once and have no more;
+    `rules` are those that its sender's unit is decided by.
     """
 
     waiting: Waiting
     sender: SeatRow | None
     holders: dict[str, SeatRow | None]
     view: LedgerView
+    rules: Rules
     live: Mapping[tuple[bytes, bytes], int]
     first_time: bool
     refused: str | None = None
@@ -95,7 +98,7 @@ def one_per_event(batch: Sequence[Waiting]) -> list[Waiting]:
     return kept
 
 
-def resolve(rows: Rows, batch: Sequence[Waiting], views: Views, rules: Rules, now_us: int) -> list[Resolved]:
+def resolve(rows: Rows, batch: Sequence[Waiting], views: Views, rules_of: RulesOf, now_us: int) -> list[Resolved]:
     """Everything a batch is decided on, read in the snapshot of `rows`."""
     senders = rows.cases.seats({waiting.routing.seat_id for waiting in batch})
     event_ids = [waiting.core.event_id for waiting in batch]
@@ -116,6 +119,7 @@ def resolve(rows: Rows, batch: Sequence[Waiting], views: Views, rules: Rules, no
         sender = senders.get(waiting.routing.seat_id)
         event_id = waiting.core.event_id
         before = attempts.get((event_id, waiting.attempt.attempt))
+        rules = rules_of(waiting.record.unit)
         # INVARIANT: test_a_held_seat_is_not_decided_for
         barred = "HS-UNIT-UNKNOWN" if waiting.record.unit in closed else None
         barred = "HS-HOLD" if sender is not None and sender.seat_id in on_hold else barred
@@ -128,6 +132,7 @@ def resolve(rows: Rows, batch: Sequence[Waiting], views: Views, rules: Rules, no
                 sender=sender,
                 holders=held,
                 view=ledgers[sender.seat_id] if sender else LedgerView.empty(),
+                rules=rules,
                 live={(seat, digest): number for (event, seat, digest), number in live.items() if event == event_id},
                 first_time=event_id not in known,
                 refused=refused,

@@ -16,6 +16,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, NamedTuple
 
+from consent import rules_about
 from consent.majority import midnight_us
 from schemas import codes, event_types
 from schemas.errors import HandslagError
@@ -146,7 +147,8 @@ def parse(data: bytes) -> Rules:
         text = tomllib.loads(data.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError):
         raise _invalid("toml") from None
-    _only_keys(text, _TOP | _SINCE_23, "file")
+    _only_keys(text, _TOP | _SINCE_23 | rules_about.KEYS, "file")
+    rules_about.about(text)
     never = _table(text, "never_individual")
     since = text.get("in_force_from")
     if type(since) is not datetime.date:

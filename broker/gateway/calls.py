@@ -12,7 +12,7 @@ from audit.tiles import parse_tile_path
 from broker.gateway import bounds
 from broker.gateway.port import Core
 from schemas import calls as records
-from schemas import capsule, catalogue, hold, instances, joins, limits, rekey, said, statute, trust_calls
+from schemas import capsule, catalogue, hold, instances, joins, limits, rekey, rules, said, statute, trust_calls
 from schemas.errors import HandslagError
 from schemas.records import Record
 
@@ -144,6 +144,9 @@ POSTS: Mapping[str, RecordCall] = {
         records.ProofsRequest,
         lambda core, unit, request: core.proofs(unit, request),
         check=bounds.check_proofs,
+    ),
+    "/v1/rules:state": RecordCall(
+        "rules_state", rules.RulesStateRequest, lambda core, unit, request: core.rules_state(unit, request)
     ),
     "/v1/trust": RecordCall("trust", trust_calls.TrustRequest, lambda core, unit, request: core.trust(unit, request)),
     "/v1/hold:replay": RecordCall(

@@ -38,6 +38,7 @@ from schemas.hold import ConfirmRequest, HoldActsAnswer, HoldActsRequest, HoldAn
 from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
 from schemas.joins import JoinAnswer, JoinRequest, SeparateAnswer, SeparateRequest
 from schemas.rekey import LostSeatsAnswer, LostSeatsRequest, RekeyRequest
+from schemas.rules import RulesStateAnswer, RulesStateRequest
 from schemas.said import (
     AnnulAnswer,
     AnnulAnswerRequest,
@@ -197,6 +198,10 @@ class Core(Protocol):
 
     async def units(self) -> UnitsAnswer:
         """GET /v1/units: the whole directory, the same for everybody."""
+        ...
+
+    async def rules_state(self, unit: str, request: RulesStateRequest) -> RulesStateAnswer:
+        """POST /v1/rules:state: records the unit's approvals that are new, and tells where its rules stand."""
         ...
 
     async def rules(self) -> bytes:

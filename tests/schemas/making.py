@@ -22,6 +22,7 @@ import schemas.hold
 import schemas.instances
 import schemas.joins
 import schemas.rekey
+import schemas.rules
 import schemas.said
 import schemas.statute
 import schemas.stream_record
