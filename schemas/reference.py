@@ -41,6 +41,7 @@ _TITLES = {
     "kept_reason": "Why a recipient keeps it",
     "incident_step": "Steps of an incident file",
     "manner": "Ways in which something is said outside the broker",
+    "fhir_reason": "Why one FHIR R4 Consent is answered as it is",
 }
 _MADE = "Made by `make reference`; change the table, not this page.\n"
 
