@@ -52,7 +52,7 @@ MOUNTS = {
     "erase": Mount("broker.erase_cli:erase", "Operator: forget what the broker holds about one seat.", _BROKER_NEEDS),
     "connector": Mount("connectors.moving_cli:connector", "Agency IT: set up and run a connector."),
     "case": Mount("connectors.case_cli:case", "Officer: two cases of one person: join them, or undo that."),
-    "consent": Mount("connectors.annul_cli:consent", "Auditor: consents, their history, and what would be decided."),
+    "consent": Mount("connectors.fhir_cli:consent", "Auditor: consents, their history, and what would be decided."),
     "audit": Mount("connectors.recipient_cli:audit", "Auditor: search, export and verify the trail."),
 }
 
