@@ -55,7 +55,7 @@ def load(data: bytes, known: Iterable[bytes] = ()) -> Loaded:
     model = _modelled(raw)
     if model.status not in _STATUSES:
         raise _invalid("status")
-    directory = _directory([*_resources(known), *(model.contained or [])])
+    directory = _directory(_resources(known), model.contained or [])
     rules = _Rules(directory)
     consent = FhirConsent(
         status=str(model.status),
@@ -220,8 +220,9 @@ class _Known:
             Coding(each.system or "", each.value or "") for each in (found if isinstance(found, list) else [found])
         )
         self.members: frozenset[str | Coding] | None = None
-        # A group that only describes whom it means has no list of them.
-        if resource.get_resource_type() == "Group" and resource.actual and resource.member:
+        # A group that only describes whom it means has no list of them; one with times says who is in it at some.
+        group = resource.get_resource_type() == "Group" and resource.actual and resource.member
+        if group and not any(each.period for each in resource.member):
             self.members = frozenset(
                 name for each in resource.member if not each.inactive for name in _names(each.entity)
             )
@@ -234,14 +235,17 @@ def _names(reference: Any) -> list[str | Coding]:
     return names
 
 
-def _directory(resources: Iterable[Any]) -> dict[str, _Known]:
-    """By literal reference: `Type/id`, and `#id` for what the consent contains."""
-    found: dict[str, _Known] = {}
-    for each in resources:
-        if each.id:
-            known = _Known(each)
-            found.setdefault(f"{each.get_resource_type()}/{each.id}", known)
-            found.setdefault(f"#{each.id}", known)
+def _directory(given: Iterable[Any], contained: Iterable[Any]) -> dict[str, _Known]:
+    """By literal reference: `Type/id` for what was given, `#id` for what the consent contains, and never across.
+
+    A consent that contains an organisation of its own making tells nothing about one that it refers to.
+    """
+    found: dict[str, _Known] = {f"#{each.id}": _Known(each) for each in contained if each.id}
+    for each in given:
+        name = f"{each.get_resource_type()}/{each.id}"
+        if name in found:
+            raise _invalid("known resource")
+        found[name] = _Known(each)
     return found
 
 

@@ -18,6 +18,7 @@ from connectors.fhir.model import Loaded
 from connectors.fields import shown_moment
 from consent.fhir import systems
 from consent.fhir.terms import Actor, Coding, Provision
+from consent.records import FOREVER
 from schemas import codes
 from schemas.errors import HandslagError
 from schemas.identifiers import checked_unit
@@ -184,7 +185,8 @@ class _Taking:
 
     def _period(self, root: Provision) -> dict[str, Any]:
         since, until = root.period if root.period is not None else (None, None)
-        ends = [each for each in (until, self._given.valid_until_us) if each is not None]
+        # The last day there is (9999-12-31) is none.
+        ends = [each for each in (until, self._given.valid_until_us) if each is not None and each < FOREVER]
         if not ends or min(ends) <= self._given.now_us:
             self._unmapped.append("provision.period.end")
             return {}

@@ -65,7 +65,7 @@ def context(rule: Provision, ask: Ask, *, narrow: bool) -> Met:
     if rule.period is not None and not rule.period.holds(ask.at_us):
         return Met.NO
     return min(
-        max((_actor(actor, ask) for actor in rule.actors), default=Met.YES),
+        _actors(rule.actors, ask, narrow=narrow),
         _listed(rule.purposes, ask.purpose, _same_purpose if narrow else None),
         _listed(rule.actions, ask.action, _same_action if narrow else None),
     )
@@ -122,8 +122,18 @@ def _same_action(denied: Coding, asked: Coding) -> bool:
     return denied in _REACH and asked in _REACH
 
 
+def _actors(actors: tuple[Actor, ...], ask: Ask, *, narrow: bool) -> Met:
+    """Whether the recipient is one of the actors; one in another role narrows a permission in a way unknown here."""
+    met = max((_actor(actor, ask) for actor in actors), default=Met.YES)
+    return met if narrow or all(map(_receives, actors)) else min(met, Met.UNKNOWN)
+
+
+def _receives(actor: Actor) -> bool:
+    return not _RECIPIENTS.isdisjoint(actor.roles)
+
+
 def _actor(actor: Actor, ask: Ask) -> Met:
-    if _RECIPIENTS.isdisjoint(actor.roles):
+    if not _receives(actor):
         return Met.UNKNOWN
     names: set[str | Coding] = {*(actor.identifiers or ()), *(actor.members or ())}
     names |= {actor.reference} if actor.reference else set()
@@ -140,8 +150,8 @@ def _another(actor: Actor, ask: Ask) -> bool:
         # Members of another kind may be, or stand for, the one who asks.
         kinds = {name.split("/")[0] if isinstance(name, str) and _literal(name) else "" for name in actor.members}
         return bool(ask.references) and kinds == {name.split("/")[0] for name in ask.references if _literal(name)}
-    if actor.identifiers is not None and ask.identifiers:
-        return True  # a resource that was given is believed to list all identifiers of its own
+    if actor.identifiers and ask.identifiers and all(each.whole for each in actor.identifiers):
+        return True  # a resource that was given is believed to list all identifiers of its own, if it lists any
     if _literal(actor.reference) and any(_literal(name) for name in ask.references):
         kind = actor.reference.split("/")[0]
         return kind != "Group" and all(name.split("/")[0] == kind for name in ask.references)

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from consent.fhir.decide import decide
@@ -18,8 +18,9 @@ LABELS = [Coding("urn:exempel:etikett", code) for code in "RNV"]
 CLASSES = [Coding(RESOURCE_TYPES, code) for code in ("Observation", "Immunization")]
 ACTORS = [Actor(roles=(RECIPIENT,), reference=f"Organization/{number}") for number in (1, 2)]
 STRANGERS = [Actor(roles=(STRANGE,), reference="Organization/1"), Actor(roles=(RECIPIENT,), reference="urn:uuid:1")]
-EXAMPLES = settings(max_examples=200, deadline=None)
-MANY = settings(max_examples=2000, deadline=None)
+SLOW = [HealthCheck.too_slow]  # of a machine that others use; the answer takes microseconds
+EXAMPLES = settings(max_examples=200, deadline=None, suppress_health_check=SLOW)
+MANY = settings(max_examples=2000, deadline=None, suppress_health_check=SLOW)
 FIELDS = st.sampled_from(["purposes", "actions", "actors", "labels", "classes"])
 
 

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connectors.fhir import giving, model, taking
@@ -65,7 +65,7 @@ def loaded(resource):
     return model.load(json.dumps(resource).encode())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TERMS, st.sampled_from([None, "Patient/exempel-1"]))
 def test_a_grant_taken_in_again_says_what_it_said(told, patient):
     resource = exported(view(("GRANT", {"terms": told})), patient=patient)
@@ -139,7 +139,7 @@ def covers(ledger, holder, category, purpose, action, at):
     return grant.start_us <= at < grant.end_us and named and listed and not back and not blocked
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(SMALL, st.lists(REACHES, max_size=2), st.lists(BLOCKS, max_size=2), QUESTIONS)
 def test_an_exported_consent_answers_as_the_ledger_does(told, back, blocks, question):
     acts = [("GRANT", {"terms": told}), *(("WITHDRAW", {"scope": each}) for each in back)]

@@ -124,8 +124,27 @@ def test_the_last_day_there_is_has_no_end():
     assert period.until_us == moments.FOREVER
 
 
+TWICE = json.dumps(
+    {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "entry": [
+            {"resource": {"resourceType": "Group", "id": "x"} | more}
+            for more in ({"type": "person", "actual": True},) * 2
+        ],
+    }
+).encode()
+
+
 def test_a_resource_beside_it_that_is_none_is_refused():
-    for known in (b"{}", b"[]", b"{", b'{"resourceType": "Nothing"}', b'{"resourceType": "Bundle", "entry": [{}]}'):
+    for known in (
+        b"{}",
+        b"[]",
+        b"{",
+        b'{"resourceType": "Nothing"}',
+        b'{"resourceType": "Bundle", "entry": [{}]}',
+        TWICE,
+    ):
         with pytest.raises(HandslagError) as caught:
             model.load(text().encode(), [known])
         assert caught.value.context == {"field": "known resource"}

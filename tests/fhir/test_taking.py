@@ -104,6 +104,9 @@ def test_a_later_beginning_is_kept_and_an_earlier_end_only_shortens():
     assert taken(CONSENT, valid_until_us=far).command["valid_until"] == "2027-05-31T22:00:00Z"
     endless = changed("provision.period", {"start": "2026-09-01"})
     assert refused(endless) == {"provision.period.end"}
+    last = changed("provision.period", {"start": "2026-09-01", "end": "9999-12-31"})
+    assert refused(last) == {"provision.period.end"}
+    assert taken(last, valid_until_us=far).command["valid_until"] == "2030-01-01T00:00:00Z"
     assert taken(endless, valid_until_us=far).command["valid_until"] == "2030-01-01T00:00:00Z"
 
 
