@@ -30,8 +30,8 @@ bench: .venv-dev/ok  ## figures to build/bench/*.json
 bench-scale: .venv-dev/ok  ## an hour: cost and throughput as the store and the number of nodes grow, with plots
 	.venv-dev/bin/python -m tests.bench scale
 
-chaos: .venv-dev/ok  ## faults under load on three nodes, PostgreSQL and Kafka: SECONDS=240, SEED by the clock
-	.venv-dev/bin/python -m tests.chaos --seconds $(or $(SECONDS),240) --seed $(or $(SEED),$(shell date +%s))
+chaos: .venv-dev/ok  ## faults under load on three nodes, PostgreSQL and Kafka, and a page in docs/evidence: SECONDS=240, SEED by the clock
+	.venv-dev/bin/python -m tests.chaos --seconds $(or $(SECONDS),240) --seed $(or $(SEED),$(shell date +%s)) --evidence docs/evidence/chaos-$(or $(SECONDS),240)-seconds.md
 
 sabotage: .venv-dev/ok  ## each defence switched off in a copy: the named test must fail
 	.venv-dev/bin/python -m tests.sabotage

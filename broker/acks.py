@@ -12,6 +12,7 @@ from broker.store.cases import SeatRow
 from broker.store.deliveries import DeliveryRow, SectionRow
 from broker.store.inbox import Item
 from broker.store.port import Rows
+from broker.store.ready import Ready
 from schemas import limits
 from schemas.calls import Ack, AckAnswer, AckRequest, AckResult
 from schemas.codes import DELIVERY_TRANSITIONS, DeliveryState
@@ -33,9 +34,9 @@ class _Plan:
 
     row: DeliveryRow
     state: DeliveryState
-    ours: SealedEntry
-    theirs: SealedEntry
-    notice: Item
+    ours: Ready[SealedEntry]
+    theirs: Ready[SealedEntry]
+    notice: Ready[Item]
 
 
 async def ack(context: Context, unit: str, request: AckRequest) -> AckAnswer:
@@ -71,11 +72,11 @@ async def _once(context: Context, unit: str, acks: Sequence[Ack]) -> AckAnswer:
     }
 
     def work(rows: Rows) -> set[bytes]:
-        now = rows.deliveries.get(plans)
-        if any(now[delivery_id].row_version != plan.row.row_version for delivery_id, plan in plans.items()):
+        now = rows.deliveries.versions(plans)
+        if any(now[delivery_id] != plan.row.row_version for delivery_id, plan in plans.items()):
             raise RowMoved
         rows.deliveries.end(
-            [(p.row, p.state, p.theirs.entry_id, p.theirs.leaf_hash) for _id, p in sorted(plans.items())]
+            [(p.row, p.state, p.theirs.row.entry_id, p.theirs.row.leaf_hash) for _id, p in sorted(plans.items())]
         )
         rows.entries.insert([entry for plan in plans.values() for entry in (plan.ours, plan.theirs)])
         rows.inbox.put([plan.notice for plan in plans.values()])
@@ -96,7 +97,7 @@ def _may(row: DeliveryRow, to: DeliveryState) -> bool:
 def _result(one: Ack, plans: dict[bytes, _Plan], found: dict[bytes, DeliveryRow], removed: set[bytes]) -> AckResult:
     plan, row = plans.get(one.item_id), found.get(one.item_id)
     if plan is not None and plan.state is _VERDICTS[one.verdict]:
-        return AckResult(item_id=one.item_id, entry_id=plan.theirs.entry_id, leaf_hash=plan.theirs.leaf_hash)
+        return AckResult(item_id=one.item_id, entry_id=plan.theirs.row.entry_id, leaf_hash=plan.theirs.row.leaf_hash)
     if plan is None and row is not None and _VERDICTS[one.verdict] == row.state:
         return AckResult(item_id=one.item_id, entry_id=row.ack_entry, leaf_hash=row.ack_leaf)
     if row is not None:
@@ -127,7 +128,8 @@ def _plan(
         leaf_hash=ours.leaf_hash,
     )
     item = Item(context.new_id(), row.sender_unit, "NOTICE", notice.to_bytes())
-    return _Plan(row, _VERDICTS[one.verdict], ours, theirs, item)
+    by = context.store.sealing
+    return _Plan(row, _VERDICTS[one.verdict], by.entry(ours), by.entry(theirs), by.item(item))
 
 
 def outcome_entries(

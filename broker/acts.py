@@ -77,9 +77,11 @@ async def consents(context: Context, unit: str, request: ConsentsRequest) -> Con
     whole = codec.name_of(request.act) == CaseWithdrawal.SCHEMA
     await signed_by_known_seat(context, seat, request.signature, request.act)
     for _ in range(_RETRIES):
-        wanted = await context.store.read(lambda rows: _reached(rows, request, seat)) if whole else Counter[int]()
+        reached = await context.store.read(lambda rows: _reached(rows, request, seat, whole=whole))
+        # INVARIANT: test_keys_are_in_memory_before_a_ledger_write_begins
+        await asyncio.to_thread(context.recorder.ready, [one.seat_id for one in reached])
         try:
-            work = _Transaction(context, unit, request, seat, wanted)
+            work = _Transaction(context, unit, request, seat, positions(reached) if whole else Counter[int]())
             write = work.withdraw_case if whole else work.record_act
             answer = await recorded(context, unit, request, write, ConsentsAnswer, shared=True)
         except GateMoved:
@@ -106,8 +108,9 @@ def _reach(rows: Rows, request: ConsentsRequest, seat: SeatRow) -> list[bytes]:
     return [seat.case_id, *rows.joins.linked(seat.case_id)]
 
 
-def _reached(rows: Rows, request: ConsentsRequest, seat: SeatRow) -> Counter[int]:
-    return positions(rows.cases.of_cases(_reach(rows, request, seat)))
+def _reached(rows: Rows, request: ConsentsRequest, seat: SeatRow, *, whole: bool) -> list[SeatRow]:
+    """The seats on whose ledgers it writes, or whose deliveries it may take back."""
+    return rows.cases.of_cases(_reach(rows, request, seat) if whole else [seat.case_id])
 
 
 def widens(request: ConsentsRequest) -> bool:

@@ -32,7 +32,7 @@ async def take(core: BrokerCore, files: ActFiles, eraser: Eraser, request: HoldA
         if added(files, request.acts):
             await core.record_acts(files.all())
             await shut_out(core, files)
-            await eraser.go_on()
+            await eraser.go_on(wait=False)
         return HoldActsAnswer(count=files.chain().count)
 
 

@@ -122,7 +122,7 @@ class Continuing:
         administrator, reason = await self._act()
         # INVARIANT: test_a_restored_broker_erases_again_and_takes_nothing_back
         if self.eraser is not None:
-            await self.eraser.go_on()
+            await self.eraser.go_on(wait=False)  # a node that is away keeps no log from going on
         head = await self._context.store.read(lambda rows: rows.log.head())
         number, said = self._statement(Checkpoint(self._log.origin(1), *head), administrator, reason)
         signed = SignedContinuation(statement=said.to_bytes(), signature=self._log.sign(said.to_bytes()))

@@ -15,6 +15,8 @@ from broker.store.cases import SeatRow
 from broker.store.deliveries import DeliveryRow, SectionRow
 from broker.store.inbox import Item
 from broker.store.port import Rows
+from broker.store.ready import Ready, readied
+from broker.store.sealing import Sealing
 from consent.terms import SectionDecision
 from schemas.codes import DeliveryState, reason_kind, shown_to_sender
 from schemas.envelope import Delivery, RecipientItem, RoutedSection
@@ -32,10 +34,21 @@ class Effects:
 
     remembered: list[tuple[bytes, bytes, bytes]] = field(default_factory=list)
     attempts: list[tuple[bytes, int, bytes, bytes]] = field(default_factory=list)
-    deliveries: list[DeliveryRow] = field(default_factory=list)
-    sections: list[SectionRow] = field(default_factory=list)
-    items: list[Item] = field(default_factory=list)
-    entries: list[SealedEntry] = field(default_factory=list)
+    deliveries: list[DeliveryRow | Ready[DeliveryRow]] = field(default_factory=list)
+    sections: list[SectionRow | Ready[SectionRow]] = field(default_factory=list)
+    items: list[Item | Ready[Item]] = field(default_factory=list)
+    entries: list[SealedEntry | Ready[SealedEntry]] = field(default_factory=list)
+
+    def sealed(self, by: Sealing) -> Effects:
+        """The same rows with their columns sealed, so that a transaction has only to insert them."""
+        # INVARIANT: test_nothing_is_sealed_between_begin_and_commit
+        return replace(
+            self,
+            deliveries=[*readied(self.deliveries, by.delivery)],
+            sections=[*readied(self.sections, by.section)],
+            items=[*readied(self.items, by.item)],
+            entries=[*readied(self.entries, by.entry)],
+        )
 
     def write(self, rows: Rows) -> None:
         """Write everything; the gate was the first statement of this transaction."""

@@ -17,6 +17,7 @@ from broker.continuing import Continuing
 from broker.core import BrokerCore
 from broker.erasing import Eraser
 from broker.settings import BrokerSettings
+from broker.sharing import live
 from schemas.errors import HandslagError
 
 _Handlers = Mapping[str, control.Handler]
@@ -141,6 +142,19 @@ def _erase(core: BrokerCore, served: Served) -> _Handlers:
 
     async def status(_arguments: Mapping[str, Any]) -> dict[str, Any]:
         rows = await served.context.store.read(lambda rows: rows.erasures.all())
-        return {"acts": [row.shown() for row in rows.values()]}
+        vault = served.context.recorder.vault
+        epoch, holding = await asyncio.to_thread(lambda: (vault.epoch(), vault.holding()))
+        return {"acts": [row.shown() for row in rows.values()], "root_key_epoch": epoch,
+                "waits_for": [asdict(each) for each in holding]}  # fmt: skip
 
-    return {"erase-named": named, "erase-free": free, "erase-go-on": go_on, "erase-status": status}
+    async def retire(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        name = str(arguments["node"])
+        now_us = served.context.now_us()
+        if name in live(await served.context.store.read(lambda rows: rows.shared.nodes()), now_us):
+            raise HandslagError("HS-NODE-SERVES")
+        if not await asyncio.to_thread(served.context.recorder.vault.retire, name):
+            raise HandslagError("HS-NODE-UNKNOWN")
+        return {}
+
+    return {"erase-named": named, "erase-free": free, "erase-go-on": go_on, "erase-status": status,
+            "erase-retire": retire}  # fmt: skip

@@ -15,8 +15,9 @@ from broker.context import Context
 from broker.pace import paced
 from broker.store.cases import SeatRow
 from broker.store.deliveries import DeliveryRow, SectionRow
-from broker.store.inbox import Item
+from broker.store.inbox import Leased
 from broker.store.port import Rows
+from broker.store.ready import Ready
 from schemas import limits
 from schemas.acts import SeatHead
 from schemas.calls import FetchAnswer, FetchRequest
@@ -31,7 +32,7 @@ class Prepared:
 
     row: DeliveryRow
     item: InboxItem
-    entries: tuple[SealedEntry, SealedEntry]
+    entries: tuple[Ready[SealedEntry], Ready[SealedEntry]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +54,17 @@ async def fetch(context: Context, unit: str, request: FetchRequest) -> FetchAnsw
     if not prepared and not await context.store.read(lambda rows: rows.inbox.any(unit, now_us)):
         return FetchAnswer(items=(), heads=read.heads)
 
-    def work(rows: Rows) -> tuple[list[Item], set[bytes]]:
-        items = rows.inbox.lease(unit, limit, now_us, lease_until)
+    def work(rows: Rows) -> tuple[list[Leased], set[bytes]]:
+        leased = rows.inbox.lease(unit, limit, now_us, lease_until)
         # the ledger clock never runs back: a node whose own clock does hands over nothing that has ended by it
         clock = max(context.now_us(), rows.gate.clock({p.row.bucket for p in prepared}))
         handed = rows.deliveries.hand([(p.row.delivery_id, p.row.row_version) for p in prepared], clock, lease_until)
         # INVARIANT: test_record_with_release, the entries of exactly what was handed over, in the same transaction
         rows.entries.insert([entry for p in prepared if p.row.delivery_id in handed for entry in p.entries])
-        return items, handed
+        return leased, handed
 
-    items, handed = await context.store.write(work, shared=True)
+    leased, handed = await context.store.write(work, shared=True)
+    items = [context.store.sealing.opened(one) for one in leased]
     context.metrics.handed_over(len(handed), probe=context.directory.is_probe(unit))
     answered = [InboxItem(item_id=item.item_id, kind=item.kind, body=item.body) for item in items]
     answered += [p.item for p in prepared if p.row.delivery_id in handed]
@@ -120,7 +122,8 @@ def _prepare(context: Context, row: DeliveryRow, read: _Read, at_us: int) -> Pre
         item = InboxItem(
             item_id=row.delivery_id, kind="INVITATION", body=replace(envelope, delivery=delivery).to_bytes()
         )
-    return Prepared(row, item, (disclosure, hand_over))
+    seal = context.store.sealing.entry
+    return Prepared(row, item, (seal(disclosure), seal(hand_over)))
 
 
 def disclosure_entries(

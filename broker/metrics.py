@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import generate_latest
 
 from broker.quota import KINDS
+from broker.store.undone import OTHER, REASONS
 from schemas.codes import DeliveryState, Outcome
 from schemas.errors import registry as errors
 
@@ -75,6 +76,7 @@ LABELS: Mapping[str, frozenset[str]] = {
     "code": frozenset(errors()),
     "quota": frozenset(KINDS),
     "kind": frozenset(ENDED),
+    "sqlstate": REASONS,
 }
 
 # A withdrawal is promised within 100 ms on one node and one second on three; a batch should stay under 50 ms.
@@ -114,7 +116,9 @@ class Metrics:
         self._instances = self._counter("instances_raised", "Restored connectors that took a new instance number.")
         self._refusals = self._counter("refusals", "Calls and submissions refused, by error code.", "code")
         self._over = self._counter("over_quota", "Calls and bundles over a quota of their unit, by quota.", "quota")
-
+        self._undone = self._counter(
+            "transactions_undone", "Transactions that the server or another one undid, by reason.", "sqlstate"
+        )
         self._ended = self._counter(
             "connections_ended",
             "Connections ended before a call was authenticated, and bytes that are no request.",
@@ -233,6 +237,10 @@ class Metrics:
     def refused(self, code: str) -> None:
         """A call or a submission was refused; a code outside the registry counts as `HS-INTERNAL`."""
         self._refusals.labels(code if code in LABELS["code"] else "HS-INTERNAL").inc()
+
+    def undone(self, reason: str) -> None:
+        """A transaction was undone, for one of `broker.store.undone.REASONS`; any other counts as `other`."""
+        self._undone.labels(reason if reason in REASONS else OTHER).inc()
 
     def instance_raised(self) -> None:
         """A restored connector took a number."""

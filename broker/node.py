@@ -29,6 +29,8 @@ from broker.gateway.server import Serving, serve_gateway
 from broker.gateway.waiting import Waiting
 from broker.handlers import Served, admit, handlers
 from broker.hold import ANCHOR, Seen
+from broker.leading import node_id
+from broker.letting_go import letting_go
 from broker.lookout import Surroundings
 from broker.metrics import Metrics
 from broker.moved import require_here
@@ -151,7 +153,7 @@ class Node:
     async def _erase(self, eraser: Eraser) -> None:
         """Finish every erasure that was cut off, and do again what a restored copy lacks."""
         try:
-            await eraser.go_on()
+            await eraser.go_on(wait=self.shared is None)  # of several nodes `letting_go` waits for the others
         except HandslagError as error:  # it stays to be done, and stops nobody else
             logs.event(_log, logging.ERROR, error.code, task="erase")
 
@@ -235,6 +237,7 @@ class Node:
             keep(self.store, context.contacts),
             Surroundings(context, self.settings, lambda: self.contradicted).run(),
             *([] if others is None else others.loops()),
+            *([] if others is None else [letting_go(self.recorder.vault, self.served.eraser, leads)]),
         ]
 
     def commands(self, core: BrokerCore, others: Several | None) -> Mapping[str, control.Handler]:
@@ -266,14 +269,15 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
     """
     with control.sole_node(settings.data_dir), ExitStack() as engines:
         days = days_of(settings)
-        store, vault = opened(settings, days)
+        metrics = Metrics()
+        store, vault = opened(settings, days, metrics.undone)
         engines.callback(vault.close)
         engines.callback(store.close)
         clock = ServerClock(store.clock_us)
         own = await clock.look()
         if own and days is not None:
             days.now_us = clock
-        node = Node(settings, Metrics(), store, vault, clock if own else now_us, days)
+        node = Node(settings, metrics, store, vault, clock if own else now_us, days)
         core = await node.open_log()
         waiting = Waiting(settings.wait_seconds, node.metrics.waiting)
         store.on_news = waiting.ring
@@ -297,13 +301,16 @@ async def running(settings: BrokerSettings) -> AsyncIterator[Serving]:
                 loop.cancel()
 
 
-def opened(settings: BrokerSettings, days: Days | None = None) -> tuple[Store, Vault]:
+def opened(
+    settings: BrokerSettings, days: Days | None = None, undone: Callable[[str], None] = lambda _reason: None
+) -> tuple[Store, Vault]:
     """The store at its newest tables, every row of an earlier version sealed, and the keys; the caller closes both.
 
-    Blocks for as long as there is something to seal, and says so in the log. `days` seal content on a server.
+    Blocks for as long as there is something to seal, and says so in the log. `days` seal content on a server, and
+    `undone` is told why a transaction there was undone.
     """
     if settings.store.engine == "postgresql":
-        return _opened_server(settings, days)
+        return _opened_server(settings, days, undone)
     require_here(settings.data_dir)
     vault = KeyVault.open(settings.data_dir / "keys.db", settings.root_key_file)
     try:
@@ -313,16 +320,17 @@ def opened(settings: BrokerSettings, days: Days | None = None) -> tuple[Store, V
         raise
 
 
-def _opened_server(settings: BrokerSettings, days: Days | None) -> tuple[Store, Vault]:
+def _opened_server(settings: BrokerSettings, days: Days | None, undone: Callable[[str], None]) -> tuple[Store, Vault]:
     """The keys lie in the database: they are opened once its tables are there."""
     vaults: list[ServerVault] = []
 
     def cipher() -> ColumnCipher:
-        vaults.append(ServerVault.open(settings.store, settings.root_key_file))
+        own = node_id(settings.data_dir)
+        vaults.append(ServerVault.open(settings.store, settings.root_key_file, node=own))
         return ColumnCipher(vaults[0].columns(), days)
 
     try:
-        return open_server(settings.store, cipher), vaults[0]
+        return open_server(settings.store, cipher, undone), vaults[0]
     except HandslagError:
         for vault in vaults:
             vault.close()

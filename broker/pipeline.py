@@ -7,6 +7,8 @@ withdrawn permission.
 
 from __future__ import annotations
 
+import asyncio
+
 from broker.context import Context
 from broker.effects import Effects, prepare, refuse
 from broker.judge import judge
@@ -37,7 +39,8 @@ async def decide_next(context: Context, bucket: int, limit: int = BATCH) -> int:
     at_us = max(context.now_us(), gate.clock_us)
     resolved = await context.store.read(lambda rows: resolve(rows, batch, context.views, context.rules, at_us))
     decided = [(one, judge(one, context.rules, at_us)) async for one in paced(resolved)]
-    effects = await prepare(context, decided, at_us)
+    prepared = await prepare(context, decided, at_us)
+    effects = await asyncio.to_thread(prepared.sealed, context.store.sealing)
     end = batch[-1].position + 1
     await context.store.write(lambda rows: _commit(rows, gate, end, at_us, effects), shared=True)
     await context.stream.trim(bucket, end)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from audit.entry import OPERATOR, Draft, SealedEntry, seal
@@ -27,6 +27,11 @@ class Recorder:
     def seat_keys(self, seat_id: bytes) -> SeatKeys:
         """The keys of a seat, durable before they are returned for the first time."""
         return self._keys(OwnerKind.SEAT, seat_id)
+
+    def ready(self, seat_ids: Iterable[bytes]) -> None:
+        """Have the keys of these seats in memory, so that a transaction that seals under them asks nobody. Blocks."""
+        for seat_id in seat_ids:
+            self.vault.get(OwnerKind.SEAT, seat_id)
 
     def keeps(self, seat_id: bytes) -> bool:
         """Whether there are keys of a seat; of an erased one there are none, and never will be."""

@@ -73,12 +73,18 @@ def stream_init(
 def stream_check(
     config: Path, as_certificate: Path | None, as_key: Path | None, command_config: str, as_json: bool
 ) -> None:
-    """Look whether the topic is as it must be and has copies enough in sync; changes nothing."""
+    """Look whether the topic is as it must be, has copies enough in sync, and lets this certificate do its work.
+
+    Changes nothing. `handslag doctor` looks at the same on the node itself.
+    """
     of = _settings(config, as_certificate, as_key)
     found = asyncio.run(kafka_setup.look(of))
     if found is None:
         raise HandslagError("HS-STREAM-OTHER", check="topic")
     _report(of, found, command_config, as_json, made=False)
+    missing = asyncio.run(kafka_setup.missing_rights(of))
+    if missing:
+        raise HandslagError("HS-STREAM-FORBIDDEN", check=", ".join(missing))
 
 
 @stream.command(

@@ -62,7 +62,8 @@ async def _recorded(ctx: Context, command: Waiting) -> dict[str, Any]:
         act=bytes.fromhex(made["act"]),
         signature=bytes.fromhex(made["signature"]),
     )
-    answer = await ctx.kept_call("/v1/consents", call_id, request, ConsentsAnswer)
+    # A withdrawal waits for no node, nor behind a grant that does.
+    answer = await ctx.kept_call("/v1/consents", call_id, request, ConsentsAnswer, pressing=True)
     # The copy is fetched before the local stop is lifted: from here on our own decision knows of the act.
     await ledgers.sync(ctx, seat)
     ledgers.require_recorded(ctx, seat, request, answer)

@@ -155,11 +155,13 @@ class Context:
         """Whether the rules let a role send an event type to `own_role`."""
         return lambda role, event_type: "SENDER_NOT_ALLOWED" not in self.rules.lane(event_type, role, own_role).refusals
 
-    async def kept_call(self, path: str, call_id: bytes, request: Record, answer: type[Answer]) -> Answer:
-        """A consent, case or seat call: kept before it is made, its answer kept for ever."""
+    async def kept_call(
+        self, path: str, call_id: bytes, request: Record, answer: type[Answer], *, pressing: bool = False
+    ) -> Answer:
+        """A consent, case or seat call: kept before it is made, its answer kept for ever; `pressing` as in the link."""
         memory = self.spool.memory
         memory.add_call(call_id, path, request.to_bytes(), self.now())
-        got = await self.link.call(path, request, answer)
+        got = await self.link.call(path, request, answer, pressing=pressing)
         if getattr(got, "call_id", call_id) != call_id:
             raise HandslagError("HS-ANSWER-INVALID", field="call_id")
         memory.answer_call(call_id, got.to_bytes())

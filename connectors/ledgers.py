@@ -31,9 +31,8 @@ async def sync(ctx: Context, seat: Seat) -> None:
     """Fetch what the broker recorded after our copy; raises `HS-TRAIL-ROLLBACK` (stopped), `HS-SIGNATURE-INVALID`."""
     while True:
         seq, _head = ctx.spool.memory.head(seat.sid)
-        page = await ctx.link.call(
-            "/v1/ledger:fetch", LedgerFetchRequest(seat_id=seat.sid, after_seq=seq), LedgerPage, tries=2
-        )
+        request = LedgerFetchRequest(seat_id=seat.sid, after_seq=seq)
+        page = await ctx.link.call("/v1/ledger:fetch", request, LedgerPage, tries=2, pressing=True)
         take(ctx, seat, page.events)
         now_at, head = ctx.spool.memory.head(seat.sid)
         if now_at >= page.ledger_seq or not page.events:

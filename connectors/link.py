@@ -12,7 +12,7 @@ import random
 import re
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self, TypeVar
@@ -35,10 +35,14 @@ ANSWER_BYTES = 16 * 1024 * 1024  # 200 inbox items of the largest usual size; a 
 TIMEOUT_S = 30.0
 CONNECT_S = 5.0
 PATIENCE_S = 10.0  # beyond what a call was asked to wait: a node that stands still is left while there are others
+SILENT_S = 0.4  # a pressing call without an answer for so long is asked of the next node too, beside the first
+LAST_S = 5.0  # ... and for so long when there is no further one to ask: it is made again a little later
+_AT_A_TIME = 2  # more would make a broker that is busy, not away, busier
 _PROBLEM_BYTES = 16 * 1024
 RETRY_AFTER_S = 3600  # longest Retry-After that is believed
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 _OF_THE_NODE = frozenset({"HS-NOT-READY", "HS-NOT-RECORDED", "HS-BROKER-BEHIND"})  # another node may be better off
+_OF_ANOTHER = _OF_THE_NODE | {"HS-BROKER-UNREACHABLE"}
 _RESTORED = frozenset({"HS-HOLD", "HS-HEAD-LOST", "HS-LOG-CONTINUED"})
 
 Answer = TypeVar("Answer", bound=Record)
@@ -96,14 +100,17 @@ class Link:
         if self._session is not None:
             await self._session.close()
 
-    async def call(self, path: str, request: Record, answer: type[Answer], *, tries: int = 1) -> Answer:
+    async def call(
+        self, path: str, request: Record, answer: type[Answer], *, tries: int = 1, pressing: bool = False
+    ) -> Answer:
         """POST a record to `/v1/...` and read the answer as `answer`.
 
         Raises HandslagError with the broker's code, `HS-BROKER-UNREACHABLE`, or `HS-ANSWER-INVALID`. With `tries` above
-        one a retriable failure is repeated with full jitter; only for calls that carry their own idempotence.
+        one a retriable failure is repeated with full jitter, and a `pressing` call goes to the next node when one is
+        silent or cannot serve; both only for calls that carry their own idempotence.
         """
         body = request.to_bytes()
-        return self._read(await self._repeated("POST", path, body, tries), answer)
+        return self._read(await self._repeated("POST", path, body, tries, pressing), answer)
 
     async def get(self, path: str, answer: type[Answer]) -> Answer:
         """GET a record; raises as `call`."""
@@ -119,10 +126,10 @@ class Link:
         except HandslagError:
             raise HandslagError("HS-ANSWER-INVALID") from None
 
-    async def _repeated(self, method: str, path: str, body: bytes | None, tries: int) -> bytes:
+    async def _repeated(self, method: str, path: str, body: bytes | None, tries: int, pressing: bool = False) -> bytes:
         for attempt in range(1, tries + 1):
             try:
-                return await self._once(method, path, body)
+                return await self._once(method, path, body, pressing)
             except HandslagError as error:
                 if attempt == tries or not retry.again(error):
                     raise
@@ -130,7 +137,7 @@ class Link:
                 await asyncio.sleep(pause)
         raise HandslagError("HS-BROKER-UNREACHABLE")
 
-    async def _once(self, method: str, path: str, body: bytes | None) -> bytes:
+    async def _once(self, method: str, path: str, body: bytes | None, pressing: bool = False) -> bytes:
         assert self._session is not None, "the link is used inside its context"
         if self._over:
             raise HandslagError("HS-INSTANCE-OLD")  # told once: asking on would only fill the broker's trail
@@ -142,6 +149,8 @@ class Link:
             headers[CHECKPOINT] = base64.b64encode(note).decode()
         if body is not None:
             headers["Content-Type"] = CONTENT_TYPE
+        if pressing and len(self._nodes) > 1:
+            return await self._first(lambda url: self._asked(method, url, path, body, headers))
         for _ in range(len(self._nodes)):
             url = self._nodes.now()
             try:
@@ -155,6 +164,48 @@ class Link:
                 break
         self._away = True
         raise HandslagError("HS-BROKER-UNREACHABLE") from None
+
+    async def _first(self, ask: Callable[[str], Coroutine[object, object, bytes]]) -> bytes:
+        """The first answer of any node; the next one is asked too when one failed or stays silent, two at a time.
+
+        The broker answers the same call the same at every node, and records it once, also when two have it at a time.
+        """
+        # INVARIANT: test_a_withdrawal_at_a_node_that_stands_still_is_answered_by_another_at_once
+        left, said = self._nodes.order(), HandslagError("HS-BROKER-UNREACHABLE")
+        answer: bytes | HandslagError = said
+        asked: dict[asyncio.Task[bytes | HandslagError], str] = {}
+        async with asyncio.TaskGroup() as group:
+            while (left or asked) and answer is said:
+                if left and len(asked) < _AT_A_TIME:
+                    url = left.pop(0)
+                    asked[group.create_task(self._tried(ask, url))] = url
+                more = left and len(asked) < _AT_A_TIME
+                silent_s = SILENT_S if more else LAST_S
+                done, _ = await asyncio.wait(asked, timeout=silent_s, return_when=asyncio.FIRST_COMPLETED)
+                if not done and not more:
+                    break
+                for task in done:
+                    del asked[task]
+                    answer = task.result() if answer is said else answer
+                    if isinstance(answer, HandslagError) and answer.code in _OF_ANOTHER:
+                        said = answer
+            for task, url in asked.items():
+                task.cancel()
+                self._nodes.away(url)
+        if isinstance(answer, HandslagError):
+            self._away |= answer.code == "HS-BROKER-UNREACHABLE"
+            raise answer
+        return answer
+
+    async def _tried(self, ask: Callable[[str], Coroutine[object, object, bytes]], url: str) -> bytes | HandslagError:
+        """What a node answered; one that is not reached is left."""
+        try:
+            return await ask(url)
+        except HandslagError as error:
+            return error
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            self._nodes.away(url)
+            return HandslagError("HS-BROKER-UNREACHABLE")
 
     async def _asked(self, method: str, url: str, path: str, body: bytes | None, headers: dict[str, str]) -> bytes:
         """One call to one node; raises what the connection raises, and the broker's refusal."""

@@ -33,6 +33,11 @@ class Nodes:
             self._at = 0
         return self._urls[self._at]
 
+    def order(self) -> list[str]:
+        """Every address once: the one to call, then those that would follow it."""
+        self.now()
+        return [*self._urls[self._at :], *self._urls[: self._at]]
+
     def away(self, url: str) -> None:
         """A call to this address was not answered, or its node says that it cannot serve: the next one is asked.
 

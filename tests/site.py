@@ -76,6 +76,7 @@ class Site:
     """The operator's side plus three units of one case; `databases` makes a database each where no file is wanted."""
 
     databases: ClassVar[Callable[[], Database] | None] = None
+    left_open: ClassVar[list[Site]] = []
 
     def __init__(
         self,
@@ -87,6 +88,7 @@ class Site:
     ) -> None:
         """`store` makes another driver than the embedded one, on tables that are there."""
         folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
         make = type(self).databases
         self.database = make() if make is not None else None
         self.clock = Clock()
@@ -115,6 +117,7 @@ class Site:
         self.lead, self.police, self.probation = (Unit(code, role) for role, code in UNITS.items())
         self.units = {unit.role: unit for unit in (self.lead, self.police, self.probation)}
         self._agency = UnitKeyPair.generate()
+        Site.left_open.append(self)
 
     def opened(self, folder: Path, rows: Callable[[Connection, ColumnCipher], Rows] = Rows) -> Store:
         """A store on the file or database; on a database there may be several at once, as several nodes have."""
@@ -408,8 +411,16 @@ class Site:
         return uuid7(self.clock(), os.urandom(10))
 
     def close(self) -> None:
+        if self in Site.left_open:
+            Site.left_open.remove(self)
         self.store.close()
         self.vault.close()
+
+    @classmethod
+    def close_all(cls) -> None:
+        """Every site that a test made and did not close, because it failed."""
+        for site in list(cls.left_open):
+            site.close()
 
 
 __all__ = ["DAY", "LEAD", "ORIGIN", "POLICE", "PROBATION", "START", "UNITS", "Clock", "Site", "Store", "Unit",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from broker.diagnosis.facts import BrokerFacts, NodeFacts
+from broker.diagnosis.facts import BrokerFacts, NodeFacts, StreamFacts
 from schemas.faults import Found
 
 CLOCK = timedelta(seconds=90)
@@ -16,7 +16,8 @@ LOW = 1024 * 1024 * 1024
 
 def findings(facts: BrokerFacts) -> list[Found]:
     """Everything that is wrong."""
-    return [*certificate(facts), *files(facts), *store(facts), *room(facts), *node(facts.node), *notices(facts)]
+    of_engines = [*store(facts), *stream(facts.stream)]
+    return [*certificate(facts), *files(facts), *of_engines, *room(facts), *node(facts.node), *notices(facts)]
 
 
 def certificate(facts: BrokerFacts) -> Iterator[Found]:
@@ -75,6 +76,22 @@ def store(facts: BrokerFacts) -> Iterator[Found]:
         yield Found("F-CLOCK-BEHIND")
 
 
+def stream(facts: StreamFacts | None) -> Iterator[Found]:
+    """The topic in Kafka: reached, permitted, as it must be, with copies enough."""
+    if facts is None:
+        return
+    if facts.code == "HS-STREAM-FORBIDDEN" or facts.missing_rights:
+        yield Found("F-STREAM-RIGHTS", ", ".join(facts.missing_rights) or "stream.certificate_file")
+    elif facts.code == "HS-SETTINGS-INVALID":
+        yield Found("F-STREAM-FILE", "stream")
+    elif facts.code == "HS-STREAM-AWAY":
+        yield Found("F-STREAM-AWAY", "stream.bootstrap")
+    if facts.differs:
+        yield Found("F-STREAM-TOPIC", ", ".join(facts.differs))
+    if facts.refusing_writes or facts.leaderless:
+        yield Found("F-STREAM-COPIES")
+
+
 def room(facts: BrokerFacts) -> Iterator[Found]:
     """Disk and locks."""
     if facts.writable is False or (facts.free_bytes is not None and facts.free_bytes < FULL):
@@ -101,6 +118,8 @@ def notices(facts: BrokerFacts) -> Iterator[Found]:
         yield Found("N-BROKER-STOPPED")
     if facts.node.others_away:
         yield Found("N-NODES-AWAY")
+    if facts.node.key_holders:
+        yield Found("N-ERASURE-WAITS")
     if not facts.operations_inside:
         yield Found("N-OPERATIONS-OPEN", "operations.listen")
     for setting in facts.trying_out:

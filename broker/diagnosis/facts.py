@@ -24,7 +24,8 @@ class ServerFacts:
 class NodeFacts:
     """The node: `answers` is None where none runs; `reasons` why it is not ready, `taken` settings of ports in use.
 
-    `others_away` counts nodes of the same store that were there today and are not now.
+    `others_away` counts nodes of the same store that were there today and are not now, `key_holders` those whose root
+    key still opens what was erased.
     """
 
     running: bool
@@ -32,11 +33,29 @@ class NodeFacts:
     reasons: tuple[str, ...] = ()
     taken: tuple[str, ...] = ()
     others_away: int = 0
+    key_holders: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamFacts:
+    """The topic in Kafka as this node sees it. `code` is why nothing could be seen; names are Kafka's own.
+
+    `refusing_writes` and `leaderless` count partitions.
+    """
+
+    code: str | None = None
+    differs: tuple[str, ...] = ()
+    missing_rights: tuple[str, ...] = ()
+    refusing_writes: int = 0
+    leaderless: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerFacts:
-    """All that lies on this machine. `anchor` is ok, missing or damaged, `anchor_size` the leaves that it states."""
+    """All that lies on this machine; `stream` is None where it lies in the store.
+
+    `anchor` is ok, missing or damaged, `anchor_size` the leaves that it states.
+    """
 
     now: datetime
     server: ServerFacts | None
@@ -46,6 +65,7 @@ class BrokerFacts:
     folders: Mapping[str, str]
     keys_belong: bool | None
     store: Looked
+    stream: StreamFacts | None
     anchor: str
     anchor_size: int
     admissions: bool

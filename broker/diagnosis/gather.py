@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives import serialization
 
 from broker import admissions, control, keyfiles, pki, regions
 from broker.anchor import Anchor
+from broker.diagnosis import stream
 from broker.diagnosis.facts import BrokerFacts, NodeFacts, ServerFacts
 from broker.settings import Address, BrokerSettings
 from broker.store import look, rootkey
@@ -49,6 +50,7 @@ def gather(loaded: BrokerSettings, now: datetime) -> BrokerFacts:
         folders={"data_dir": _folder(loaded.data_dir)},
         keys_belong=_keys_belong(loaded) if data_dir else None,
         store=look.look(loaded.database) if loaded.store.engine == "sqlite" else look.look_server(loaded.store),
+        stream=stream.seen(loaded.stream),
         anchor=anchor,
         anchor_size=anchor_size,
         admissions=_fails(lambda: (admissions.load_all(loaded.data_dir), regions.load(loaded.data_dir))) is None,
@@ -194,16 +196,17 @@ def _node(loaded: BrokerSettings) -> NodeFacts:
     if not control.is_running(loaded.data_dir):
         ports = {"listen": loaded.address, "operations.listen": loaded.operations.address}
         return NodeFacts(running=False, taken=tuple(name for name, where in ports.items() if _taken(where)))
-    away = _nodes_away(loaded)
+    away, holders = _nodes_away(loaded), _key_holders(loaded)
     url = f"http://{loaded.operations.address}/readyz"
     past_proxies = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with past_proxies.open(url, timeout=PROBE_S) as answer:
             answer.read()
-        return NodeFacts(running=True, answers=True, others_away=away)
+        return NodeFacts(running=True, answers=True, others_away=away, key_holders=holders)
     except urllib.error.HTTPError as answer:
         with answer:
-            return NodeFacts(running=True, answers=True, reasons=_reasons(answer.read(4096)), others_away=away)
+            reasons = _reasons(answer.read(4096))
+            return NodeFacts(running=True, answers=True, reasons=reasons, others_away=away, key_holders=holders)
     except (OSError, ValueError):
         return NodeFacts(running=True, answers=False)
 
@@ -214,6 +217,16 @@ def _nodes_away(loaded: BrokerSettings) -> int:
         return 0
     try:
         return sum(not each["live"] for each in control.call(loaded.data_dir, "nodes", {}, PROBE_S)["nodes"])
+    except HandslagError:
+        return 0
+
+
+def _key_holders(loaded: BrokerSettings) -> int:
+    """How many nodes an erasure waits for, as the running node sees it."""
+    if loaded.store.engine != "postgresql":
+        return 0
+    try:
+        return len(control.call(loaded.data_dir, "erase-status", {}, PROBE_S)["waits_for"])
     except HandslagError:
         return 0
 

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Connection,
-    Row,
-    and_,
-    bindparam,
-    insert,
-    literal,
-    or_,
-    select,
-    tuple_,
-    update,
-)
+from sqlalchemy import BigInteger, ColumnElement, Connection, Row, and_, literal, or_, select, tuple_, update
 
+from broker.store.bulk import insert_all, update_all
 from broker.store.cipher import ColumnCipher
 from broker.store.dialect import greatest, has_row_locks, locked, moment
+from broker.store.ready import Ready, readied
 from broker.store.tables import delivery, delivery_section
 from schemas.codes import DeliveryState
 
@@ -87,6 +77,22 @@ class SectionRow:
     live: bool
 
 
+def ready(cipher: ColumnCipher, row: DeliveryRow) -> Ready[DeliveryRow]:
+    """A delivery as it lies in `delivery`."""
+    values = _values(row)
+    values["sender_unit"] = cipher.handle("delivery", row.sender_unit)
+    values["recipient_unit"] = cipher.handle("delivery", row.recipient_unit)
+    # The delivery of an invitation names the key that it is sealed to, and that is the unit's own.
+    values["body"] = cipher.keep(BODY, cipher.maybe(cipher.seal, BODY, row.body))
+    return Ready(row, values)
+
+
+def ready_section(cipher: ColumnCipher, section: SectionRow) -> Ready[SectionRow]:
+    """A section as it lies in `delivery_section`."""
+    kept = {name: cipher.keep(f"delivery_section.{name}", getattr(section, name)) for name in CONTENT}
+    return Ready(section, _values(section) | kept)
+
+
 class DeliveryRows:
     """Verbs on `delivery` and `delivery_section`."""
 
@@ -106,12 +112,15 @@ class DeliveryRows:
         )
         return {(row.event_id, row.recipient_seat, row.digest): row.attempt for row in rows}
 
-    def insert(self, rows: Sequence[DeliveryRow], sections: Sequence[SectionRow]) -> None:
+    def insert(
+        self, rows: Sequence[DeliveryRow | Ready[DeliveryRow]], sections: Sequence[SectionRow | Ready[SectionRow]]
+    ) -> None:
         """New deliveries with their sections."""
         if rows:
             self.news = True
-            self._c.execute(insert(delivery), [self._stored(row) for row in rows])
-            self._c.execute(insert(delivery_section), [self._section_values(section) for section in sections])
+            made = readied(sections, partial(ready_section, self._cipher))
+            insert_all(self._c, delivery, [one.columns for one in readied(rows, partial(ready, self._cipher))])
+            insert_all(self._c, delivery_section, [one.columns for one in made])
 
     def sections(self, delivery_ids: Iterable[bytes]) -> dict[bytes, list[SectionRow]]:
         """Live sections by delivery, in the order of their digests."""
@@ -174,6 +183,13 @@ class DeliveryRows:
         query = select(delivery).where(delivery.c.delivery_id.in_(list(delivery_ids))).order_by(delivery.c.delivery_id)
         rows = self._c.execute(locked(self._c, query))
         return {row.delivery_id: self._row(row) for row in rows}
+
+    def versions(self, delivery_ids: Iterable[bytes]) -> dict[bytes, int]:
+        """Row versions by delivery, locked; what is in the rows was read, and opened, before."""
+        of = delivery.c
+        query = select(of.delivery_id, of.row_version).where(of.delivery_id.in_(list(delivery_ids)))
+        rows = self._c.execute(locked(self._c, query.order_by(of.delivery_id)))
+        return {row.delivery_id: row.row_version for row in rows}
 
     def open_of_senders(self, seat_ids: Iterable[bytes]) -> list[DeliveryRow]:
         """PENDING and HANDED deliveries of these disclosers, locked, by delivery id."""
@@ -285,28 +301,17 @@ class DeliveryRows:
 
         Each with the id and leaf hash of its entry, so that repeating the acknowledgement gets the same answer.
         """
-        for state in {state for _row, state, _entry, _leaf in ended}:
-            own = [(row, entry, leaf) for row, to, entry, leaf in ended if to is state]
-            gone: dict[str, object] = {"item": None, "wrapped_key": None}
-            self._c.execute(
-                update(delivery_section).where(delivery_section.c.delivery_id == bindparam("id")).values(**gone),
-                [{"id": row.delivery_id} for row, _entry, _leaf in own],
-            )
-            self._c.execute(
-                update(delivery)
-                .where(delivery.c.delivery_id == bindparam("id"))
-                .values(
-                    state=state.value,
-                    body=None,
-                    row_version=bindparam("version"),
-                    ack_entry=bindparam("entry"),
-                    ack_leaf=bindparam("leaf"),
-                ),
-                [
-                    {"id": row.delivery_id, "version": row.row_version + 1, "entry": entry, "leaf": leaf}
-                    for row, entry, leaf in own
-                ],
-            )
+        if not ended:
+            return
+        ids = [row.delivery_id for row, _state, _entry, _leaf in ended]
+        section = delivery_section.c.delivery_id
+        self._c.execute(update(delivery_section).where(section.in_(ids)).values(**dict.fromkeys(CONTENT)))
+        values = [
+            {"delivery_id": row.delivery_id, "state": state.value, "body": None, "row_version": row.row_version + 1,
+             "ack_entry": entry, "ack_leaf": leaf}
+            for row, state, entry, leaf in ended
+        ]  # fmt: skip
+        update_all(self._c, delivery, "delivery_id", values)
 
     # --- time
 
@@ -357,24 +362,12 @@ class DeliveryRows:
     def _to(self, unit: str) -> ColumnElement[bool]:
         return delivery.c.recipient_unit == self._cipher.handle("delivery", unit)
 
-    def _stored(self, row: DeliveryRow) -> dict[str, object]:
-        values = _values(row)
-        values["sender_unit"] = self._cipher.handle("delivery", row.sender_unit)
-        values["recipient_unit"] = self._cipher.handle("delivery", row.recipient_unit)
-        # The delivery of an invitation names the key that it is sealed to, and that is the unit's own.
-        values["body"] = self._cipher.keep(BODY, self._cipher.maybe(self._cipher.seal, BODY, row.body))
-        return values
-
     def _row(self, row: Row[Any]) -> DeliveryRow:
         values, cipher = list(row), self._cipher
         for at in _UNITS:
             values[at] = cipher.code("delivery", values[at])
         values[_BODY] = cipher.maybe(cipher.open, BODY, cipher.kept(BODY, values[_BODY]))
         return DeliveryRow(*values)
-
-    def _section_values(self, section: SectionRow) -> dict[str, object]:
-        keep = self._cipher.keep
-        return _values(section) | {name: keep(f"delivery_section.{name}", getattr(section, name)) for name in CONTENT}
 
     def _section(self, row: Row[Any]) -> SectionRow:
         opened = {name: self._cipher.kept(f"delivery_section.{name}", getattr(row, name)) for name in CONTENT}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Integer, Select, func, literal
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, Integer, Select, func, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -32,6 +32,25 @@ def _greatest(element: greatest, compiler: Any, **kw: Any) -> str:
 @compiles(greatest, "sqlite")
 def _max(element: greatest, compiler: Any, **kw: Any) -> str:
     return f"max({compiler.process(element.clauses, **kw)})"
+
+
+class holds(FunctionElement[bool]):  # noqa: N801 - as SQL's own
+    """Whether bytes lie somewhere in a column of bytes."""
+
+    inherit_cache = True
+    type = Boolean()
+    name = "holds"
+
+
+@compiles(holds)
+def _position(element: holds, compiler: Any, **kw: Any) -> str:
+    column, part = (compiler.process(one, **kw) for one in element.clauses)
+    return f"(position({part} IN {column}) > 0)"
+
+
+@compiles(holds, "sqlite")
+def _instr(element: holds, compiler: Any, **kw: Any) -> str:
+    return f"(instr({compiler.process(element.clauses, **kw)}) > 0)"
 
 
 def locked(connection: Connection, query: Select[Any], *, skip_locked: bool = False) -> Select[Any]:

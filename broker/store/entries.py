@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from audit.entry import SealedEntry
+from broker.store.bulk import insert_all
 from broker.store.cipher import ColumnCipher
+from broker.store.ready import Ready, readied
 from broker.store.tables import entry, leaf, payload
+
+
+def ready(cipher: ColumnCipher, one: SealedEntry) -> Ready[SealedEntry]:
+    """An entry as it lies in `entry`, and its payload beside it."""
+    columns = {
+        "entry_id": one.entry_id,
+        "owner": "",  # stands in the sealed bytes: the moment would tie it to a seat
+        "handle": one.handle,
+        "at_us": one.at_us,
+        "operation": one.operation,
+        "outcome": one.outcome,
+        "reason_class": one.reason_class,
+        "bytes": cipher.seal("entry.bytes", one.entry_bytes),
+        "leaf_hash": one.leaf_hash,
+    }
+    return Ready(one, columns, {"entry_id": one.entry_id, "blob": cipher.seal("payload.blob", one.payload)})
 
 
 class EntryRows:
@@ -18,30 +37,11 @@ class EntryRows:
         self._c = connection
         self._cipher = cipher
 
-    def insert(self, sealed: Sequence[SealedEntry]) -> None:
+    def insert(self, sealed: Sequence[SealedEntry | Ready[SealedEntry]]) -> None:
         """Record entries. INVARIANT: test_record_with_release, in the transaction of their effect."""
-        if not sealed:
-            return
-        self._c.execute(
-            insert(entry),
-            [
-                {
-                    "entry_id": one.entry_id,
-                    "owner": "",  # stands in the sealed bytes: the moment would tie it to a seat
-                    "handle": one.handle,
-                    "at_us": one.at_us,
-                    "operation": one.operation,
-                    "outcome": one.outcome,
-                    "reason_class": one.reason_class,
-                    "bytes": self._cipher.seal("entry.bytes", one.entry_bytes),
-                    "leaf_hash": one.leaf_hash,
-                }
-                for one in sealed
-            ],
-        )
-        seal = self._cipher.seal
-        blobs = [{"entry_id": one.entry_id, "blob": seal("payload.blob", one.payload)} for one in sealed]
-        self._c.execute(insert(payload), blobs)
+        made = readied(sealed, partial(ready, self._cipher))
+        insert_all(self._c, entry, [one.columns for one in made])
+        insert_all(self._c, payload, [one.beside for one in made if one.beside is not None])
 
     def of_handles(
         self, handles: Iterable[bytes], after: int, limit: int, upto: bytes

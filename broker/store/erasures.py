@@ -5,6 +5,7 @@ What other seats hold stays: their entries are under keys of their own, and what
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,8 +13,9 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, delete, insert,
 
 from broker.store import tables
 from broker.store.cipher import ColumnCipher
-from broker.store.dialect import locked
+from broker.store.dialect import holds, locked
 from broker.store.erasure_tables import erasure
+from broker.store.inbox import Item, Leased, opened
 from broker.store.join_tables import case_join, crossing
 from broker.store.shared import moved
 from schemas.codes import DeliveryState, SeatState
@@ -22,6 +24,27 @@ from schemas.identifiers import ZERO32
 BEGUN, ERASED, DONE, ABSENT = "BEGUN", "ERASED", "DONE", "ABSENT"
 _OPEN = (DeliveryState.PENDING.value, DeliveryState.HANDED.value)
 _DELIVERY, _SEAT, _ITEM = tables.delivery.c, tables.seat.c, tables.item.c
+
+
+LOOKED_AT_ONCE = 500
+"""How many items of an inbox one transaction opens, or one statement deletes."""
+
+
+class InboxGrew(Exception):  # noqa: N818 - an answer, not a fault: look again
+    """More came into an inbox than one transaction opens."""
+
+
+@dataclass(frozen=True, slots=True)
+class InboxLook:
+    """What was found in an inbox before: every number that was looked at, and those that are about the seat."""
+
+    seen: frozenset[int]
+    found: frozenset[int]
+
+
+def is_about(one: Item, names: Iterable[bytes]) -> bool:
+    """Whether an item names one of `names` (16 bytes each)."""
+    return any(name in one.body for name in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +109,10 @@ class ErasureRows:
     # --- what stands against it
 
     def open_part(self, seat_id: bytes) -> str | None:
-        """The first thing that stands against erasing a seat, as a word of `HS-ERASE-REFUSED`; None when nothing."""
+        """The first row that stands against erasing a seat, as a word of `HS-ERASE-REFUSED`; None when none.
+
+        What waits in its unit's inbox is sealed and is looked for by itself: `InboxLook`.
+        """
         of = self._c.execute(select(_SEAT.state, _SEAT.unit).where(_SEAT.seat_id == seat_id)).one()
         hold = tables.hold_seat.c
         if of.state != SeatState.CLOSED:
@@ -106,22 +132,51 @@ class ErasureRows:
         told = tables.annul_notice.c
         if self._any(select(told.notice_id).where(told.seat_id == seat_id, told.answered_at_us.is_(None))):
             return "annulment"
-        return "inbox" if self._items(seat_id) else None
+        return None
 
     def _any(self, query: Select[Any]) -> bool:
         return self._c.execute(query.limit(1)).first() is not None
 
-    def _items(self, seat_id: bytes) -> list[int]:
-        """Numbers of what waits for the seat's unit and is about the seat, its events or its deliveries."""
-        names = {seat_id, *self._events(seat_id)}
+    # --- what waits for its unit
+
+    def names(self, seat_id: bytes) -> frozenset[bytes]:
+        """By what an item is known to be about a seat: the ids of the seat, its events and its deliveries."""
         mine = or_(_DELIVERY.sender_seat == seat_id, _DELIVERY.recipient_seat == seat_id)
-        names |= set(self._c.execute(select(_DELIVERY.delivery_id).where(mine)).scalars())
-        code = self._unit(seat_id)
-        rows = self._c.execute(
-            select(_ITEM.number, _ITEM.body).where(_ITEM.unit == self._cipher.handle("inbox_item", code))
-        )
-        opened = ((row.number, self._cipher.open("inbox_item.body", row.body)) for row in rows)
-        return [number for number, body in opened if any(name in body for name in names)]
+        sent = self._c.execute(select(_DELIVERY.delivery_id).where(mine)).scalars()
+        return frozenset({seat_id, *self._events(seat_id), *sent})
+
+    def waiting(self, seat_id: bytes, after: int, limit: int) -> list[tuple[int, Leased]]:
+        """(number, item) of what waits for the seat's unit, after a number and in order; `Sealing.opened` opens it."""
+        return self._found(seat_id, (_ITEM.number > after), limit)
+
+    def about(self, seat_id: bytes, look: InboxLook) -> set[int]:
+        """Numbers of the items about a seat that wait now; those that the look had not seen are opened here.
+
+        Raises InboxGrew when they are more than LOOKED_AT_ONCE.
+        """
+        # INVARIANT: test_no_transaction_opens_a_whole_inbox
+        of = _ITEM.unit == self._cipher.handle("inbox_item", self._unit(seat_id))
+        # Each number, not the largest: what commits late has a small one.
+        now = set(self._c.execute(select(_ITEM.number).where(of)).scalars())
+        new = now - look.seen
+        if len(new) > LOOKED_AT_ONCE:
+            raise InboxGrew
+        if not new:
+            return now & look.found
+        names = self.names(seat_id)
+        fresh = self._found(seat_id, _ITEM.number.in_(new), LOOKED_AT_ONCE)
+        told = {number for number, one in fresh if is_about(opened(self._cipher, one), names)}
+        return (now & look.found) | told
+
+    def drop(self, numbers: Iterable[int]) -> int:
+        """Delete items by their numbers; returns how many there were."""
+        return self._delete(tables.item, _ITEM.number.in_(list(numbers)))
+
+    def _found(self, seat_id: bytes, condition: ColumnElement[bool], limit: int) -> list[tuple[int, Leased]]:
+        unit = self._unit(seat_id)
+        of = _ITEM.unit == self._cipher.handle("inbox_item", unit)
+        rows = self._c.execute(select(tables.item).where(of, condition).order_by(_ITEM.number).limit(limit))
+        return [(row.number, Leased(row.item_id, unit, row.kind, row.body)) for row in rows]
 
     def _unit(self, seat_id: bytes) -> str:
         handle = self._c.execute(select(_SEAT.unit).where(_SEAT.seat_id == seat_id)).scalar_one()
@@ -147,10 +202,14 @@ class ErasureRows:
         self._c.execute(update(tables.seat).where(_SEAT.seat_id == seat_id).values(state=SeatState.CLOSED.value))
         self._delete(tables.hold_seat, tables.hold_seat.c.seat_id == seat_id)
 
-    def wipe(self, seat_id: bytes, handle: bytes) -> int:
-        """Delete everything of a seat but the bare row of it; returns how many entries lost their content."""
+    def wipe(self, seat_id: bytes, handle: bytes, look: InboxLook) -> int:
+        """Delete everything of a seat but the bare row of it; returns how many entries lost their content.
+
+        Raises InboxGrew: look again.
+        """
         # INVARIANT: test_nothing_of_an_erased_seat_lies_in_any_file
-        self._wipe_inbox(seat_id)
+        self.drop(self.about(seat_id, look))
+        self._wipe_answers(seat_id)
         events = self._events(seat_id)
         sent = list(self._c.execute(select(_DELIVERY.delivery_id).where(_DELIVERY.sender_seat == seat_id)).scalars())
         for table in (tables.delivery_section, tables.earlier_ground, tables.annul_notice, tables.delivery):
@@ -169,13 +228,10 @@ class ErasureRows:
         )
         return self._delete(tables.payload, tables.payload.c.entry_id.in_(entries))
 
-    def _wipe_inbox(self, seat_id: bytes) -> None:
-        self._delete(tables.item, _ITEM.number.in_(self._items(seat_id)))
+    def _wipe_answers(self, seat_id: bytes) -> None:
         call = tables.call.c
         unit = self._cipher.handle("call", self._unit(seat_id))
-        rows = self._c.execute(select(call.call_id, call.answer).where(call.unit == unit))
-        mine = [row.call_id for row in rows if seat_id in row.answer]
-        self._delete(tables.call, (call.unit == unit) & call.call_id.in_(mine))
+        self._delete(tables.call, (call.unit == unit) & holds(call.answer, seat_id))
 
     def _bare(self, seat_id: bytes) -> None:
         """Leave of the seat that it was there; of its statements what open seats of the case know each other by."""

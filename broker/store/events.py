@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
+from broker.store.bulk import insert_all
 from broker.store.tables import attempt, event_memory
 
 
@@ -22,8 +23,7 @@ class EventRows:
 
     def remember(self, rows: Sequence[tuple[bytes, bytes, bytes]]) -> None:
         """Remember (event id, sender seat, fingerprint) of events seen for the first time."""
-        if rows:
-            self._c.execute(insert(event_memory), [{"event_id": e, "seat_id": s, "fingerprint": f} for e, s, f in rows])
+        insert_all(self._c, event_memory, [{"event_id": e, "seat_id": s, "fingerprint": f} for e, s, f in rows])
 
     def attempts(self, event_ids: Iterable[bytes]) -> dict[tuple[bytes, int], tuple[bytes, bytes]]:
         """(attempt hash, receipt) by (event id, attempt)."""
@@ -32,8 +32,6 @@ class EventRows:
 
     def record_attempts(self, rows: Sequence[tuple[bytes, int, bytes, bytes]]) -> None:
         """Keep (event id, attempt, attempt hash, receipt): the same attempt gets the same receipt."""
-        if rows:
-            self._c.execute(
-                insert(attempt),
-                [{"event_id": e, "attempt": n, "attempt_hash": h, "receipt": r} for e, n, h, r in rows],
-            )
+        insert_all(
+            self._c, attempt, [{"event_id": e, "attempt": n, "attempt_hash": h, "receipt": r} for e, n, h, r in rows]
+        )

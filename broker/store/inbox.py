@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
 
+from broker.store.bulk import insert_all
 from broker.store.cipher import ColumnCipher
 from broker.store.dialect import locked
+from broker.store.ready import Ready, readied
 from broker.store.tables import item
 from schemas import limits
 
@@ -25,6 +28,34 @@ class Item:
     not_before_us: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """An item as it was leased; `Sealing.opened` opens it once its transaction is over."""
+
+    item_id: bytes
+    unit: str
+    kind: str
+    sealed: bytes
+
+
+def opened(cipher: ColumnCipher, leased: Leased) -> Item:
+    """The item; raises `HS-KEYS-UNREADABLE`."""
+    return Item(leased.item_id, leased.unit, leased.kind, cipher.open("inbox_item.body", leased.sealed))
+
+
+def ready(cipher: ColumnCipher, one: Item) -> Ready[Item]:
+    """An item as it lies in `inbox_item`, without the number that the engine draws."""
+    columns = {
+        "item_id": one.item_id,
+        "unit": cipher.handle("inbox_item", one.unit),
+        "kind": one.kind,
+        "body": cipher.seal("inbox_item.body", one.body),
+        "lease_until_us": 0,
+        "not_before_us": one.not_before_us,
+    }
+    return Ready(one, columns)
+
+
 class InboxRows:
     """Verbs on `inbox_item`."""
 
@@ -34,24 +65,11 @@ class InboxRows:
         self.news = False
         """Whether this transaction put something in."""
 
-    def put(self, items: Sequence[Item]) -> None:
+    def put(self, items: Sequence[Item | Ready[Item]]) -> None:
         """Add items in order."""
         if items:
             self.news = True
-            self._c.execute(
-                insert(item),
-                [
-                    {
-                        "item_id": i.item_id,
-                        "unit": self._cipher.handle("inbox_item", i.unit),
-                        "kind": i.kind,
-                        "body": self._cipher.seal("inbox_item.body", i.body),
-                        "lease_until_us": 0,
-                        "not_before_us": i.not_before_us,
-                    }
-                    for i in items
-                ],
-            )
+            insert_all(self._c, item, [one.columns for one in readied(items, partial(ready, self._cipher))])
 
     def any(self, unit: str, now_us: int) -> bool:
         """Whether something waits for a unit; only a look, so that an idle beat writes nothing."""
@@ -59,7 +77,7 @@ class InboxRows:
         query = select(item.c.number).where(self._of(unit), *due).limit(1)
         return self._c.execute(query).first() is not None
 
-    def lease(self, unit: str, limit: int, now_us: int, until_us: int) -> list[Item]:
+    def lease(self, unit: str, limit: int, now_us: int, until_us: int) -> list[Leased]:
         """Items of a unit that nobody holds a lease on, oldest first, leased until `until_us`."""
         due = (item.c.lease_until_us <= now_us, item.c.not_before_us <= now_us)
         query = select(item).where(self._of(unit), *due).order_by(item.c.number).limit(limit)
@@ -74,7 +92,7 @@ class InboxRows:
         if fit:
             numbers = [row.number for row in fit]
             self._c.execute(update(item).where(item.c.number.in_(numbers)).values(lease_until_us=until_us))
-        return [Item(row.item_id, unit, row.kind, self._cipher.open("inbox_item.body", row.body)) for row in fit]
+        return [Leased(row.item_id, unit, row.kind, row.body) for row in fit]
 
     def remove(self, unit: str, item_ids: Iterable[bytes]) -> set[bytes]:
         """Delete acknowledged items of a unit; returns the ids that were there."""

@@ -6,6 +6,7 @@ that change places do not open. The same rows lie in a file of their own beside 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
@@ -26,12 +27,24 @@ ERASED = 0
 
 
 class OwnerKind(StrEnum):
-    """Whose key a row is: a seat (16-byte id), a unit (its code as UTF-8), the operator or the Store (empty id)."""
+    """Whose key a row is: a seat (16-byte id), a unit (its code as UTF-8), the operator or the Store (empty id).
+
+    EPOCH is nobody's: where nodes share the keys, that row says under which epoch of the root key keys are wrapped.
+    """
 
     SEAT = "SEAT"
     UNIT = "UNIT"
     OPERATOR = "OPERATOR"
     STORE = "STORE"
+    EPOCH = "EPOCH"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A node that can open what was destroyed: its root key file is older. Since when it is so, microseconds."""
+
+    node: str
+    at_us: int
 
 
 Owner = tuple[OwnerKind, bytes]
@@ -73,6 +86,22 @@ class Vault(Protocol):
         """Hold no opened key in memory any longer: another node may have destroyed some."""
         ...
 
+    def let_go(self) -> bool:
+        """Destroy here what still opens a destroyed key; whether no node holds anything that does. Blocks."""
+        ...
+
+    def holding(self) -> list[Holder]:
+        """Nodes that still hold something that opens a destroyed key."""
+        ...
+
+    def retire(self, node: str, /) -> bool:
+        """Believe that a node's copy of the root key is destroyed; whether there was such a node."""
+        ...
+
+    def epoch(self) -> int | None:
+        """The root key's epoch under which all keys are, None where destroyed keys are gone from their file."""
+        ...
+
     def close(self) -> None:
         """Forget the opened keys and release the engine."""
         ...
@@ -89,15 +118,16 @@ def checked_owner(kind: str, owner_id: bytes) -> Owner:
         OwnerKind.UNIT: 0 < len(owner_id) <= 64,
         OwnerKind.OPERATOR: not owner_id,
         OwnerKind.STORE: not owner_id,
+        OwnerKind.EPOCH: False,
     }
     if not shaped[known]:
         raise HandslagError("HS-IDENTIFIER-INVALID", field="owner_id")
     return known, owner_id
 
 
-def wrapped(root: RootKey, owner: Owner, keys: SeatKeys) -> bytes:
-    """The keys as a row holds them, under the root's newest KEK."""
-    return aes_key_wrap(_wrapping_key(root.kek(root.epoch), owner), keys.sk)
+def wrapped(root: RootKey, owner: Owner, keys: SeatKeys, epoch: int | None = None) -> bytes:
+    """The keys as a row holds them, under the KEK of an epoch, the file's own unless told otherwise."""
+    return aes_key_wrap(_wrapping_key(root.kek(root.epoch if epoch is None else epoch), owner), keys.sk)
 
 
 def unwrapped(root: RootKey, owner: Owner, epoch: int, row: bytes) -> SeatKeys:

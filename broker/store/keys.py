@@ -25,6 +25,7 @@ from broker.store.keyport import (
     ERASED,
     METADATA,
     SEAT_KEY,
+    Holder,
     Owner,
     OwnerKind,
     checked_owner,
@@ -153,6 +154,22 @@ class KeyVault:
         # INVARIANT: test_a_key_that_another_node_destroyed_is_forgotten_here
         with self._lock:
             self._cache.clear()
+
+    def let_go(self) -> bool:
+        """True: `erase` leaves nothing in the file that any root key opens."""
+        return True
+
+    def holding(self) -> list[Holder]:
+        """Nobody."""
+        return []
+
+    def retire(self, _node: str, /) -> bool:
+        """Raises HS-STORE-ALONE: no other node ever had this file's root key."""
+        raise HandslagError("HS-STORE-ALONE")
+
+    def epoch(self) -> int | None:
+        """None: the root key never moves for a file whose bytes can be overwritten."""
+        return None
 
     def erase(self, seat_id: bytes) -> None:
         """Destroy a seat's keys, in memory, file and write-ahead log, for good; again it does no harm.

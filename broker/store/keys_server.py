@@ -11,17 +11,28 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from audit.vault import SK_BYTES, SeatKeys
 from broker.engine_settings import StoreSettings
-from broker.store import rootkey
-from broker.store.keyport import CACHED, ERASED, SEAT_KEY, Owner, OwnerKind, checked_owner, of, unwrapped, wrapped
+from broker.store import key_epoch, rootkey
+from broker.store.keyport import (
+    CACHED,
+    ERASED,
+    SEAT_KEY,
+    Holder,
+    Owner,
+    OwnerKind,
+    checked_owner,
+    of,
+    unwrapped,
+    wrapped,
+)
 from broker.store.postgresql_engine import WRITING, engine_for
 from broker.store.rootkey import RootKey
 from broker.store.tables import head
@@ -35,18 +46,27 @@ T = TypeVar("T")
 class ServerVault:
     """The open key table. Safe to call from several threads."""
 
-    def __init__(self, engine: sa.Engine, root: RootKey, cached: int) -> None:
+    def __init__(self, engine: sa.Engine, path: Path, root: RootKey, node: str | None, cached: int) -> None:
         """Take what `open` made."""
         self._engine = engine
+        self._path = path
         self._root = root
+        self._node = node
+        self._let_go = 0
+        self._moving = threading.Lock()
         self._cached = cached
         self._cache: OrderedDict[Owner, SeatKeys] = OrderedDict()
         self._lock = threading.Lock()
         self._generation = 0
 
     @classmethod
-    def open(cls, settings: StoreSettings, root_key_path: Path, *, cached: int = CACHED) -> Self:
+    def open(
+        cls, settings: StoreSettings, root_key_path: Path, *, node: str | None = None, cached: int = CACHED
+    ) -> Self:
         """Open the key table; makes the root key only for a table that never held a key.
+
+        `node` is whose copy of the root key this is: no erasure is done while it can open what was destroyed. Without
+        one the table is only looked at.
 
         Raises HS-KEYS-INCOMPLETE (`missing` = root where keys lie here without it, keys where a log lies here without
         them), HS-KEYS-UNREADABLE (`part` = key for another root key than the other nodes'), HS-KEYS-EXPOSED.
@@ -55,7 +75,10 @@ class ServerVault:
         try:
             used, log = _used(engine)
             root = _root(root_key_path, used=used, log=log)
-            vault = cls(engine, root, cached)
+            vault = cls(engine, root_key_path, root, node, cached)
+            _transaction(engine, lambda c: key_epoch.begin(c, root))
+            if node is not None:
+                _transaction(engine, lambda c: key_epoch.holds(c, node, root.oldest))
             # The operator's key is the first row and tells a wrong root key before anything rests on it.
             vault.operator()
         except HandslagError:
@@ -86,9 +109,16 @@ class ServerVault:
         found = self._known(owner) or self._read(owner)
         if found is not None:
             return found
-        sealed = wrapped(self._root, owner, SeatKeys(os.urandom(SK_BYTES)))
-        row = {"owner_kind": owner[0].value, "owner_id": owner[1], "epoch": self._root.epoch, "wrapped": sealed}
-        self._transaction(lambda c: c.execute(insert(SEAT_KEY).values(row).on_conflict_do_nothing()))
+        root, keys = self._root, SeatKeys(os.urandom(SK_BYTES))
+
+        def work(c: sa.Connection) -> None:
+            # INVARIANT: test_a_key_made_while_the_epoch_rises_is_not_lost
+            epoch = key_epoch.shared(c)
+            sealed = wrapped(root, owner, keys, epoch)
+            row = {"owner_kind": owner[0].value, "owner_id": owner[1], "epoch": epoch, "wrapped": sealed}
+            c.execute(insert(SEAT_KEY).values(row).on_conflict_do_nothing())
+
+        self._transaction(work)
         made = self._read(owner)
         if made is None:
             raise HandslagError("HS-SEAT-ERASED")
@@ -111,30 +141,64 @@ class ServerVault:
         return self.create(OwnerKind.STORE, b"").sk
 
     def erase(self, seat_id: bytes) -> None:
-        """Destroy a seat's keys for good: an empty row takes their place; again it does no harm.
+        """Destroy a seat's keys: an empty row takes their place, and the epoch rises; again it does no harm.
 
-        What the server still holds of the old row is another matter: docs/several-nodes.md.
+        What the server holds of the old row opens until `let_go` says that no node can open it.
         """
         # INVARIANT: test_a_destroyed_key_is_never_made_anew
         owner = checked_owner(OwnerKind.SEAT, seat_id)
         gone = {"epoch": ERASED, "wrapped": b""}
         row = {"owner_kind": owner[0].value, "owner_id": owner[1], **gone}
-        self._transaction(
-            lambda c: c.execute(
+
+        def work(c: sa.Connection) -> None:
+            key_epoch.rise(c)
+            c.execute(
                 insert(SEAT_KEY).values(row).on_conflict_do_update(index_elements=["owner_kind", "owner_id"], set_=gone)
             )
-        )
+
+        self._transaction(work)
         self.forget()
 
-    def take_in(self, rows: Iterable[dict[str, Any]]) -> int:
-        """Keep rows of a key file under the same root key as they are, where there are none yet; returns how many."""
-        given = list(rows)
-        for row in given:
-            if row["epoch"] != ERASED:  # each opens, or nothing is taken
-                unwrapped(self._root, checked_owner(row["owner_kind"], row["owner_id"]), row["epoch"], row["wrapped"])
-        self._transaction(lambda c: c.execute(insert(SEAT_KEY).on_conflict_do_nothing(), given) if given else None)
-        self.forget()
-        return len(given)
+    def let_go(self) -> bool:
+        """Wrap every key under the newest epoch, then destroy the older root key of this node.
+
+        Returns whether no node holds an older one: then nothing that the server keeps of a destroyed key opens. Raises
+        HS-NOT-READY, HS-KEYS-UNREADABLE (`part` = root for a file that cannot be replaced). Repeat it until it is True.
+        """
+        # INVARIANT: test_after_an_erasure_nothing_on_the_server_opens_with_what_the_nodes_have
+        with self._moving:
+            if self._transaction(key_epoch.present) > self._let_go:
+                self._move()
+        return not self.holding()
+
+    def _move(self) -> None:
+        root, after = self._root, key_epoch.BEGINNING
+        while True:
+            epoch, last = self._transaction(lambda c, after=after: key_epoch.wrapped_again(c, root, after))  # type: ignore[misc]
+            if last is None and after == key_epoch.BEGINNING:
+                break
+            after = last or key_epoch.BEGINNING
+        if self._node is None:
+            return
+        later = rootkey.let_go(self._path, epoch)
+        with self._lock:
+            self._root = later
+        self.forget()  # another node may have destroyed what is open here
+        node, oldest = self._node, later.oldest
+        self._transaction(lambda c: key_epoch.holds(c, node, oldest))
+        self._let_go = oldest
+
+    def holding(self) -> list[Holder]:
+        """Nodes whose root key is older than the newest epoch; raises HS-NOT-READY."""
+        return self._transaction(key_epoch.holding)
+
+    def retire(self, node: str, /) -> bool:
+        """Believe that a node's copy of the root key is destroyed; whether there was such a node."""
+        return self._transaction(lambda c: key_epoch.retired(c, node))
+
+    def epoch(self) -> int | None:
+        """The epoch under which keys are wrapped; a copy of the root key from before opens what was destroyed since."""
+        return self._transaction(key_epoch.present)
 
     def _known(self, owner: Owner) -> SeatKeys | None:
         with self._lock:
@@ -144,12 +208,12 @@ class ServerVault:
             return keys
 
     def _read(self, owner: Owner) -> SeatKeys | None:
-        generation = self._generation
+        generation, root = self._generation, self._root
         query = sa.select(SEAT_KEY.c.epoch, SEAT_KEY.c.wrapped).where(of(owner))
         row = self._transaction(lambda c: c.execute(query).one_or_none())
         if row is None or row.epoch == ERASED:
             return None
-        keys = unwrapped(self._root, owner, row.epoch, row.wrapped)
+        keys = unwrapped(root, owner, row.epoch, row.wrapped)
         with self._lock:
             if generation == self._generation:  # forgotten while we looked: it may have been destroyed since
                 self._cache[owner] = keys

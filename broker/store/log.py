@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from audit.merkle import EMPTY_ROOT, HASH_BYTES
 from audit.tiles import Tile
+from broker.store.bulk import insert_all
 from broker.store.tables import beat, checkpoint, entry, head, leaf, tile
 
 _ONLY = 1  # the head has one row
@@ -81,7 +82,7 @@ class LogRows:
         """
         if entry_numbers:
             rows = [{"idx": first + at, "entry_number": number} for at, number in enumerate(entry_numbers)]
-            self._c.execute(insert(leaf), rows)
+            insert_all(self._c, leaf, rows)
 
     def sealed_floor(self, after: int, settled: int = 0) -> int:
         """The largest entry number up to which every entry has a leaf, given that those up to `after` have.

@@ -30,9 +30,12 @@ def open_sqlite(database: Path, cipher: Callable[[], ColumnCipher], told: Callab
     return SqliteStore(database, opened)
 
 
-def open_server(settings: StoreSettings, cipher: Callable[[], ColumnCipher]) -> PostgresStore:
+def open_server(
+    settings: StoreSettings, cipher: Callable[[], ColumnCipher], undone: Callable[[str], None] = lambda _reason: None
+) -> PostgresStore:
     """The store on a server; several nodes may open it at once, and the first brings the tables up to date.
 
+    `undone` as `PostgresStore` tells it.
     Raises `HS-STORE-AWAY`, `HS-STORE-UNSUITABLE`, `HS-STORE-OLDER`, `HS-KEYS-UNREADABLE` for a database that was
     written under another key, and what `cipher` raises.
     """
@@ -47,7 +50,7 @@ def open_server(settings: StoreSettings, cipher: Callable[[], ColumnCipher]) -> 
         raise HandslagError("HS-STORE-AWAY") from None
     finally:
         engine.dispose()
-    return PostgresStore(settings, opened)
+    return PostgresStore(settings, opened, undone=undone)
 
 
 def _own_key(connection: Connection, cipher: ColumnCipher) -> None:

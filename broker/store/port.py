@@ -7,8 +7,9 @@ A driver offers `write` (one transaction, answered after COMMIT) and `read` (one
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
@@ -31,6 +32,7 @@ from broker.store.ledger import LedgerRows
 from broker.store.log import LogRows
 from broker.store.origins import OriginRows
 from broker.store.rekeys import RekeyRows
+from broker.store.sealing import Sealing
 from broker.store.shared import SharedRows
 from broker.store.stream import StreamRows
 from broker.store.units import UnitRows
@@ -71,6 +73,8 @@ class Store(Protocol):
 
     on_news: Callable[[], None]
     """Called on the caller's event loop after a commit that put something into an inbox."""
+    sealing: Sealing
+    """Makes rows ready before the transaction that inserts them begins."""
 
     async def write(self, work: Callable[[Rows], T], *, shared: bool = False) -> T:
         """Run `work` in one transaction; answers after COMMIT. Raises what `work` raised, or `HS-NOT-RECORDED`.
@@ -103,8 +107,11 @@ class Store(Protocol):
         """
         ...
 
+    keeps_deleted: bool
+    """Whether the engine keeps bytes of what was deleted where no program can overwrite them: keys must forget it."""
+
     def emptied(self) -> bool:
-        """As `truncate_wal`; whether nothing is left beside the file. What was deleted before it lies nowhere then."""
+        """As `truncate_wal`; whether what was deleted before lies nowhere any more. Never, where `keeps_deleted`."""
         ...
 
     def size(self) -> int:
@@ -114,3 +121,9 @@ class Store(Protocol):
     def close(self) -> None:
         """Commit what waits and release the engine."""
         ...
+
+
+def looked_at(writing: asyncio.Future[Any]) -> None:
+    """Who asked may have stopped waiting: what the work then raised is told to nobody, and no fault of the loop's."""
+    if not writing.cancelled():
+        writing.exception()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,20 +18,24 @@ from typing import Any, TypeVar
 
 import psycopg
 from sqlalchemy import Connection, Engine, select
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from broker import logs
 from broker.engine_settings import StoreSettings
 from broker.store.cipher import ColumnCipher
 from broker.store.dialect import READING, SERVER_CLOCK
-from broker.store.port import Rows
+from broker.store.port import Rows, looked_at
 from broker.store.postgresql_engine import READING as READING_SESSION
 from broker.store.postgresql_engine import WRITING, engine_for
+from broker.store.sealing import Sealing
 from broker.store.tables import turn
+from broker.store.undone import CONNECT, POOL, UNREACHED, Undone, own_fault, reason_of
 from schemas.errors import HandslagError
 
 T = TypeVar("T")
 _AGAIN_S = 0.9  # for how long work that was undone runs again: a withdrawal is answered within a second
+_TRIES = 3  # and at least so often: a node that stood still for a second has tried nothing in it
 _PAUSE_S = 0.005
 _SETTLE_S = 1.0
 _DRAWN = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM entry_number_seq"
@@ -40,14 +45,13 @@ _INSERTING = (
 )
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-
-
-class Undone(Exception):  # noqa: N818 - an answer, not a fault: the work may run again
-    """Nothing of a transaction was written, and the work is not to blame."""
+_log = logging.getLogger("handslag.store")
 
 
 class PostgresStore:
     """Store driver for one database; any number of nodes open it."""
+
+    keeps_deleted = True
 
     def __init__(
         self,
@@ -57,14 +61,20 @@ class PostgresStore:
         *,
         server_clock: bool = True,
         session: Mapping[str, str] = WRITING,
+        undone: Callable[[str], None] = lambda _reason: None,
     ) -> None:
-        """Connect when first asked; without `server_clock` moments are the callers' own. `session` of what writes."""
+        """Connect when first asked; without `server_clock` moments are the callers' own. `session` of what writes.
+
+        `undone` is told, in any thread, why a transaction was undone: one of `undone.REASONS`.
+        """
         readers = settings.connections // 2
         self._writing = engine_for(settings, session, connections=settings.connections - readers)
         self._reading = engine_for(settings, READING_SESSION, connections=readers)
         self._cipher = cipher
+        self.sealing = Sealing(cipher)
         self._make = rows
         self._clock = server_clock
+        self._told = undone
         self.on_news: Callable[[], None] = lambda: None
         """Called on the caller's event loop after a commit that put something into an inbox."""
         self._closing = threading.Lock()
@@ -87,6 +97,7 @@ class PostgresStore:
                 raise HandslagError("HS-NOT-READY")
             pool = self._writers if shared else self._turns
             writing = loop.run_in_executor(pool, self._write, work, shared)
+        writing.add_done_callback(looked_at)
         value, news = await asyncio.shield(writing)
         if news:
             self.on_news()
@@ -130,16 +141,18 @@ class PostgresStore:
         try:
             with self._connected(self._reading) as connection:
                 return list(connection.exec_driver_sql(query).scalars())
-        except (Undone, SQLAlchemyError):
-            raise HandslagError("HS-NOT-READY") from None
+        except (Undone, SQLAlchemyError) as error:
+            reason = error.reason if isinstance(error, Undone) else reason_of(error)
+            self._told(reason)
+            raise _given_up("HS-NOT-READY", reason, 1) from None
 
     def truncate_wal(self) -> int:
         """The server writes and recycles its WAL by itself; 0."""
         return 0
 
     def emptied(self) -> bool:
-        """Nothing lies beside the database; what the server itself still holds of it says docs/postgresql.md."""
-        return True
+        """False: pages, log and copies of the server hold what was deleted for as long as the server wants."""
+        return False
 
     def close(self) -> None:
         """Let what was begun end, and leave the server."""
@@ -153,13 +166,24 @@ class PostgresStore:
     # --- in threads
 
     def _write(self, work: Callable[[Rows], T], shared: bool) -> tuple[T, bool]:
-        until = time.monotonic() + _AGAIN_S
+        return self._until_done(lambda: self._written(work, shared), "HS-NOT-RECORDED")
+
+    def _read(self, query: Callable[[Rows], T]) -> T:
+        return self._until_done(lambda: self._seen(query), "HS-NOT-READY")
+
+    def _until_done(self, once: Callable[[], T], code: str) -> T:
+        """Again while it is undone; given up with `code` after a while, or at once after it when nobody is there."""
+        # INVARIANT: test_a_node_that_stood_still_for_long_tries_again
+        until, tries = time.monotonic() + _AGAIN_S, 0
         while True:
+            tries += 1
             try:
-                return self._written(work, shared)
-            except Undone:
-                if time.monotonic() >= until:
-                    raise HandslagError("HS-NOT-RECORDED") from None
+                return once()
+            except Undone as undone:
+                self._told(undone.reason)
+                enough = tries >= _TRIES or undone.reason in UNREACHED
+                if enough and time.monotonic() >= until:
+                    raise _given_up(code, undone.reason, tries) from None
                 time.sleep(_PAUSE_S)
 
     def _written(self, work: Callable[[Rows], T], shared: bool) -> tuple[T, bool]:
@@ -174,8 +198,7 @@ class PostgresStore:
                 _require_whole(connection)
             except BaseException as error:
                 _rolled_back(connection)
-                if _undone(error):
-                    raise Undone from None
+                _raise_undone(error)
                 raise
             self._commit(connection)
             return value, rows.inbox.news or rows.deliveries.news
@@ -184,19 +207,9 @@ class PostgresStore:
         # INVARIANT: test_an_error_on_commit_is_unknown_and_said_so
         try:
             connection.exec_driver_sql("COMMIT")
-        except SQLAlchemyError:
+        except SQLAlchemyError as error:
             connection.invalidate()
-            raise HandslagError("HS-NOT-RECORDED") from None
-
-    def _read(self, query: Callable[[Rows], T]) -> T:
-        until = time.monotonic() + _AGAIN_S
-        while True:
-            try:
-                return self._seen(query)
-            except Undone:
-                if time.monotonic() >= until:
-                    raise HandslagError("HS-NOT-READY") from None
-                time.sleep(_PAUSE_S)
+            raise _given_up("HS-NOT-RECORDED", reason_of(error), 1) from None
 
     def _seen(self, query: Callable[[Rows], T]) -> T:
         with self._connected(self._reading) as connection:
@@ -204,8 +217,7 @@ class PostgresStore:
                 connection.exec_driver_sql(_BEGIN_READ)
                 return query(self._rows(connection.execution_options(**{READING: True})))
             except BaseException as error:
-                if _undone(error):
-                    raise Undone from None
+                _raise_undone(error)
                 raise
             finally:
                 _rolled_back(connection)
@@ -214,8 +226,8 @@ class PostgresStore:
     def _connected(self, engine: Engine) -> Iterator[Connection]:
         try:
             connection = engine.connect()
-        except (DBAPIError, PoolTimeout):
-            raise Undone from None
+        except (DBAPIError, PoolTimeout) as error:
+            raise Undone(POOL if isinstance(error, PoolTimeout) else CONNECT) from None
         try:
             yield connection.execution_options(**{SERVER_CLOCK: self._clock, READING: False})
         finally:
@@ -226,22 +238,21 @@ class PostgresStore:
         return self._make(connection, self._cipher)
 
 
-def _undone(error: BaseException) -> bool:
-    """Whether the server or another transaction ended this one, whose work may run again as it was.
-
-    A constraint that does not hold is the work's own; everything else that a server says is not.
-    """
-    return isinstance(error, DBAPIError) and not isinstance(error, IntegrityError) and not _own_fault(error)
+def _raise_undone(error: BaseException) -> None:
+    """Raise Undone where the server or another transaction ended this one, whose work may run again as it was."""
+    if isinstance(error, DBAPIError) and not own_fault(error):
+        raise Undone(reason_of(error)) from None
 
 
-def _own_fault(error: DBAPIError) -> bool:
-    """SQLSTATE class 22 (data), 42 (syntax, missing table, no right), a write where one reads: it would fail again."""
-    state = getattr(error.orig, "sqlstate", None)
-    return state is not None and (state[:2] in {"22", "42"} or state == "25006")
+def _given_up(code: str, reason: str, tries: int) -> HandslagError:
+    """What the caller is told, and the operator the reason."""
+    # INVARIANT: test_why_work_was_given_up_is_logged_and_counted
+    logs.event(_log, logging.WARNING, code, sqlstate=reason, tries=tries)
+    return HandslagError(code)
 
 
 def _require_whole(connection: Connection) -> None:
-    """Raise Undone where an error was swallowed by the work: COMMIT would roll everything back and say so nowhere."""
+    """Raise HS-NOT-RECORDED where the work swallowed an error: COMMIT would roll back and say so nowhere."""
     driver: Any = connection.connection.driver_connection
     if driver.info.transaction_status != psycopg.pq.TransactionStatus.INTRANS:
         raise HandslagError("HS-NOT-RECORDED")

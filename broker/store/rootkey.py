@@ -5,6 +5,9 @@
 It lies apart from `keys.db` and from every backup of it: an old backup of wrapped keys is worth nothing once the KEK
 of its epoch is gone from here. Readable by its owner alone; a wider mode is refused, not mended, because somebody may
 have read it already.
+
+A forward ratchet: the KEK of the next epoch follows from this one, and no KEK leads back. So every copy of the file
+opens what was wrapped since, nothing has to be carried to any node, and moving the file forward destroys.
 """
 
 from __future__ import annotations
@@ -15,12 +18,17 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import uuid4
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from schemas.errors import HandslagError
 
 FORMAT = "handslag root key 1"
 KEK_BYTES = 32
 _WIDER_THAN_OWNER = 0o077
+_AHEAD = 100_000  # bounds the steps that a damaged row costs; one erasure is one step
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +39,27 @@ class RootKey:
     keks: Mapping[int, bytes] = field(repr=False)
 
     def kek(self, epoch: int) -> bytes:
-        """Return the KEK of an epoch; raises HS-KEYS-UNREADABLE when it is not (or no longer) here."""
-        try:
+        """Return the KEK of an epoch; raises HS-KEYS-UNREADABLE (`part` = epoch) when it is not (or no longer) here."""
+        # INVARIANT: test_no_later_root_key_leads_back
+        if epoch in self.keks:
             return self.keks[epoch]
-        except KeyError:
-            raise HandslagError("HS-KEYS-UNREADABLE", part="epoch") from None
+        newest = max(self.keks)
+        if not newest < epoch <= newest + _AHEAD:
+            raise HandslagError("HS-KEYS-UNREADABLE", part="epoch")
+        key = self.keks[newest]
+        for _ in range(epoch - newest):
+            key = HKDF(algorithm=SHA256(), length=KEK_BYTES, salt=None, info=b"HS1 next root key").derive(key)
+        return key
+
+    @property
+    def oldest(self) -> int:
+        """The oldest epoch whose KEK is here."""
+        return min(self.keks)
+
+    def forward(self, epoch: int) -> RootKey:
+        """The same from an epoch on, without any KEK of an older one; raises as `kek`."""
+        kept = {number: key for number, key in self.keks.items() if number > epoch}
+        return RootKey(max(epoch, self.epoch), {epoch: self.kek(epoch), **kept})
 
 
 def exists(path: Path) -> bool:
@@ -49,16 +73,10 @@ def create(path: Path) -> RootKey:
     Raises HS-KEYS-UNREADABLE when the file is already there or cannot be written.
     """
     root = RootKey(1, {1: os.urandom(KEK_BYTES)})
-    text = json.dumps({"format": FORMAT, "epoch": 1, "keks": {"1": root.keks[1].hex()}})
     # A name of its own and a link: a crash leaves no half file under the real name, and nothing is replaced.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            os.write(handle, text.encode())
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        _written(temporary, root)
         os.link(temporary, path)
         temporary.unlink()
         sync_directory(path.parent)
@@ -66,6 +84,61 @@ def create(path: Path) -> RootKey:
         temporary.unlink(missing_ok=True)
         raise HandslagError("HS-KEYS-UNREADABLE", part="root") from None
     return root
+
+
+def let_go(path: Path, epoch: int) -> RootKey:
+    """Destroy every KEK older than `epoch` in the file, and return what it holds now; a file further on stays.
+
+    The new file is durable before the bytes of the old one are overwritten; until they are, they have a name, so that
+    a start after a crash finds them. What the disk or its controller keeps of overwritten blocks is beyond a program.
+    Raises HS-KEYS-UNREADABLE (`part` = root when the file cannot be replaced, epoch) and as `load`.
+    """
+    # INVARIANT: test_a_kill_while_the_root_key_moves_loses_nothing_and_leaves_nothing
+    root, old = load(path), path.with_name(f".{path.name}.old")
+    try:
+        for left in (old, *path.parent.glob(f".{path.name}.*.new")):
+            _cleared(path, left)
+        if root.oldest >= epoch:
+            return root
+        later = root.forward(epoch)
+        temporary = path.with_name(f".{path.name}.{uuid4().hex}.new")
+        try:
+            _written(temporary, later)
+            os.link(path, old)
+            temporary.replace(path)
+            sync_directory(path.parent)
+        finally:
+            if temporary.exists():
+                _cleared(path, temporary)
+        _cleared(path, old)
+    except OSError:
+        raise HandslagError("HS-KEYS-UNREADABLE", part="root") from None
+    return later
+
+
+def _cleared(path: Path, left: Path) -> None:
+    """Overwrite a file that holds a key, unless it is another name of the one in use, and remove it."""
+    if not left.exists():
+        return
+    if not left.samefile(path):
+        with left.open("r+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            file.write(bytes(size))
+            file.flush()
+            os.fsync(file.fileno())
+    left.unlink()
+
+
+def _written(path: Path, root: RootKey) -> None:
+    keks = {str(epoch): key.hex() for epoch, key in sorted(root.keks.items())}
+    text = json.dumps({"format": FORMAT, "epoch": root.epoch, "keks": keks})
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(handle, text.encode())
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def load(path: Path) -> RootKey:

@@ -40,3 +40,12 @@ shared_version = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("number", BigInteger, nullable=False),
 )
+
+# of each node the epoch of the oldest root key in its folder: keys that it could still open in dead rows and logs
+key_holder = Table(
+    "key_holder",
+    metadata,
+    Column("node_id", String, primary_key=True),
+    Column("epoch", Integer, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)

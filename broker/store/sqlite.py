@@ -20,7 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from broker.store.cipher import ColumnCipher
-from broker.store.port import Rows
+from broker.store.port import Rows, looked_at
+from broker.store.sealing import Sealing
 from schemas.errors import HandslagError
 
 T = TypeVar("T")
@@ -54,11 +55,14 @@ def engine_for(path: Path) -> Engine:
 class SqliteStore:
     """Store driver for one SQLite file; no other process opens the file for writing."""
 
+    keeps_deleted = False
+
     def __init__(
         self, path: Path, cipher: ColumnCipher, rows: Callable[[Connection, ColumnCipher], Rows] = Rows
     ) -> None:
         self.path = path
         self._cipher = cipher
+        self.sealing = Sealing(cipher)
         self._make = rows
         self._engine = engine_for(path)
         self.on_news: Callable[[], None] = lambda: None
@@ -83,6 +87,7 @@ class SqliteStore:
             if self._closed:  # nobody would ever answer
                 raise HandslagError("HS-NOT-READY")
             self._jobs.put((work, future, loop))
+        future.add_done_callback(looked_at)
         return await asyncio.shield(future)
 
     async def read(self, query: Callable[[Rows], T]) -> T:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from broker.store.bulk import insert_all
 from broker.store.cipher import ColumnCipher
 from broker.store.tables import BUCKETS, stream, stream_tail
 from schemas.errors import HandslagError
@@ -34,13 +35,11 @@ class StreamRows:
         ).scalar_one()
         first, of = int(end) - len(records), self._cipher.handle("stream", unit)
         sealed = [self._sealed(record) for record in records]
-        self._c.execute(
-            insert(stream),
-            [
-                {"bucket": bucket, "position": first + i, "record": record, "unit": of, "size": len(record)}
-                for i, record in enumerate(sealed)
-            ],
-        )
+        rows = [
+            {"bucket": bucket, "position": first + i, "record": record, "unit": of, "size": len(record)}
+            for i, record in enumerate(sealed)
+        ]
+        insert_all(self._c, stream, rows)
         return first
 
     def after(self, bucket: int, position: int, limit: int) -> list[tuple[int, bytes | HandslagError]]:

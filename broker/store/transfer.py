@@ -30,7 +30,7 @@ from schemas.errors import HandslagError
 Told = Callable[[str, int], None]
 PIECE = 1_000
 _KNOWN = (conversion, erasure_tables, join_tables, shared_tables)  # their tables are in `metadata` once they are loaded
-_OF_NODES = {"lease", "node"}  # who is there: no part of what is kept
+_OF_NODES = {"key_holder", "lease", "node"}  # who is there: no part of what is kept
 _DRAWN = ("entry", "inbox_item")
 
 

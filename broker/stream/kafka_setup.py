@@ -19,8 +19,9 @@ from aiokafka.errors import (
 )
 
 from broker.engine_settings import StreamSettings
+from broker.stream import acls
 from broker.stream.kafka_clients import admin_options, tls_context
-from broker.stream.kafka_topic import described
+from broker.stream.kafka_topic import described, rights_on
 from broker.stream.topic import Found, Wanted
 from schemas.errors import HandslagError
 
@@ -36,6 +37,16 @@ async def look(settings: StreamSettings) -> Found | None:
     """
     async with _asked(settings) as admin:
         return await _found(admin, settings.topic)
+
+
+async def missing_rights(settings: StreamSettings) -> tuple[str, ...]:
+    """Those rights of a node on its topic that this certificate has not, as `kafka-acls.sh` names them.
+
+    All of them where Kafka names it no such topic: who has any right knows its topic. Raises as `look`.
+    """
+    async with _asked(settings) as admin:
+        has = await rights_on(admin._client, settings.topic)
+    return tuple(name for name in acls.OPERATIONS if name not in has)
 
 
 async def make(settings: StreamSettings, must: Wanted) -> Found:

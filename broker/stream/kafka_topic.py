@@ -22,6 +22,7 @@ from aiokafka.protocol.types import (
 )
 
 _NO_ID = bytes(16)
+_OPERATIONS = {"Read": 3, "Write": 4, "Delete": 6, "DescribeConfigs": 10}  # Kafka's AclOperation, a bit of the answer
 
 
 class _Uuid(AbstractType[bytes]):  # type: ignore[misc]
@@ -99,11 +100,11 @@ class _Metadata(RequestStruct):  # type: ignore[misc]
 class _MetadataRequest(Request[_Metadata]):  # type: ignore[misc]
     API_KEY = 3
 
-    def __init__(self, topic: str) -> None:
-        self._topic = topic
+    def __init__(self, topic: str, *, rights: bool = False) -> None:
+        self._topic, self._rights = topic, rights
 
     def build(self, request_struct_class: type[_Metadata]) -> _Metadata:
-        return request_struct_class([(_NO_ID, self._topic, {})], False, False, {})
+        return request_struct_class([(_NO_ID, self._topic, {})], False, self._rights, {})
 
 
 class Partition(NamedTuple):
@@ -134,3 +135,10 @@ async def topic_of(client: Any, topic: str) -> tuple[bytes, list[Partition]] | N
         return await described(client, topic)
     except TopicAuthorizationFailedError:
         return None
+
+
+async def rights_on(client: Any, topic: str) -> frozenset[str]:
+    """Those of `acls.OPERATIONS` that this certificate has on the topic (KIP-430); none where there is no topic."""
+    answer = await client.send(client.get_random_node(), _MetadataRequest(topic, rights=True))
+    has = next((operations for _code, name, _id, _in, _parts, operations, *_ in answer.topics if name == topic), 0)
+    return frozenset(name for name, number in _OPERATIONS.items() if has >> number & 1)

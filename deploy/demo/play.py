@@ -76,14 +76,23 @@ class Play:
         """The broker's data folder, which holds the trail among other things."""
         return self.folder / "broker" / "data"
 
-    def files(self, unit: str) -> list[dict[str, Any]]:
-        """Everything a connector has given its agency's system, oldest first; `folder` and `file` say where."""
+    def files(self, unit: str, known: set[str] | None = None, *, taken: bool = False) -> list[dict[str, Any]]:
+        """Everything a connector has given its agency's system, oldest first; `folder` and `file` say where.
+
+        With `known` only what is not in it yet, by name, and it is in it then; `taken` removes what was read.
+        """
         root = self.config(unit).parent / "folder"
         found = []
         for path in (*root.glob("out/*.json"), *root.glob("receipts/*.json")):
+            if known is not None and path.name in known:
+                continue
             with contextlib.suppress(OSError):
                 value = json.loads(path.read_bytes())
                 found.append((path.stat().st_mtime_ns, {**value, "folder": path.parent.name, "file": path.name}))
+                if known is not None:
+                    known.add(path.name)
+                if taken:
+                    path.unlink()
         return [value for _at, value in sorted(found, key=lambda pair: pair[0])]
 
     # --- commands and processes

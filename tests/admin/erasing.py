@@ -36,7 +36,7 @@ class Home:
 
     def __init__(self, site: Site, keeper: Keeper | None = None) -> None:
         self.site = site
-        self.folder = site.store.path.parent
+        self.folder = site.folder
         self.files = ActFiles(self.folder, ORIGIN)
         self.keeper = keeper or Keeper(site.context)
         path = self.folder / "anchor"

@@ -26,6 +26,8 @@ from audit.entry import SealedEntry
 from broker import acks, effects, handover, pipeline, submit
 from broker.judge import Judged, judge
 from broker.store.entries import EntryRows
+from broker.store.ready import Ready
+from broker.store.sealing import Sealing
 from connectors import sealing
 from schemas.calls import Ack, AckRequest, FetchRequest
 from tests.bench.engines import ENGINES, Servers, servers
@@ -62,6 +64,7 @@ def pass_through(example: Judged) -> Iterator[None]:
         (effects, "decision_entry", lambda *_: both[0]),
         (handover, "disclosure_entries", lambda *_: both),
         (acks, "outcome_entries", lambda *_: both),
+        (Sealing, "entry", lambda _sealing, one: Ready(one, {})),
         (EntryRows, "insert", lambda *_: None),
     ]
     kept = [(owner, name, getattr(owner, name)) for owner, name, _ in changed]

@@ -22,12 +22,13 @@ def lines(
     log_x: bool = False,
     goal: tuple[str, float] | None = None,
     note: str = "",
+    marker: str | None = "o",
 ) -> None:
     """Draw named series of (x, y) points; `goal` is a dashed level, `note` says machine, commit and command."""
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axes = figure.add_subplot()
     for name, points in series.items():
-        axes.plot([one for one, _ in points], [two for _, two in points], marker="o", label=name)
+        axes.plot([one for one, _ in points], [two for _, two in points], marker=marker, label=name)
     if log_x:
         axes.set_xscale("log")
     if goal:

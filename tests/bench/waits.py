@@ -17,16 +17,16 @@ import psycopg
 
 _EVERY_S = 0.005
 _LOOK = (
-    "SELECT state, wait_event_type, wait_event FROM pg_stat_activity "
+    "SELECT state, wait_event_type, wait_event, backend_xid IS NOT NULL FROM pg_stat_activity "
     "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND state <> 'idle'"
 )
 _SYNC = frozenset({"WALSync", "WALWrite", "DataFileSync", "WALInitSync"})
 
 
-def part_of(state: str, kind: str | None, event: str | None) -> str:
-    """The share one look at one connection counts for."""
+def part_of(state: str, kind: str | None, event: str | None, has_written: bool) -> str:
+    """The share one look at one connection counts for; a transaction that only reads holds nobody up."""
     if state.startswith("idle in transaction"):
-        return "node, inside a transaction"
+        return "node, inside a transaction that has written" if has_written else "node, inside one that reads"
     if kind is None:
         return "CPU of the server"
     if kind == "IO":

@@ -3,19 +3,21 @@
 Exit codes: 0 every promise held, 1 one was broken or the run itself went wrong, 2 the command line was wrong.
 Examples:
   python -m tests.chaos --seconds 60 --seed 1
-  python -m tests.chaos --seconds 3600 --seed 42 --evidence docs/evidence/chaos.md
+  python -m tests.chaos --seconds 3600 --seed 42 --evidence docs/evidence/chaos-3600-seconds.md
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import signal
 import sys
 import tempfile
 from pathlib import Path
 
 from tests.chaos.engines import started
+from tests.chaos.page import page
 from tests.chaos.run import played
 
 
@@ -41,7 +43,7 @@ def main() -> int:
         print(line, file=sys.stderr if given.json else sys.stdout, flush=True)
 
     say(f"in {folder}")
-    with started(given.store, given.stream) as engines:
+    with started(given.store, given.stream, seconds=given.seconds) as engines:
         report, _history = played(
             folder, given.seconds, given.seed, engines, nodes=given.nodes, pace_s=given.pace,
             only=tuple(given.only), say=say,
@@ -50,9 +52,9 @@ def main() -> int:
         print(json.dumps(report.as_json(), indent=1))
     if given.evidence:
         given.evidence.parent.mkdir(parents=True, exist_ok=True)
-        command = f"python -m tests.chaos --seconds {given.seconds:.0f} --seed {given.seed} --store {given.store}"
-        command += f" --stream {given.stream} --nodes {given.nodes}"
-        given.evidence.write_text(report.evidence(command), encoding="utf-8")
+        command = f"python -m tests.chaos {shlex.join(sys.argv[1:])}"
+        given.evidence.write_text(page(report, command), encoding="utf-8")
+        say(f"{given.evidence} is written")
     return 1 if report.found else 0
 
 

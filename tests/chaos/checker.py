@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 from tests.chaos.coverage import Ledgers
 from tests.chaos.history import FACTS, Fact, History
@@ -106,9 +108,10 @@ def _lost(history: History) -> Iterator[str]:
 def _acknowledged(history: History) -> Iterator[str]:
     """What a sender is told was acknowledged lies at the recipient; who acknowledges has given it before."""
     given = {(f["unit"], f["event"], c): f["at"] for f in history.of("given") for c in f["categories"]}
+    messages = {f["event"] for f in history.of("accepted") if f["do"] in _MESSAGES}
     for f in (f for f in history.of("notice") if f["code"] == "delivery_acknowledged" and f["role"]):
         for category in f["categories"]:
-            if (history.holder(f["role"]), f["event"], category) not in given and f["event"] in _messages(history):
+            if (history.holder(f["role"]), f["event"], category) not in given and f["event"] in messages:
                 yield f"{category} of {f['event']}, acknowledged by {f['role']}, was never given"
     came = {(f["unit"], f["delivery"]): f for f in history.of("received")}
     recalled = {(f["unit"], f["event"]) for f in history.of("recalled")}
@@ -119,10 +122,6 @@ def _acknowledged(history: History) -> Iterator[str]:
         for category in one["categories"]:
             if given.get((f["unit"], one["event"], category), f["at"] + 1) > f["at"]:
                 yield f"{f['unit']} acknowledged {f['delivery']} before {category} of {one['event']} was given"
-
-
-def _messages(history: History) -> set[str]:
-    return {f["event"] for f in history.of("accepted") if f["do"] in _MESSAGES}
 
 
 def _twice(history: History) -> Iterator[str]:
@@ -144,39 +143,78 @@ def _nobody(history: History) -> Iterator[str]:
             yield f"{f['categories']} of {f['event']} to {f['unit']}"
 
 
+@dataclass(slots=True)
+class _Newest:
+    """The highest number among attempts, and the highest among those of other events than that one's."""
+
+    best: tuple[int, str] = (-1, "")
+    next: tuple[int, str] = (-1, "")
+
+    def add(self, number: int, event: str) -> None:
+        if number > self.best[0]:
+            self.next = self.best if self.best[1] != event else self.next
+            self.best = (number, event)
+        elif event != self.best[1] and number > self.next[0]:
+            self.next = (number, event)
+
+    def beside(self, event: str) -> tuple[int, str]:
+        """The highest number of another event, and that event; -1 for none."""
+        return self.best if self.best[1] != event else self.next
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What came before: when it was decided, and by role where its first hand-over stands."""
+
+    decided: _Newest = field(default_factory=_Newest)
+    came: dict[str, _Newest] = field(default_factory=lambda: defaultdict(_Newest))
+
+
 def _order(history: History) -> Iterator[str]:
-    """In one case: what one sender sent and the broker took first is decided first and handed over first."""
+    """In one case: what one sender sent and the broker took first is decided first and handed over first.
+
+    First is what was taken before the other left, or left before it in one bundle. A hand number above one says that
+    it had been handed over before; that answer was lost on its way.
+    """
     first: dict[tuple[str, str], Fact] = {}
     for f in history.of("received"):
-        first.setdefault((f["unit"], f["event"]), f)
+        first.setdefault((history.units[f["unit"]], f["event"]), f)
     for unit in history.units:
         decided = {(f["event"], f["attempt"]): f for f in history.of("decided", unit=unit)}
         once = _released_once(decided.values())
-        for earlier, later in _pairs(history, unit):
-            one, other = decided.get(earlier), decided.get(later)
-            if one is None or other is None or one["event"] == other["event"]:
-                continue
-            if one["decided_at"] > other["decided_at"]:
-                yield f"{other['event']} of {unit} was decided before {one['event']}"
-            for role in once[earlier] & once[later]:
-                early, late = (first.get((history.holder(role), each["event"])) for each in (one, other))
-                # A hand number above one says that it had been handed over before; that answer was lost on its way.
-                if early is not None and late is not None and late["n"] < early["n"] and early["hand"] == 1:
-                    yield f"{other['event']} came to {role} before {one['event']}"
+        before, posted, taken = _Seen(), set[Attempt](), set[Attempt]()
+
+        def note(seen: _Seen, attempt: Attempt, decided: Any = decided, once: Any = once) -> None:
+            if attempt in decided:
+                seen.decided.add(decided[attempt]["decided_at"], attempt[0])
+                for role in once[attempt]:
+                    came = first.get((role, attempt[0]))
+                    if came is not None and came["hand"] == 1:
+                        seen.came[role].add(came["n"], attempt[0])
+
+        for f in history.of("posted", "taken", unit=unit):
+            beside = _Seen()
+            known = posted if f["what"] == "posted" else taken
+            for attempt in (tuple(each) for each in f["events"] if tuple(each) not in known):
+                known.add(attempt)
+                if f["what"] == "taken":
+                    note(before, attempt)
+                    continue
+                for seen in (before, beside) if attempt in decided else ():
+                    yield from _overtaken(seen, decided[attempt], once[attempt], first)
+                note(beside, attempt)
 
 
-def _pairs(history: History, unit: str) -> Iterator[tuple[Attempt, Attempt]]:
-    """Attempts of a unit of which the first was taken before the second left, or left before it in one bundle."""
-    posted: dict[Attempt, int] = {}  # the line of its first bundle
-    taken: dict[Attempt, int] = {}
-    for f in history.of("posted", "taken", unit=unit):
-        for event, attempt in f["events"]:
-            (posted if f["what"] == "posted" else taken).setdefault((event, attempt), f["n"])
-    rows = list(posted)
-    for place, earlier in enumerate(rows):
-        for later in rows[place + 1 :]:
-            if posted[earlier] == posted[later] or taken.get(earlier, posted[later]) < posted[later]:
-                yield earlier, later
+def _overtaken(seen: _Seen, one: Fact, roles: set[str], first: dict[tuple[str, str], Fact]) -> Iterator[str]:
+    """What says that this attempt went past one of those seen before it."""
+    at, other = seen.decided.beside(one["event"])
+    if at > one["decided_at"]:
+        yield f"{one['event']} of {one['unit']} was decided before {other}"
+    for role in roles:
+        came = first.get((role, one["event"]))
+        n, other = seen.came[role].beside(one["event"])
+        if came is not None and n > came["n"]:
+            yield f"{one['event']} came to {role} before {other}"
 
 
 def _released_once(decided: Iterable[Fact]) -> dict[Attempt, set[str]]:

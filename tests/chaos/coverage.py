@@ -7,10 +7,11 @@ received while no possible side covers it must stand in the answer of the withdr
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import accumulate, product
 
 from tests.chaos.history import Fact, History
 
@@ -36,6 +37,7 @@ class Ledgers:
 
     acts: dict[str, list[Act]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    _moved: dict[str, tuple[list[int], list[int]]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, history: History) -> Ledgers:
@@ -63,11 +65,19 @@ class Ledgers:
                 if not self._allowed(unit, f, (role, category, f["purpose"]), told=told):
                     yield f"{category} of {f['event']} came to {f['unit']} by delivery {f['delivery']}"
 
+    def _moments(self, unit: str) -> tuple[list[int], list[int]]:
+        """Per act the first moment at which it or a later one was answered, and the same of its asking; ascending."""
+        if unit not in self._moved:
+            acts = self.acts[unit]
+            rows = ([act.answered for act in acts], [act.asked for act in acts])
+            self._moved[unit] = tuple(list(accumulate(reversed(row), min))[::-1] for row in rows)  # type: ignore[assignment]
+        return self._moved[unit]
+
     def _allowed(self, unit: str, received: Fact, triple: Triple, *, told: bool) -> bool:
         acts = self.acts[unit]
-        certain = max((i for i, act in enumerate(acts) if act.answered <= received["at"]), default=-1)
-        possible = max((i for i, act in enumerate(acts) if act.asked <= received["at"]), default=-1)
-        possible = max(possible, certain)
+        answered, asked = self._moments(unit)
+        certain = bisect_right(answered, received["at"]) - 1
+        possible = max(bisect_right(asked, received["at"]) - 1, certain)
         if any(triple in acts[i].covered for i in range(max(certain, 0), possible + 1)):
             return True
         for i in range(certain, 0, -1):

@@ -16,10 +16,12 @@ from typing import Any, Protocol
 
 import click
 
-from broker.stream.kafka_clients import REQUEST
+from broker.engine_settings import StreamSettings
+from broker.stream.topic import creating, wanted
 from deploy.kafka_local import Cluster
 from deploy.postgres_local import LocalPostgres
 
+_DISK_MB, _DISK_MB_S = 640, 0.4
 Seen = dict[str, Any]
 EngineFault = Callable[[Any, random.Random], Seen]
 
@@ -37,6 +39,8 @@ class Engines(Protocol):
     """The table `[store]` of every node; None for the file of SQLite."""
     stream: dict[str, Any] | None
     """The table `[stream]`; None for the one in the Store."""
+    folders: dict[str, Path]
+    """What else a run fills: words -> a server's folder."""
 
 
 class Embedded:
@@ -47,6 +51,7 @@ class Embedded:
         self.faults: dict[str, EngineFault] = {}
         # The embedded node has no other clock than its own: a lease given while it is ahead lasts as much longer.
         self.clock_steps: tuple[float, ...] = (-60.0, -5.0, 2.0, 5.0)
+        self.folders: dict[str, Path] = {}
         self.store: dict[str, Any] | None = None
         self.stream: dict[str, Any] | None = None
 
@@ -65,6 +70,7 @@ class Postgres:
         if disk is not None:
             self.faults["disk full"] = self._full
         self.disk = disk
+        self.folders: dict[str, Path] = {"PostgreSQL": server.folder}
         self.clock_steps: tuple[float, ...] = (-3600.0, -60.0, -5.0, 5.0, 60.0, 3600.0)
         self.store: dict[str, Any] | None = server.create(database)
         self.stream: dict[str, Any] | None = None
@@ -112,16 +118,15 @@ class PostgresKafka:
             "Kafka server silent": self._silent,
         }
         self.clock_steps: tuple[float, ...] = (-60.0, -5.0, 5.0, 60.0)  # the stream's keys are keys of a day
+        self.folders: dict[str, Path] = {**postgres.folders, "Apache Kafka": cluster.folder}
         copies = len(cluster.nodes)
-        cluster.tool("TopicCommand", "--create", "--topic", topic, "--partitions", "64",
-                     "--replication-factor", str(copies), "--config", f"min.insync.replicas={min(2, copies)}",
-                     "--config", f"max.message.bytes={REQUEST}",
-                     "--config", "unclean.leader.election.enable=false")  # fmt: skip
         self.store = postgres.store
         self.stream: dict[str, Any] | None = {
             "engine": "kafka", "bootstrap": list(cluster.bootstrap), "topic": topic, "transit_key_file": "transit.key",
             "replication_factor": copies, "min_insync_replicas": min(2, copies),
         }  # fmt: skip
+        words = creating(wanted(StreamSettings(**self.stream)), cluster.bootstrap[0], "-").split()
+        cluster.tool("TopicCommand", *words[words.index("--create") :])
 
     def _restarted(self, _site: Any, draw: random.Random) -> Seen:
         node = draw.choice(self.cluster.nodes)
@@ -155,7 +160,7 @@ def _answers(server: LocalPostgres, seconds: float = 10.0) -> bool:
 
 
 @contextlib.contextmanager
-def small_disk(megabytes: int = 640) -> Iterator[Path]:
+def small_disk(megabytes: int = _DISK_MB) -> Iterator[Path]:
     """A file system of its own in memory; mounting it needs root, or sudo. Raises ClickException without either."""
     folder = Path(tempfile.mkdtemp(prefix="handslag-disk-", dir="/tmp"))
     root = () if os.geteuid() == 0 else ("sudo", "-n")
@@ -172,13 +177,16 @@ def small_disk(megabytes: int = 640) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def started(store: str, stream: str = "embedded", *, full_disk: bool = True) -> Iterator[Engines]:
-    """The engines of a run by name, with whatever servers they need; leaving stops them."""
+def started(store: str, stream: str = "embedded", *, full_disk: bool = True, seconds: float = 0.0) -> Iterator[Engines]:
+    """The engines of a run by name, with whatever servers they need; leaving stops them.
+
+    The small disk has room for what a run of so many seconds writes.
+    """
     if store == "sqlite":
         yield Embedded()
         return
     with contextlib.ExitStack() as held:
-        disk = held.enter_context(small_disk()) if full_disk else None
+        disk = held.enter_context(small_disk(_DISK_MB + int(seconds * _DISK_MB_S))) if full_disk else None
         if disk is None:
             server = held.enter_context(LocalPostgres.temporary())
         else:

@@ -11,6 +11,7 @@ import random
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -178,14 +179,19 @@ def network_cut(site: Site, draw: random.Random) -> Seen:
 
 def network_bad(site: Site, draw: random.Random) -> Seen:
     """For some seconds connections to all nodes are cut, delayed, swallowed, repeated, as the seeds draw it."""
-    before = [sum(proxy.happened.values()) for proxy in site.proxies]
+    before = _troubles(site)
     for proxy in site.proxies:
         proxy.calm(on=False)
         proxy.cut_all()
     time.sleep(draw.uniform(4.0, 8.0))
     for proxy in site.proxies:
         proxy.calm()
-    return {"troubles": sum(sum(p.happened.values()) for p in site.proxies) - sum(before)}
+    return {"troubles": dict(_troubles(site) - before)}
+
+
+def _troubles(site: Site) -> Counter[str]:
+    """How often the proxies have done what to a connection."""
+    return sum((Counter(proxy.happened) for proxy in site.proxies), Counter[str]())
 
 
 FAULTS: dict[str, Fault] = {

@@ -37,6 +37,8 @@ class Node:
         self.address = (host, int(port))
         self.started_again = 0
         self._said = 0
+        self._traced: list[dict[str, Any]] = []
+        self._traced_to = 0
 
     @property
     def running(self) -> bool:
@@ -110,10 +112,14 @@ class Node:
     def trace(self) -> list[dict[str, Any]]:
         """What its launcher wrote, oldest first."""
         path = self._control / f"{self.name}.trace"
-        if not path.exists():
-            return []
-        lines = path.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in lines[:-1]]
+        if path.exists():
+            with path.open("rb") as file:  # what was read before is kept: an hour's trace is looked at often
+                file.seek(self._traced_to)
+                whole, _, _rest = file.read().rpartition(b"\n")
+            if whole:
+                self._traced_to += len(whole) + 1
+                self._traced += [json.loads(line) for line in whole.split(b"\n")]
+        return list(self._traced)
 
     def serves(self) -> bool:
         """Whether somebody listens at its gateway."""

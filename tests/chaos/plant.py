@@ -109,7 +109,7 @@ def handed_over_in_another_order(history: History) -> None:
     for unit in history.units:
         decided = {(f["event"], f["attempt"]): f for f in history.of("decided", unit=unit)}
         once = checker._released_once(decided.values())
-        for earlier, later in checker._pairs(history, unit):
+        for earlier, later in _pairs(history, unit):
             for role in once.get(earlier, set()) & once.get(later, set()) if earlier[0] != later[0] else set():
                 early, late = (first.get((history.holder(role), e)) for e, _a in (earlier, later))
                 if early and late and early["hand"] == late["hand"] == 1:
@@ -122,10 +122,24 @@ def handed_over_in_another_order(history: History) -> None:
     raise LookupError("no two deliveries in order")
 
 
+def _pairs(history: History, unit: str) -> Iterator[tuple[tuple[str, int], tuple[str, int]]]:
+    """Attempts of a unit of which the first was taken before the second left, or left before it in one bundle."""
+    posted: dict[tuple[str, int], int] = {}  # the line of its first bundle
+    taken: dict[tuple[str, int], int] = {}
+    for f in history.of("posted", "taken", unit=unit):
+        for event, attempt in f["events"]:
+            (posted if f["what"] == "posted" else taken).setdefault((event, attempt), f["n"])
+    rows = list(posted)
+    for place, earlier in enumerate(rows):
+        for later in rows[place + 1 :]:
+            if posted[earlier] == posted[later] or taken.get(earlier, posted[later]) < posted[later]:
+                yield earlier, later
+
+
 def _two_in_order(history: History) -> tuple[Fact, Fact]:
     for unit in history.units:
         decided = {(f["event"], f["attempt"]): f for f in history.of("decided", unit=unit)}
-        for earlier, later in checker._pairs(history, unit):
+        for earlier, later in _pairs(history, unit):
             if earlier in decided and later in decided and earlier[0] != later[0]:
                 return decided[earlier], decided[later]
     raise LookupError("no two messages in order")

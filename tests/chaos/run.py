@@ -34,6 +34,9 @@ class Report:
     faults: list[Seen]
     found: list[str]
     facts: dict[str, int]
+    load: dict[str, int] = field(default_factory=dict)
+    growth: list[tuple[float, dict[str, float]]] = field(default_factory=list)
+    started_again: int = 0
     machine: str = ""
     commit: str = ""
     date: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
@@ -60,24 +63,18 @@ class Report:
         named = ", ".join(f"{name} {version}" for name, version in self.engines.items())
         return f"{self.nodes} node{'s' if self.nodes > 1 else ''} on {named}"
 
-    def evidence(self, command: str) -> str:
-        """A page for `docs/evidence/`: when, what, on what, what happened; measured numbers only."""
-        held = "Every promise held." if not self.found else "BROKEN:\n" + "\n".join(f"- {each}" for each in self.found)
-        rows = "\n".join(f"| {name} | {done} | {missed} |" for name, (done, missed) in self.by_fault().items())
-        inside = [one for one in self.faults if one.get("open") and "then" in one]
-        ends = Counter(next((what for what in one["then"] if what != "continued"), "-") for one in inside)
-        said = ", ".join(f"{count} ended with {how}" for how, count in sorted(ends.items()))
-        return (
-            f"# Faults under load: {self.title()}\n\n| | |\n|---|---|\n| date | {self.date} |\n"
-            f"| command | `{command}` |\n| commit | `{self.commit}` |\n| machine | {self.machine} |\n"
-            f"| seed | {self.seed} |\n| load and faults | {self.seconds:.0f} s |\n"
-            f"| recorded | {', '.join(f'{n} {what}' for what, n in sorted(self.facts.items()))} |\n\n"
-            "What the connectors wrote down was judged by `tests/chaos/checker.py`: nothing acknowledged lost, nothing"
-            " given twice, order per case, nothing received after a withdrawal's answer that did not list it.\n\n"
-            f"{held}\n\n| fault | times | place not reached |\n|---|---|---|\n{rows}\n\n"
-            f"Stopped inside an open transaction (as the node's own database driver said at that instant):"
-            f" {len(inside)} times; {said or 'none'}.\n"
-        )
+
+def _load(history: History) -> dict[str, int]:
+    """How much there was to keep promises about."""
+    done = Counter(f["do"] for f in history.of("answered"))
+    return {
+        "events accepted": sum("event" in f for f in history.of("accepted")),
+        "consents given": done["grant"],
+        "withdrawals": done["withdraw"],
+        "withdrawals of everything": done["withdraw_case"],
+        "deliveries given": sum(1 for _ in history.of("given")),
+        "recalls": sum(1 for _ in history.of("recalled")),
+    }
 
 
 def machine() -> str:
@@ -107,12 +104,17 @@ def played(
         finally:
             faults.stop()
         site.quiet()
+        site.growth.look(now=True)
         history = site.history({"seed": seed, "nodes": nodes, "engines": engines.names, "seconds": seconds})
-    counted = Counter(f["what"] for f in history.facts)
-    report = Report(seed, seconds, engines.names, nodes, faults.happened, check(history), dict(counted), machine(),
-                    commit())  # fmt: skip
     BUILD.mkdir(parents=True, exist_ok=True)
-    (BUILD / "report.json").write_text(json.dumps(report.as_json(), indent=1) + "\n", encoding="utf-8")
+    counted = Counter(f["what"] for f in history.facts)
     write(history, BUILD / "history.jsonl")
+    say("what they wrote down is judged")
+    found = check(history)
+    report = Report(
+        seed, seconds, engines.names, nodes, faults.happened, found, dict(counted), _load(history),
+        site.growth.rows(), sum(node.started_again for node in site.nodes), machine(), commit(),
+    )  # fmt: skip
+    (BUILD / "report.json").write_text(json.dumps(report.as_json(), indent=1) + "\n", encoding="utf-8")
     say(report.text())
     return report, history

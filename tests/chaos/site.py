@@ -16,6 +16,7 @@ from typing import Any
 
 from deploy.processes import free_ports
 from tests.chaos.engines import Engines
+from tests.chaos.growth import Growth
 from tests.chaos.history import Fact, History, merged
 from tests.chaos.nodes import LAUNCH, Node
 from tests.chaos.proxy import ChaosProxy
@@ -28,12 +29,24 @@ ROOT = Path(__file__).resolve().parents[2]
 class Site:
     """Use as a context manager: whatever was started is stopped."""
 
-    def __init__(self, folder: Path, seed: int, engines: Engines, nodes: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        seed: int,
+        engines: Engines,
+        nodes: int,
+        say: Callable[[str], None],
+        *,
+        proxied: bool = True,
+    ) -> None:
+        """Without `proxied` connectors talk to the nodes themselves: proxies in this process take time of their own."""
         self.folder, self.seed, self.engines, self.say = folder, seed, engines, say
+        self._proxied = proxied
         self.world = World(folder, say, self._launched)
         self.count = nodes
         self.nodes: list[Node] = []
         self.proxies: list[ChaosProxy] = []
+        self.growth = Growth(self)
         self._facts = folder.with_name(f"{folder.name}-facts")
         self._control = folder.with_name(f"{folder.name}-control")
 
@@ -63,7 +76,8 @@ class Site:
         for number, config in enumerate(configs, start=1):
             node = Node(f"node{number}", config, self._control, self.folder / "logs")
             self.nodes.append(node)
-            self.proxies.append(ChaosProxy(lambda node=node: node.address, self.seed * 100 + number))  # type: ignore[misc]
+            if self._proxied:
+                self.proxies.append(ChaosProxy(lambda node=node: node.address, self.seed * 100 + number))  # type: ignore[misc]
         for number, unit in enumerate(REFS):
             self._point(self.world.play.config(unit), number)
         for node in self.nodes:
@@ -72,24 +86,21 @@ class Site:
             self.world.start(unit)
 
     def _point(self, config: Path, first: int) -> None:
-        """Make a connector talk to the nodes through their proxies, each connector to another one first."""
-        urls = [f"https://127.0.0.1:{proxy.port}" for proxy in self.proxies]
+        """Make a connector talk to the nodes, through their proxies if there are any, each to another one first."""
+        ports = [proxy.port for proxy in self.proxies] or [node.address[1] for node in self.nodes]
+        urls = [f"https://127.0.0.1:{port}" for port in ports]
         urls = urls[first % len(urls) :] + urls[: first % len(urls)]
         text = re.sub(r"(?m)^broker_url = .*$", f'broker_url = "{urls[0]}"', config.read_text(encoding="utf-8"))
         text = re.sub(r"(?m)^further_urls = .*\n", "", text)
         config.write_text(f"further_urls = {json.dumps(urls[1:])}\n{text}", encoding="utf-8")
 
-    def away_from(self, node: Node) -> None:
-        """Let every connector talk to the other nodes first, and to this one last."""
-        at = self.nodes.index(node)
-        for unit in REFS:
-            self.world.stop(unit)
-            self._point(self.world.play.config(unit), at + 1)
-            self.world.start(unit)
+    def facts_of(self, unit: str) -> Path:
+        """The file in which a connector's recorder appends."""
+        return self._facts / f"{unit}.jsonl"
 
     def facts(self, unit: str) -> list[Fact]:
         """What a connector has written down so far."""
-        lines = (self._facts / f"{unit}.jsonl").read_text(encoding="utf-8").split("\n")
+        lines = self.facts_of(unit).read_text(encoding="utf-8").split("\n")
         return [json.loads(line) for line in lines[:-1]]
 
     def _further(self, number: int) -> Path:
@@ -104,7 +115,9 @@ class Site:
     def load(self, seconds: float, going: Callable[[], bool] = lambda: True, pace_s: float = 0.03) -> None:
         """Drop files for so long, drawn by the seed, while every process that should run does."""
         load, end = Load(self.seed), time.monotonic() + seconds
+        self.world.takes = True
         while time.monotonic() < end and going():
+            self.growth.look()
             self.world.mind(None)
             for node in self.nodes:
                 node.watch()

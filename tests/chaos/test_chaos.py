@@ -4,14 +4,18 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.chaos import checker
 from tests.chaos.engines import started
 from tests.chaos.faults import FAULTS, NOT_REACHED
 from tests.chaos.launch import BEFORE, INSIDE, PLACES, UNANSWERED
-from tests.chaos.run import BUILD, played
+from tests.chaos.page import SHOWN, TROUBLES, page
+from tests.chaos.proxy import KINDS
+from tests.chaos.run import BUILD, Report, played
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = 20261122
@@ -19,7 +23,7 @@ FIRST_TIER_S, SECOND_TIER_S = 200, 3600
 
 
 def run(folder, seconds, seed, engines):
-    with started("postgresql", "kafka") as carried:
+    with started("postgresql", "kafka", seconds=seconds) as carried:
         engines.update(carried.names)
         report, history = played(folder, seconds, seed, carried, nodes=3)
         return report, history, set(carried.faults)
@@ -53,7 +57,7 @@ def test_faults_on_three_nodes_postgresql_and_kafka_break_no_promise(tmp_path, e
 @pytest.mark.timeout(0)
 def test_an_hour_of_faults(tmp_path, engines):
     report, history, of_engines = run(tmp_path / "run", SECOND_TIER_S, SEED + 1, engines)
-    (BUILD / "chaos.md").write_text(report.evidence("make test-long"), encoding="utf-8")
+    (BUILD / "chaos.md").write_text(page(report, "make test-long"), encoding="utf-8")
     judged(report, history, of_engines)
 
 
@@ -88,3 +92,35 @@ def _read(path):
         return path.read_bytes()
     except OSError:
         return b""
+
+
+def test_the_page_of_a_run_says_all_that_was_seen():
+    faults = [
+        {"fault": "stop inside a transaction", "place": "batch.inside", "open": True, "then": ["continued", "COMMIT"]},
+        {"fault": "stop inside a transaction", "place": "batch.inside", "what": NOT_REACHED},
+        {"fault": "kill at a place", "place": "ack.unanswered", "open": None},
+        {"fault": "clock step", "wrong_s": -60.0},
+        {"fault": "network bad", "troubles": {"cut": 2, "again": 1}},
+        {"fault": "disk full", "free_bytes": 0, "server_ended": True},
+    ]
+    growth = [(0.0, {"PostgreSQL": 60.0}), (10.0, {"PostgreSQL": 61.5})]
+    report = Report(7, 10.0, {"PostgreSQL": "15"}, 3, faults, [f"{checker.TWICE}: once"], {"given": 3}, {"events": 9},
+                    growth, 1, "a machine", "abc", "2026-11-22")  # fmt: skip
+    said = page(report, "python -m tests.chaos --seconds 10")
+    for line in (
+        "# Faults under load: 3 nodes on PostgreSQL 15", "| date | 2026-11-22 |", "| commit | `abc` |", "| seed | 7 |",
+        "| command | `python -m tests.chaos --seconds 10` |", "| machine | a machine |", "| load | 9 events |",
+        "- given twice: once", "| given twice | 1 |", "| out of order | 0 |",
+        "| `batch.inside` | 1 | 0 | 1 | 1 COMMIT |", "| `ack.unanswered` | 0 | 1 | 0 | |",
+        "Clock steps: 1 x -60 s.", "| 10 s | 61.5 |", "| all | | 5 | 1 |",
+        "Connections in a bad network: 1 repeated, 2 cut.",
+    ):  # fmt: skip
+        assert line in said, line
+    assert "Every promise held" not in said
+    assert "Every promise held" in page(replace(report, found=[]), "x")
+
+
+def test_every_fault_is_explained_on_the_page():
+    kinds = {name for name in SHOWN if name[0].islower() and name != "disk full"}
+    assert kinds == set(FAULTS)
+    assert set(TROUBLES) == set(KINDS)

@@ -4,7 +4,9 @@ The files under histories/ are kept; `python -m tests.chaos.plant` writes them a
 """
 
 import ast
+import copy
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,39 @@ def test_a_history_holds_no_content_and_no_name(good):
     text = json.dumps([each.facts for each in good], ensure_ascii=False)
     assert "Tolvan" not in text
     assert "threat_level" not in text
+
+
+def test_order_is_judged_as_by_looking_at_every_pair(good):
+    """The checker goes through a history once, or an hour of it would take another one."""
+    draw, found = random.Random(20261122), 0
+    for _ in range(30):
+        history = copy.deepcopy(draw.choice(good))
+        for what, name in (("decided", "decided_at"), ("received", "n")):
+            some = draw.sample(list(history.of(what)), 6)
+            values = draw.sample([f[name] for f in some], 6)
+            for f, value in zip(some, values, strict=True):
+                f[name] = value
+        said = {each.split(" ")[0] for each in checker._order(history)}
+        assert said == later_ones(history)
+        found += bool(said)
+    assert found > 20
+
+
+def later_ones(history):
+    """Events that went past another one, from the definition."""
+    first, said = {}, set()
+    for f in history.of("received"):
+        first.setdefault((f["unit"], f["event"]), f)
+    for unit in history.units:
+        decided = {(f["event"], f["attempt"]): f for f in history.of("decided", unit=unit)}
+        once = checker._released_once(decided.values())
+        for earlier, later in plant._pairs(history, unit):
+            if earlier[0] == later[0] or not {earlier, later} <= set(decided):
+                continue
+            late = decided[earlier]["decided_at"] > decided[later]["decided_at"]
+            for role in once[earlier] & once[later]:
+                came = [first.get((history.holder(role), event)) for event, _ in (earlier, later)]
+                late |= all(came) and came[1]["n"] < came[0]["n"] and came[0]["hand"] == 1
+            if late:
+                said.add(later[0])
+    return said

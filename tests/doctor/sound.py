@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from broker import admissions, control, pki
 from deploy.processes import free_ports
-from tests.doctor.seed import Sick as Well
+from tests.doctor.planting import Sick as Well
 from tests.doctor.site import NOW, Report, Site, apart, csr, here, pem, run, set_line, until
 
 WELL: dict[str, Sound] = {}

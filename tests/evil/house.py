@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,12 +20,14 @@ from broker.actfiles import ActFiles, private_key, signed_by
 from broker.gateway.server import serve_gateway
 from broker.metrics import Metrics
 from broker.node import Node, opened
+from broker.streams import days_of
 from broker.worker import drain
 from connectors import commands, enrolment, executor, runner
 from connectors.adapters.folder import Folder
 from connectors.client import Connector
 from connectors.context import clock
 from connectors.enrolment import Unit
+from deploy.demo.play import _set
 from schemas import calls
 from schemas.admin import ADMIT, AdminTarget
 from schemas.calls import FetchAnswer, InviteRequest, ProofsAnswer, SubmitRequest, UnitsAnswer
@@ -201,21 +203,28 @@ def directory_with(answer: UnitsAnswer, change: Callable[[Any], Any]) -> UnitsAn
 
 
 @asynccontextmanager
-async def house(folder: Path, **configured: Any) -> AsyncIterator[House]:
-    """Set everything up; `configured` are further settings of every connector."""
+async def house(
+    folder: Path, *, servers: Mapping[str, Mapping[str, Any]] | None = None, **configured: Any
+) -> AsyncIterator[House]:
+    """Set everything up; `servers` are the broker's tables, `configured` further settings of every connector."""
     made = initialise.initialise(
         folder / "broker",
         initialise.InitPlan("127.0.0.1:0", ("127.0.0.1",), "exempel.invalid/audit", None, "127.0.0.1:0"),
         datetime.now(UTC),
     )
+    for name, table in (servers or {}).items():
+        _set(made.config, name, "{ " + ", ".join(f"{key} = {json.dumps(value)}" for key, value in table.items()) + " }")
     loaded = settings.load(made.config)
-    store, vault = opened(loaded)
+    days = days_of(loaded)
+    store, vault = opened(loaded, days)
     async with AsyncExitStack() as stack:
         stack.callback(vault.close)
         stack.callback(store.close)
         answers = _admitted(folder, loaded, made.log_key, configured)
-        node = Node(loaded, Metrics(), store, vault)
+        node = Node(loaded, Metrics(), store, vault, days=days)
         liar = Liar(await node.open_log())
+        if servers:
+            await stack.enter_async_context(node.carrier.open())
         await node.sealer.start()
         await node.sealer.beat()
         serving = await stack.enter_async_context(serve_gateway(liar, loaded, node.metrics))

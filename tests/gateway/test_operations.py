@@ -11,7 +11,7 @@ from schemas.codes import Outcome
 from schemas.errors import HandslagError
 from tests.gateway.support import UNIT
 
-ALLOWED = {"outcome", "state", "call", "code", "quota", "kind", "traffic", "certificate", "le"}
+ALLOWED = {"outcome", "state", "call", "code", "quota", "kind", "traffic", "certificate", "sqlstate", "le"}
 FORBIDDEN = {"unit", "municipality", "case", "seat", "event_type", "role", "agency", "category"}
 
 
@@ -107,6 +107,8 @@ def exercised():
     metrics.contacts(1.0, 2.0, -2.0)
     metrics.looked()
     metrics.ready(True)
+    metrics.undone("25P03")
+    metrics.undone(UNIT)
     now[0] = 107.0
     return metrics.render().decode()
 

@@ -85,7 +85,7 @@ class Load:
             return self._withdraw(unit, consents[-1])
         if draw < 0.11:
             return self._command(unit, {"do": "withdraw_case", "method": "ORAL_DOCUMENTED"})
-        return self._event(unit)
+        return self.event(unit)
 
     def unit(self) -> str:
         """Whose turn it is."""
@@ -102,7 +102,8 @@ class Load:
         value: dict[str, Any] = {"do": "withdraw", "consent": consent}
         return self._command(unit, {**value, "scope": scope} if self._random.random() < 0.7 else value)
 
-    def _event(self, unit: str) -> Dropped:
+    def event(self, unit: str) -> Dropped:
+        """An event of a type that this unit sends."""
         event_type = self._random.choice(_TYPES[unit])
         to = [ROLES[name] for name in _TO[event_type] if name != unit]
         if event_type == "coordination_meeting_scheduled" and unit == "probation":

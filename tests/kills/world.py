@@ -93,6 +93,10 @@ class World:
         units = {name: UnitPlan(name, code, agency, ROLES[name]) for name, (code, agency) in UNITS.items()}
         self.play = Play(folder, Scenario(units, [], [], folder), say)
         self.dropped: list[Dropped] = []
+        self.takes = False
+        """Whether output files go when they were read, as an agency's system takes them away."""
+        self._read: dict[str, set[str]] = {}
+        self._standing: dict[str, tuple[list[str], bool]] = {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._armed: dict[str, tuple[str, int]] = {}
         self._log = folder / "kills.log"
@@ -119,6 +123,10 @@ class World:
         self._until(self._listens, "the broker")
         for name in REFS:
             self.start(name)
+        self.open_case()
+
+    def open_case(self) -> None:
+        """A case with three seats, and a consent of each unit to everything that it sends."""
         self._command("social", "s-open", {"do": "open_case", "role": ROLES["social"]})
         units = [{"unit": UNITS[name][0]} for name in ("police", "probation")]
         self._command("social", "s-intake", terms(units, ["IC01", "IC12"], ["INTAKE"]))
@@ -181,6 +189,10 @@ class World:
     def _armed_with(self, _name: str, armed: tuple[str, int]) -> list[str]:
         return [sys.executable, str(LAUNCH), armed[0], str(armed[1]), str(self._log)]
 
+    def pid(self, name: str) -> int | None:
+        """Of a process that was started; None for one that is not."""
+        return self._running[name].pid if name in self._running else None
+
     def stop(self, *names: str) -> None:
         """Stop processes as a service manager does."""
         for name in names or tuple(reversed(self._running)):
@@ -236,18 +248,20 @@ class World:
 
     def _consents(self, unit: str) -> tuple[list[str], bool]:
         """Consents the unit was told of, and whether the newest word on them is not a grant."""
-        found: list[str] = []
-        bare = False
+        found, bare = self._standing.get(unit, ([], False))
         for value in self._told(unit):
             if value["do"] == "grant":
                 found.append(value["consent"])
                 bare = False
             elif value["do"] in {"withdraw", "withdraw_case"}:
                 bare = True
+        self._standing[unit] = (found, bare)
         return found, bare
 
     def _told(self, unit: str) -> list[dict[str, Any]]:
-        told = [f for f in self.play.files(unit) if f["kind"] in {"result", "ledger"}]
+        """What a connector has said of consents since the last look; every file is read once, or a long run crawls."""
+        values = self.play.files(unit, self._read.setdefault(unit, set()), taken=self.takes)
+        told = [f for f in values if f["kind"] in {"result", "ledger"}]
         return [{"do": "withdraw_case", **f} for f in told if f.get("id", "").startswith("s-intake") is False]
 
     def settle(self) -> None:

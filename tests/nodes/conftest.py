@@ -16,8 +16,16 @@ import deploy.demo
 from deploy.demo.play import Play
 from deploy.demo.scenario import load
 from deploy.processes import argv, free_ports, handslag
+from tests.site import Site
 
 PATIENCE_S = 90.0
+
+
+@pytest.fixture(autouse=True)
+def sites():
+    """A test that fails leaves no connection behind for another one to trip over."""
+    yield
+    Site.close_all()
 
 
 class Nodes:

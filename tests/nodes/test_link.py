@@ -79,6 +79,8 @@ class House:
                 request.transport.abort()
             if answer == "stands still":
                 await asyncio.sleep(30)
+            if answer == "late":
+                await asyncio.sleep(0.5)
             if isinstance(answer, tuple):
                 return web.json_response({"code": answer[1]}, status=answer[0])
             return web.Response(body=answer or b"")
@@ -188,3 +190,57 @@ async def test_a_node_that_stands_still_is_left_while_there_is_another(house, mo
             await way._once("POST", "/v1/submissions", b"x")
         assert asyncio.get_running_loop().time() - began < 10
         assert await way._once("POST", "/v1/submissions", b"x") == b"here"
+
+
+class Word:
+    """A request and an answer of any bytes."""
+
+    def to_bytes(self):
+        return b"x"
+
+    @classmethod
+    def from_bytes(cls, body, _limit):
+        return body
+
+
+async def test_a_withdrawal_at_a_node_that_stands_still_is_answered_by_another_at_once(house):
+    loop = asyncio.get_running_loop()
+    async with house.node("stands still") as first, house.node(b"here") as second, linked(house, first, second) as way:
+        for _ in range(2):
+            began = loop.time()
+            assert await way.call("/v1/consents", Word(), Word, pressing=True) == b"here"
+            assert loop.time() - began < 5  # half a second and a TLS connection; standing still it would be ten
+        assert len(house.asked) == 3  # and the second time nobody asks the one that stands still
+        assert await way.raw("/v1/checkpoint") == b"here"
+
+
+@pytest.mark.parametrize("trouble", [None, (503, "HS-NOT-RECORDED"), (503, "HS-NOT-READY")])
+async def test_a_pressing_call_goes_on_to_the_next_node_whatever_the_first_says_of_itself(house, trouble):
+    async with house.node(trouble) as first, house.node(b"here") as second, linked(house, first, second) as way:
+        assert await way.call("/v1/consents", Word(), Word, pressing=True) == b"here"
+    async with house.node(trouble) as first, linked(house, nobody(), first) as way:
+        with pytest.raises(HandslagError, match=trouble[1] if trouble else "HS-BROKER-UNREACHABLE"):
+            await way.call("/v1/consents", Word(), Word, pressing=True)
+
+
+async def test_a_refusal_of_a_pressing_call_is_the_brokers_and_a_lone_node_is_asked_once(house, monkeypatch):
+    monkeypatch.setattr(link, "SILENT_S", 0.05)
+    refusal = (403, "HS-UNIT-UNKNOWN")
+    async with house.node(refusal) as first, house.node(b"here") as second, linked(house, first, second) as way:
+        with pytest.raises(HandslagError, match="HS-UNIT-UNKNOWN"):
+            await way.call("/v1/consents", Word(), Word, pressing=True)
+    house.asked.clear()
+    async with house.node("late") as alone, linked(house, alone) as way:
+        assert await way.call("/v1/consents", Word(), Word, pressing=True) == b"late"
+    assert len(house.asked) == 1
+
+
+async def test_a_pressing_call_does_not_hang_on_the_last_silent_node(house, monkeypatch):
+    monkeypatch.setattr(link, "SILENT_S", 0.05)
+    monkeypatch.setattr(link, "LAST_S", 0.3)
+    busy = (503, "HS-NOT-RECORDED")
+    async with house.node("stands still") as first, house.node(busy) as second, linked(house, first, second) as way:
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(HandslagError, match="HS-NOT-RECORDED"):
+            await way.call("/v1/consents", Word(), Word, pressing=True)
+        assert asyncio.get_running_loop().time() - began < 5

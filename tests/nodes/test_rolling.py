@@ -7,7 +7,7 @@ import time
 from collections import Counter
 
 from deploy.demo.scenario import Scenario, UnitPlan
-from tests.kills.load import REFS, ROLES, Dropped, Load, sections, terms
+from tests.kills.load import REFS, ROLES, Dropped, sections
 from tests.kills.world import UNITS, World
 from tests.nodes.conftest import SeveralNodes
 
@@ -31,14 +31,7 @@ class Busy(World):
 
     def set_up(self):
         self.play.set_up()
-        self._command("social", "s-open", {"do": "open_case", "role": ROLES["social"]})
-        units = [{"unit": UNITS[name][0]} for name in ("police", "probation")]
-        self._command("social", "s-intake", terms(units, ["IC01", "IC12"], ["INTAKE"]))
-        for name in ("police", "probation"):
-            self._join(name)
-        for name in REFS:
-            load = Load(0).grant(name)
-            self._command(name, f"s-grant-{name}", {k: v for k, v in load.value.items() if k not in {"id", "ref"}})
+        self.open_case()
 
     def sending(self):
         self._thread = threading.Thread(target=self._send)

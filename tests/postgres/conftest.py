@@ -10,8 +10,16 @@ import pytest
 
 from broker.store.cipher import ColumnCipher
 from broker.store.postgresql import PostgresStore
+from tests.site import Site
 
 CIPHER = ColumnCipher(bytes(32))
+
+
+@pytest.fixture(autouse=True)
+def sites() -> Iterator[None]:
+    """A test that fails leaves no connection behind for another one to trip over."""
+    yield
+    Site.close_all()
 
 
 class Standing:

@@ -12,6 +12,7 @@ from broker.store.opening import open_server
 from broker.store.postgresql import PostgresStore
 from broker.store.postgresql_engine import MIGRATING, engine_for
 from schemas.errors import HandslagError
+from tests.engines import PATIENT
 from tests.postgres.conftest import CIPHER
 from tests.promises.case import deliveries, grant, ready, sent
 from tests.promises.trail import trail
@@ -37,7 +38,7 @@ async def test_the_serving_user_cannot_change_what_the_trail_rests_on(serving, m
     monkeypatch.setattr(Site, "databases", staticmethod(lambda: migrated))
 
     def store(_self, cipher, rows):
-        return PostgresStore(serving, cipher, rows, server_clock=False)
+        return PostgresStore(serving, cipher, rows, server_clock=False, session=PATIENT)
 
     monkeypatch.setattr(type(migrated), "store", store)
     site = await ready(tmp_path)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import time
 
 import pytest
+from sqlalchemy import bindparam, update
 
 from broker.engine_settings import StoreSettings
 from broker.store.cipher import ColumnCipher
@@ -13,6 +16,7 @@ from broker.store.migrate import migrate_server
 from broker.store.opening import open_server
 from broker.store.postgresql import PostgresStore
 from broker.store.postgresql_engine import MIGRATING, checked, engine_for
+from broker.store.tables import bucket
 from deploy.postgres_local import LocalPostgres
 from schemas.errors import HandslagError
 from tests.engines import Database
@@ -82,8 +86,6 @@ async def test_an_error_on_commit_is_unknown_and_said_so(own, where, kept):
 
 async def test_a_transaction_that_stands_still_is_ended_by_the_server(migrated):
     """What a stopped node has locked is free again; when it goes on, its work runs anew."""
-    import time
-
     slow, other = migrated.store(CIPHER, patient=False), migrated.store(CIPHER)
     runs = []
 
@@ -103,6 +105,31 @@ async def test_a_transaction_that_stands_still_is_ended_by_the_server(migrated):
     assert asyncio.get_running_loop().time() - began < 0.6
     assert await standing == 2
     assert runs == [1, 2]
+    for store in (slow, other):
+        store.close()
+
+
+async def test_a_transaction_that_stands_still_after_many_rows_is_ended_too(migrated):
+    """The driver sends many rows in a way after which the server would wait for ever (PostgreSQL 15, psycopg 3)."""
+    slow, other = migrated.store(CIPHER, patient=False), migrated.store(CIPHER)
+    runs = []
+
+    def stops_once(rows):
+        runs.append(rows.gate.bump(8, 1, NOW))
+        many = update(bucket).where(bucket.c.bucket == bindparam("of")).values(clock_us=bucket.c.clock_us)
+        assert rows.gate._c.execute(many, [{"of": number} for number in (7, 8, 9)]).rowcount == 3
+        if len(runs) == 1:
+            time.sleep(0.7)
+        return rows.gate.bump(8, 1, NOW)
+
+    standing = asyncio.create_task(slow.write(stops_once, shared=True))
+    while not runs:
+        await asyncio.sleep(0.01)
+    began = asyncio.get_running_loop().time()
+    await other.write(bump, shared=True)
+    assert asyncio.get_running_loop().time() - began < 0.6
+    await standing
+    assert len(runs) == 2
     for store in (slow, other):
         store.close()
 
@@ -164,4 +191,27 @@ def test_a_read_changes_nothing(migrated: Database):
     store = migrated.store(CIPHER)
     with pytest.raises(Exception, match="read-only transaction"):
         asyncio.run(store.read(bump))
+    store.close()
+
+
+async def test_what_nobody_waits_for_any_more_is_no_fault_of_the_node(migrated):
+    """A consent call answers after 900 ms, whatever its transaction is still doing."""
+    store, told = migrated.store(CIPHER), []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: told.append(context))
+
+    def late(_rows):
+        time.sleep(0.3)
+        raise HandslagError("HS-SEAT-UNKNOWN")
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(store.write(late, shared=True), 0.05)
+    await asyncio.sleep(0.5)
+    gc.collect()
+    assert told == []
+    gone = loop.create_future()
+    gone.set_exception(HandslagError("HS-SEAT-UNKNOWN"))
+    del gone
+    gc.collect()
+    assert len(told) == 1  # what is never looked at would be told
     store.close()

@@ -17,6 +17,7 @@ from broker.store.deliveries import DeliveryRow, DeliveryRows, _handable
 from broker.store.dialect import greatest
 from broker.store.gate import Gate, GateMoved, GateRows
 from broker.store.port import Rows
+from broker.store.sealing import Sealing
 from broker.store.tables import bucket, delivery
 from broker.stream.embedded import EmbeddedStream
 from schemas.codes import DeliveryState
@@ -32,6 +33,10 @@ class Stepped:
     narrows_first: bool = False
     done: int = 0
     fired: bool = False
+
+    @property
+    def sealing(self) -> Sealing:
+        return self.inner.sealing
 
     async def _step(self) -> None:
         self.done += 1

@@ -26,6 +26,7 @@ class Stops:
 
     def __init__(self, inner: Any, commits: int) -> None:
         self.inner, self.left = inner, commits
+        self.sealing = inner.sealing
 
     async def read(self, query: Any) -> Any:
         return await self.inner.read(query)

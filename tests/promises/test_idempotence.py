@@ -1,4 +1,4 @@
-"""The same thing said twice changes nothing; another thing under the same name is refused; one bad one stops nobody."""
+"""The same event or acknowledgement said twice changes nothing; another one under the same name is refused."""
 
 from __future__ import annotations
 
@@ -9,17 +9,13 @@ from hashlib import sha256
 
 import pytest
 
-from broker import acks, acts, cases, invitations, judge, pipeline, submit, worker
-from broker.store.gate import GateMoved
-from connectors import sealing
-from schemas.acts import ConsentAct
-from schemas.calls import Ack, AckRequest, CloseRequest, ConsentsRequest
+from broker import acks
+from schemas.calls import Ack, AckRequest
 from schemas.envelope import Attempt, Core, RoutingItem
-from schemas.errors import HandslagError
+from tests.promises.again import attempt, bundle
 from tests.promises.case import PURPOSE, deliveries, event, grant, items, ready, receipts, sent, states
-from tests.promises.schedule import Stepped, stepped
 from tests.promises.trail import trail
-from tests.site import LEAD, ORIGIN, Site, to_role, to_unit
+from tests.site import LEAD, Site, to_role
 
 
 @pytest.fixture
@@ -30,19 +26,6 @@ async def site(tmp_path):
 
 
 # --- submissions
-
-
-async def bundle(site: Site, submissions) -> None:
-    request = sealing.bundle(
-        submissions, origin=ORIGIN, unit=site.police.code, bundle_id=os.urandom(16), keys=site.police.keys
-    )
-    assert (await submit.submit(site.context, site.police.code, request)).refusals == ()
-
-
-def attempt(site: Site, sealed, number: int = 1):
-    everything = frozenset(section.category for section in sealed.sections)
-    given = {LEAD: sealing.Given(site.lead.seat.public, everything)}
-    return sealing.attempt(sealed, number, site.rules.hash32, None, given)
 
 
 async def test_the_same_submission_twice_gets_the_same_receipt(site):
@@ -194,251 +177,6 @@ async def test_the_next_attempt_brings_the_section_that_is_missing_and_no_other(
     first, second = site.lead.deliveries
     assert site.open(site.lead, first).categories == ("IC04",)
     assert site.open(site.lead, second).categories == ("IC06",)
-
-
-# --- what cannot be decided
-
-
-@pytest.fixture
-def failing(site, monkeypatch):
-    """Make the decision of one event fail."""
-    real, bad = judge.decide, set()
-
-    def fails(request, view, rules):
-        if request.at_us and site.bad_now:
-            raise ZeroDivisionError
-        return real(request, view, rules)
-
-    def judged(resolved, rules, at_us):
-        site.bad_now = resolved.waiting.record.submission.core in bad
-        return judge.judge(resolved, rules, at_us)
-
-    monkeypatch.setattr(judge, "decide", fails)
-    monkeypatch.setattr(pipeline, "judge", judged)
-    return bad
-
-
-async def test_a_submission_whose_decision_fails_is_refused_and_no_other(site, failing):
-    await grant(site)
-    good, bad, other = event(site), event(site), event(site)
-    await bundle(site, [attempt(site, one) for one in (good, bad, other)])
-    failing.add(bad.core)
-    (bucket,) = await site.context.stream.waiting()
-    assert await worker.drain(site.context, bucket) == 3
-    assert [r.refused_code for r in await receipts(site)] == [None, "HS-DECISION-FAILED", None]
-    assert await states(site) == ["PENDING", "PENDING"]
-    assert site.faults
-    refusals = [r for r in await trail(site, site.police.seat_id) if r.operation == "REFUSAL"]
-    assert [r.payload.code for r in refusals] == ["HS-DECISION-FAILED"]
-    assert await site.context.stream.waiting() == []
-
-
-class Counted:
-    """The stream, and how many records each look at it asked for."""
-
-    def __init__(self, inner):
-        self.inner, self.taken = inner, []
-
-    def __getattr__(self, name):
-        return getattr(self.inner, name)
-
-    async def read(self, bucket, position, limit):
-        self.taken.append(limit)
-        return await self.inner.read(bucket, position, limit)
-
-
-async def test_a_failing_batch_is_halved(site, failing):
-    await grant(site)
-    events = [event(site) for _ in range(32)]
-    failing.update({events[20].core, events[21].core})
-    await bundle(site, [attempt(site, one) for one in events])
-    (bucket,) = await site.context.stream.waiting()
-    stream = Counted(site.context.stream)
-    assert await worker.drain(replace(site.context, stream=stream), bucket) == 32
-    codes = [r.refused_code for r in await receipts(site)]
-    assert [index for index, code in enumerate(codes) if code] == [20, 21]
-    assert len(site.faults) == 2
-    assert stream.taken[:3] == [pipeline.BATCH, pipeline.BATCH, 16]  # the batch, a look at how many, half of them
-    assert len(stream.taken) <= 26  # one by one it would be more than 32
-
-
-async def test_another_node_s_progress_is_not_refused(site, failing):
-    """The submission that failed alone was decided elsewhere meanwhile: the next one is not refused in its place."""
-    await grant(site)
-    first, second = event(site), event(site)
-    await bundle(site, [attempt(site, one) for one in (first, second)])
-    failing.add(first.core)
-    (bucket,) = await site.context.stream.waiting()
-
-    class Elsewhere(Counted):
-        async def read(self, bucket, position, limit):
-            found = await super().read(bucket, position, limit)
-            if len(self.taken) == 1:  # between the read and the decision here
-                failing.clear()
-                assert await pipeline.decide_next(site.context, bucket, limit=1) == 1
-                failing.add(first.core)
-            return found
-
-    with pytest.raises(GateMoved):
-        await pipeline.decide_alone(replace(site.context, stream=Elsewhere(site.context.stream)), bucket)
-    failing.clear()
-    await worker.drain(site.context, bucket)
-    assert [r.refused_code for r in await receipts(site)] == [None, None]
-
-
-class Failing:
-    """A store whose n-th write fails as an engine does; nothing of it was written."""
-
-    def __init__(self, inner, at):
-        self.inner, self.at, self.writes = inner, at, 0
-
-    async def read(self, query):
-        return await self.inner.read(query)
-
-    async def write(self, work, *, shared=False):
-        self.writes += 1
-        if self.writes == self.at:
-            raise HandslagError("HS-NOT-RECORDED")
-        return await self.inner.write(work, shared=shared)
-
-
-async def test_an_engine_that_fails_refuses_nobody(site):
-    """What could not be written is decided again; it is no fault of the submission."""
-    await grant(site)
-    await bundle(site, [attempt(site, event(site))])
-    (bucket,) = await site.context.stream.waiting()
-    context = stepped(site.context, Failing(site.store, 1))
-    with pytest.raises(HandslagError) as raised:
-        await pipeline.decide_alone(context, bucket)
-    assert raised.value.code == "HS-NOT-RECORDED"
-    await worker.drain(context, bucket)
-    assert [r.refused_code for r in await receipts(site)] == [None]
-
-
-async def test_what_was_decided_and_not_trimmed_does_not_wait_for_ever(site):
-    """A node that dies between COMMIT and trim leaves records below the gate; the next one clears them."""
-    await grant(site)
-    await bundle(site, [attempt(site, event(site))])
-    (bucket,) = await site.context.stream.waiting()
-    context = stepped(site.context, Failing(site.store, 2))  # the commit is the first write, the trim the second
-    with pytest.raises(HandslagError):
-        await pipeline.decide_next(context, bucket)
-    assert await site.context.stream.waiting() == [bucket]
-    await worker.drain(site.context, bucket)
-    assert await site.context.stream.waiting() == []
-    assert len(await receipts(site)) == 1
-
-
-async def test_two_nodes_on_one_bucket_decide_once(site):
-    await grant(site)
-    await bundle(site, [attempt(site, event(site)) for _ in range(3)])
-    (bucket,) = await site.context.stream.waiting()
-
-    async def other() -> None:
-        await pipeline.decide_next(site.context, bucket)
-
-    moved = 0
-    for at in range(6):
-        await bundle(site, [attempt(site, event(site))])
-        try:
-            await pipeline.decide_next(stepped(site.context, Stepped(site.store, at, other)), bucket)
-        except GateMoved:
-            moved += 1
-        await site.decide()
-    assert len(await receipts(site)) == len(await states(site)) == 9
-    assert moved >= 2
-
-
-# --- synchronous calls
-
-
-def withdrawal(site: Site, consent: bytes, call_id: bytes | None = None) -> ConsentsRequest:
-    police = site.police
-    body = ConsentAct(
-        case_tag=police.members.case_tag, member=police.member, consent_id=consent, seq=1, prev=police.head,
-        act="WITHDRAW", effective_at_us=None, actor_ref="handläggare 1", assurance="ASSERTED",
-        noted_at_us=site.clock(),
-    ).to_bytes()  # fmt: skip
-    return ConsentsRequest(
-        call_id=call_id or os.urandom(16), seat_id=police.seat_id, act=body, signature=police.seat.sign(body)
-    )
-
-
-async def test_a_repeated_call_gets_the_same_answer(site):
-    consent = await grant(site)
-    request = withdrawal(site, consent)
-    first = await acts.consents(site.context, site.police.code, request)
-    assert await acts.consents(site.context, site.police.code, request) == first
-    assert len(await site.ledger_of(site.police)) == 2
-
-
-async def test_the_same_call_at_the_same_time_gets_the_same_answer(site):
-    consent = await grant(site)
-    request = withdrawal(site, consent)
-    answers = await asyncio.gather(*[acts.consents(site.context, site.police.code, request) for _ in range(4)])
-    assert len(set(answers)) == 1
-    assert len(await site.ledger_of(site.police)) == 2
-
-
-async def test_a_widening_call_repeated_in_between_gets_the_same_answer(site, monkeypatch):
-    """The repetition commits before every store operation of the first: never a stale head, never twice."""
-    real = acts.consents
-    for at in range(3):
-        before = len(await site.ledger_of(site.police))
-        answers = []
-
-        async def twice(context, unit, request, at=at, answers=answers):
-            async def again() -> None:
-                answers.append(await real(context, unit, request))
-
-            answers.append(await real(stepped(context, Stepped(site.store, at, again)), unit, request))
-            return answers[0]
-
-        monkeypatch.setattr(acts, "consents", twice)
-        await grant(site)
-        monkeypatch.setattr(acts, "consents", real)
-        assert len(answers) == 2
-        assert answers[0] == answers[1]
-        assert len(await site.ledger_of(site.police)) == before + 1
-
-
-async def test_another_request_under_the_same_call_id_is_refused(site):
-    consent = await grant(site)
-    request = withdrawal(site, consent)
-    await acts.consents(site.context, site.police.code, request)
-    with pytest.raises(HandslagError) as raised:
-        await acts.consents(site.context, site.police.code, withdrawal(site, site.new_id(), request.call_id))
-    assert raised.value.code == "HS-CALL-CHANGED"
-
-
-async def test_closing_twice_at_the_same_time_is_one_answer(site):
-    request = CloseRequest(call_id=os.urandom(16), seat_id=site.police.seat_id)
-    answers = await asyncio.gather(*[cases.close(site.context, site.police.code, request) for _ in range(3)])
-    assert len(set(answers)) == 1
-
-
-async def test_an_invitation_under_a_known_event_id_is_refused_with_a_code(tmp_path):
-    """No error of the engine leaves the store, and nothing is invited twice."""
-    site = Site(tmp_path / "broker")
-    await site.admit()
-    await site.open_case()
-    await site.grant(site.lead, [to_unit(site.police.code)], ["IC01", "IC12"], ["INTAKE"])
-    kept = []
-    real = invitations.invite
-
-    async def catch(context, unit, request):
-        kept.append(request)
-        return await real(context, unit, request)
-
-    invitations.invite = catch
-    try:
-        await site.invite(site.police)
-    finally:
-        invitations.invite = real
-    with pytest.raises(HandslagError) as raised:
-        await invitations.invite(site.context, site.lead.code, replace(kept[0], call_id=os.urandom(16)))
-    assert raised.value.code == "HS-INVITATION-INVALID"
-    site.close()
 
 
 # --- acknowledgements

@@ -213,6 +213,7 @@ def test_the_list_of_columns_covers_every_table():
         "payload": {"entry_id"},
         "rekey": {"seat_id", "rekey", "hpke_key"},
         "rekey_signature": {"seat_id", "member", "signature"},
+        "key_holder": {"node_id"},
         "lease": {"name", "holder"},
         "node": {"node_id", "version"},
         "seat": {"seat_id", "case_id", "role", "member", "state", "head", "signing_key", "seat_key_id",

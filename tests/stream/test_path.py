@@ -16,8 +16,8 @@ from broker.store.tables import entry, payload
 from broker.transit import KeyFile, day_of
 from schemas.errors import HandslagError
 from schemas.trail import AuditEntry, Payload
+from tests.promises.again import attempt, bundle
 from tests.promises.case import event, grant, ready, receipts, states
-from tests.promises.test_idempotence import attempt, bundle
 from tests.site import DAY
 from tests.stream.conftest import Patient, started
 
