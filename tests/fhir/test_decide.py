@@ -165,7 +165,9 @@ def could_be(listed, have):
 def who_and_why(rule, ask):
     known = [actor for actor in rule.actors if actor.roles == (RECIPIENT,) and actor.reference.startswith("Org")]
     sure = any(actor.reference in ask.references for actor in known)
-    actors = not rule.actors or sure or (rule.type == "deny" and len(known) < len(rule.actors))
+    doubt = len(known) < len(rule.actors)
+    plain = all(actor.roles == (RECIPIENT,) for actor in rule.actors)
+    actors = not rule.actors or (sure or doubt if rule.type == "deny" else sure and plain)
     kinds = {"DSRCH": "HRESCH", "ETREAT": "TREAT"}
     wanted = {ask.purpose}
     if rule.type == "deny":
