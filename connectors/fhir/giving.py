@@ -112,14 +112,19 @@ def _permission(grant: Grant, terms: Terms, view: LedgerView) -> dict[str, Any]:
     within += [_blocked(block) for block in view.blocks]
     rule = {
         "type": "permit",
-        # Our ends are the first moment outside, FHIR's the last within.
-        "period": _period(grant.start_us, grant.until_us - 1),
+        "period": _period(grant.start_us, _last(grant.until_us)),
         "actor": [_recipient(ref) for ref in terms.recipients],
         "action": [_action(code) for code in terms.actions],
         "purpose": [_coding(systems.OUR_PURPOSE, code) for code in terms.purposes],
         "class": [_coding(systems.OUR_CATEGORY, code) for code in terms.categories],
     }
     return {**rule, "provision": within} if within else rule
+
+
+def _last(until_us: int) -> int:
+    """Our ends are the first moment outside, FHIR's the last within; a whole second would be read as all of it."""
+    last = until_us - 1
+    return last if last % 1_000_000 else last - 1
 
 
 def _blocked(block: Block) -> dict[str, Any]:
