@@ -83,7 +83,8 @@ class Play:
         """
         root = self.config(unit).parent / "folder"
         found = []
-        for path in (*root.glob("out/*.json"), *root.glob("receipts/*.json")):
+        # What has its name is whole; a file that begins with a dot is still the connector's.
+        for path in (*root.glob("out/[!.]*.json"), *root.glob("receipts/[!.]*.json")):
             if known is not None and path.name in known:
                 continue
             with contextlib.suppress(OSError):

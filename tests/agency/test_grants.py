@@ -24,7 +24,7 @@ class Broker:
     def __init__(self, now_us: int, *, stale: int = 0) -> None:
         self.now_us, self.stale, self.acts = now_us, stale, []
 
-    async def call(self, path, request, _answer, *, tries=1):
+    async def call(self, path, request, _answer, *, tries=1, pressing=False):
         if path != "/v1/consents":
             return LedgerPage(events=(), ledger_seq=0, head=ZERO32)
         self.acts.append(ConsentAct.from_bytes(request.act))

@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
+from broker.store.bulk import insert_all
 from broker.store.port import Rows, Store
 from broker.store.tables import BUCKETS, case, entry, ledger_event, payload, seat
 from tests.site import LEAD, Site, assessment, to_unit
@@ -27,6 +28,7 @@ OWN = 100
 _OTHER_UNITS = 250
 _FIRST_VERSION = 1_000_000  # positions on the knowledge axis that no act of the bench itself reaches
 _CHUNK = 2_000  # cases in one transaction
+_PIECE = 5_000  # entries in one
 _PURPOSES = ("THREAT_ASSESSMENT", "INTAKE", "THREAT_ASSESSMENT", "INTAKE", "THREAT_ASSESSMENT")
 
 
@@ -127,21 +129,19 @@ async def entries(store: Store, like: bytes, count: int) -> None:
 
     row, blob = await store.read(of)
 
-    def add(rows: Rows, size: int) -> None:
-        ids = [os.urandom(16) for _ in range(size)]
-        connection = rows.gate._c
-        hashes = {one: os.urandom(32) for one in ids}
-        connection.execute(
-            insert(entry),
-            [{**row, "entry_id": one, "leaf_hash": hashes[one], "handle": os.urandom(16)} for one in ids],
-        )
-        connection.execute(insert(payload), [{**blob, "entry_id": one} for one in ids])
-
     done = 0
     while done < count:
-        size = min(10_000, count - done)
-        await store.write(lambda rows, size=size: add(rows, size))
-        done += size
+        # made before the transaction begins: a server ends one that is silent
+        ids = [os.urandom(16) for _ in range(min(_PIECE, count - done))]
+        hashed = [{**row, "entry_id": one, "leaf_hash": os.urandom(32), "handle": os.urandom(16)} for one in ids]
+        blobs = [{**blob, "entry_id": one} for one in ids]
+
+        def add(rows: Rows, entries: list[dict[str, Any]] = hashed, payloads: list[dict[str, Any]] = blobs) -> None:
+            insert_all(rows.gate._c, entry, entries)
+            insert_all(rows.gate._c, payload, payloads)
+
+        await store.write(add)
+        done += len(ids)
         if done % 500_000 == 0:
             print(f"{done:,} of {count:,} entries", file=sys.stderr, flush=True)
 
