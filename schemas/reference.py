@@ -44,6 +44,7 @@ _TITLES = {
     "rules_effect": "What a new rule set does",
     "rules_change": "Differences between two rule sets",
     "manner": "Ways in which something is said outside the broker",
+    "fhir_reason": "Why one FHIR R4 Consent is answered as it is",
 }
 _MADE = "Made by `make reference`; change the table, not this page.\n"
 
