@@ -82,6 +82,10 @@ async def disclose(context: Context, unit: str, request: StatuteRequest) -> Stat
 
     def work(rows: Rows) -> StatuteAnswer:
         bump = rows.gate.bump(seat.bucket, 1, context.now_us())
+        # INVARIANT: test_a_statutory_disclosure_is_decided_by_the_rules_of_its_own_unit
+        rules = context.rules_of(rows)(unit)
+        if told.waiting.attempt.rules_hash != rules.hash32:
+            raise HandslagError("HS-RULES-OTHER")
         sender, holder = _parties(rows, unit, seat, told.statement.role)
         newest = rows.statutes.approved(told.approval.agency, told.approval.provision_id)
         if newest is None:
@@ -91,8 +95,9 @@ async def disclose(context: Context, unit: str, request: StatuteRequest) -> Stat
         if rows.events.fingerprints([told.waiting.core.event_id]):
             raise HandslagError("HS-STATUTE-INVALID", check="event")  # one decision, one event: neither is used twice
         asked = asked_of(told.statement, told.word, own_party(sender), _recipient(holder, told.statement.role))
-        decision = check(asked, provisions.shipped(), approved_of(told.approval), context.rules)
-        entry = _entry(context, request, told, sender, holder, decision, bump.clock_us)
+        decision = check(asked, provisions.shipped(), approved_of(told.approval), rules)
+        payload = _payload(request, told, sender, holder, decision, rules.hash32, bump.clock_us)
+        entry = _entry(context, sender, decision, payload)
         rows.entries.insert([entry])
         if decision.outcome is Outcome.RELEASED and holder is not None:
             _release(context, rows, told, sender, holder, decision, bump)
@@ -136,18 +141,18 @@ def _recipient(holder: SeatRow | None, role: str) -> Party:
     return Party(role, authority_of(holder.unit), None, holder.member, active=holder.active, held=True)
 
 
-def _entry(
-    context: Context,
+def _payload(
     request: StatuteRequest,
     told: Told,
     sender: SeatRow,
     holder: SeatRow | None,
     decision: StatuteDecision,
+    rules_hash: bytes,
     at_us: int,
-) -> SealedEntry:
-    """The STATUTORY_DISCLOSURE entry: what was decided by whom, with every signature, and what came of it."""
+) -> Payload:
+    """What was decided by whom, by which rules, with every signature, and what came of it."""
     statement, waiting = told.statement, told.waiting
-    payload = Payload(
+    return Payload(
         seat_id=sender.seat_id,
         role=sender.role,
         counter_role=statement.role,
@@ -160,7 +165,7 @@ def _entry(
         action=waiting.core.action,
         basis=BASIS,
         sections=_sections(told, decision),
-        rules_hash=context.rules.hash32,
+        rules_hash=rules_hash,
         decided_at_us=at_us,
         act=request.disclosure.to_bytes(),
         act_signature=request.disclosure.seat_signature,
@@ -168,6 +173,11 @@ def _entry(
         actor_ref=statement.decider_ref,
         assurance=statement.assurance,
     )
+
+
+def _entry(context: Context, sender: SeatRow, decision: StatuteDecision, payload: Payload) -> SealedEntry:
+    """The STATUTORY_DISCLOSURE entry."""
+    at_us = payload.decided_at_us or 0
     kinds = {reason_kind(reason) for section in decision.sections for reason in section.reasons}
     why = "HUMAN" if "HUMAN" in kinds else ("RULE" if kinds else None)
     controller = context.directory.controller(sender.unit)
