@@ -21,6 +21,8 @@ from schemas.envelope import Delivery
 from schemas.identifiers import authority_of
 from schemas.statute import TYPE as STATUTORY
 
+WRONG_PERSON = "WRONG_PERSON"  # on this ground a case is nobody's: nothing in it is about the person it names
+
 
 @dataclass(frozen=True, slots=True)
 class Shrunk:
@@ -47,7 +49,7 @@ def shrink(
     shrunk = []
     for row in open_rows:
         live = sections[row.delivery_id]
-        decision = _decision(row, live, seats, views[row.sender_seat], rules_of, at_us)
+        decision = _decision(rows, row, live, seats, views[row.sender_seat], rules_of, at_us)
         pairs = list(zip(live, decision.sections, strict=True)) if decision is not None else []
         remaining = tuple(
             replace(section, grants=b"".join(answer.grants)) for section, answer in pairs if answer.released
@@ -89,6 +91,7 @@ def _next_state(row: DeliveryRow, remains: bool) -> DeliveryState:
 
 
 def _decision(
+    rows: Rows,
     row: DeliveryRow,
     sections: Iterable[SectionRow],
     seats: Mapping[bytes, SeatRow],
@@ -98,7 +101,7 @@ def _decision(
 ) -> Decision | None:
     """The decision as of now; None when deciding fails: a withdrawal must not fail with it, and nothing is covered."""
     if row.event_type == STATUTORY:
-        return _as_decided(row, tuple(sections), seats, rules_of)
+        return _as_decided(rows, row, tuple(sections), seats, rules_of)
     request = DecisionRequest(
         event_type=row.event_type,
         sender=own_party(seats[row.sender_seat]),
@@ -134,12 +137,15 @@ def _told(row: DeliveryRow, obligations: tuple[str, ...]) -> bool:
 
 
 def _as_decided(
-    row: DeliveryRow, sections: Sequence[SectionRow], seats: Mapping[bytes, SeatRow], rules_of: RulesOf
+    rows: Rows, row: DeliveryRow, sections: Sequence[SectionRow], seats: Mapping[bytes, SeatRow], rules_of: RulesOf
 ) -> Decision | None:
     """What people decided without consent no consent takes back; seats and rules do, and its own time ends it."""
     # INVARIANT: test_no_consent_act_touches_a_statutory_disclosure
     sender, holder = seats.get(row.sender_seat), seats.get(row.recipient_seat or b"")
     if sender is None or holder is None or not (sender.active and holder.active):
+        return None
+    # INVARIANT: test_nothing_goes_on_a_law_about_the_wrong_person
+    if rows.annulments.ground(sender.case_id) == WRONG_PERSON:
         return None
     given = ((section.category, section.public_interest_released) for section in sections)
     try:

@@ -17,6 +17,7 @@ from broker.context import Context
 from broker.effects import delivery_row, section_rows
 from broker.hold import require_free
 from broker.judge import Judged, own_party
+from broker.narrowing import WRONG_PERSON
 from broker.resolve import Waiting, vacant
 from broker.statute_checks import Told, checked, checked_approval
 from broker.store.cases import SeatRow
@@ -122,13 +123,18 @@ def recorded_answer(
 
 
 def _parties(rows: Rows, unit: str, seen: SeatRow, role: str) -> tuple[SeatRow, SeatRow | None]:
-    """The sender's seat and whoever holds the role, as they are now; raises `HS-SEAT-UNKNOWN`, `HS-HOLD`."""
+    """The sender's seat and whoever holds the role, as they are now.
+
+    Raises `HS-SEAT-UNKNOWN`, `HS-HOLD`, `HS-CASE-VOID` for a case that was declared another person's.
+    """
     sender = rows.cases.seat(seen.seat_id)
     if sender is None or sender.state != SeatState.ACTIVE:
         raise HandslagError("HS-SEAT-UNKNOWN")
     if rows.units.closed([unit]):  # shut out since the call was authenticated
         raise HandslagError("HS-UNIT-UNKNOWN")
     require_free(rows, sender.seat_id)
+    if rows.annulments.ground(sender.case_id) == WRONG_PERSON:
+        raise HandslagError("HS-CASE-VOID")
     held = [one for one in rows.cases.of_cases([sender.case_id]) if one.role == role and one.active]
     closed = rows.units.closed({one.unit for one in held})
     return sender, next((one for one in held if one.unit not in closed), None)
