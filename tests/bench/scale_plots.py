@@ -70,6 +70,8 @@ def _entries(measured: Path, into: Path) -> None:
         seen += rows
         if rows:
             series[title] = [(row["facts"]["entries"], row["value"]) for row in rows]
+            # what a busy neighbour hardly changes
+            series[f"{title}, CPU of the node"] = [(row["facts"]["entries"], row["facts"]["cpu_ms"]) for row in rows]
     if seen:
         lines(into / "cost-by-entries.svg", title="Broker's step by entries in the trail", x="entries",
               y="ms per event", series=series, log_x=True, note=_note(seen))  # fmt: skip

@@ -148,11 +148,13 @@ class House:
         await self.settle(1)
         self.social.command(**grant(ref, [{"unit": UNITS["police"].unit}], ["IC01", "IC12"], ["INTAKE"]))
         await self.settle(1)
+        earlier = self.police.files("out", kind="invitation")
         self.social.command(
             do="invite", ref=ref, unit=UNITS["police"].unit, role=POLICE, contact="Konsult EXEMPEL", person=PERSON
         )
-        await self.settle(1)
-        invitation = self.police.files("out", kind="invitation")[-1]["invitation"]
+        while len(invitations := self.police.files("out", kind="invitation")) == len(earlier):
+            await self.settle(1)
+        invitation = invitations[-1]["invitation"]
         self.police.command(do="accept", ref=theirs, invitation=invitation)
         await self.settle(2)
         self.social.command(**grant(ref, [{"role": POLICE}], ["IC01", "IC04", "IC12"], ["THREAT_ASSESSMENT"]))
