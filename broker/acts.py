@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from types import MappingProxyType
 
 from audit.entry import SealedEntry
 from broker import affected as consequences
-from broker import annulments, programme
+from broker import annulments, endings, programme
 from broker.acks import outcome_entries
 from broker.affected import Write
 from broker.calls import answered, recorded, signed_by_known_seat
@@ -233,7 +234,10 @@ class _Transaction:
         rows.entries.insert(list(entries.values()))
         annulments.tell(self.context, rows, mine, shrunk, bump.clock_us)
         programme.tell(self.context, rows, writes, bump.clock_us)
-        tell_shrunk(self.context, rows, shrunk, bump.clock_us, _why(mine.act))
+        numbers = {write.seat.seat_id: write.event.ledger_seq for write in writes}
+        tell_shrunk(self.context, rows, shrunk, bump.clock_us, _why(mine.act), numbers)
+        if not rows.annulments.is_void(mine.seat.case_id):  # of a void case everybody is told more than that
+            endings.tell(self.context, rows, writes, bump.clock_us, _why(mine.act))
         others = [write for write in writes if write is not mine]
         rows.inbox.put([self._ledger_item(write, counts[write.seat.seat_id]) for write in others])
         entry = entries[mine.seat.seat_id]
@@ -275,8 +279,18 @@ class _Transaction:
         return Item(self.context.new_id(), write.seat.unit, "LEDGER", notice.to_bytes())
 
 
-def tell_shrunk(context: Context, rows: Rows, shrunk: Sequence[Shrunk], at_us: int, code: str) -> None:
-    """RECALL to who may hold removed sections, a notice to each sender, and the entries of recalls."""
+def tell_shrunk(
+    context: Context,
+    rows: Rows,
+    shrunk: Sequence[Shrunk],
+    at_us: int,
+    code: str,
+    numbers: Mapping[bytes, int] = MappingProxyType({}),
+) -> None:
+    """RECALL to who may hold removed sections, a notice to each sender, and the entries of recalls.
+
+    `numbers`: of an act, its number on the ledger of each discloser's seat.
+    """
     seats = rows.cases.seats(
         {one.row.sender_seat for one in shrunk} | {one.row.recipient_seat for one in shrunk if one.row.recipient_seat}
     )
@@ -284,7 +298,9 @@ def tell_shrunk(context: Context, rows: Rows, shrunk: Sequence[Shrunk], at_us: i
         row = one.row
         handed = row.state == DeliveryState.HANDED
         if handed:
-            ours, theirs = outcome_entries(context, row, one.removed, seats, at_us, "HS-RECALLED")
+            ours, theirs = outcome_entries(
+                context, row, one.removed, seats, at_us, "HS-RECALLED", numbers.get(row.sender_seat)
+            )
             rows.entries.insert([ours, theirs])
             recall = Recall(
                 seat_id=row.recipient_seat or ZERO16,

@@ -25,12 +25,13 @@ _ENDING = consent_acts("NARROWS") - {"BLOCK"}
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One act on one seat's ledger, as recorded, with the seat after it."""
+    """One act on one seat's ledger, as recorded: the seat, and what its ledger says after it and said before it."""
 
     seat: SeatRow
     act: ConsentAct
     event: LedgerEvent
     view: LedgerView
+    before: LedgerView
 
 
 def affected(seat_id: bytes, shrunk: Sequence[Shrunk]) -> tuple[AffectedDelivery, ...]:

@@ -15,6 +15,8 @@ from broker import (
     cases,
     corrections,
     entering,
+    explaining,
+    foreseeing,
     handover,
     instances,
     invitations,
@@ -70,6 +72,7 @@ from schemas.calls import (
 )
 from schemas.capsule import LookAnswer, LookRequest
 from schemas.errors import HandslagError
+from schemas.explain import ExplainAnswer, ExplainRequest, SimulateAnswer, SimulateRequest
 from schemas.hold import ConfirmRequest, HoldActsAnswer, HoldActsRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
 from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
 from schemas.joins import JoinAnswer, JoinRequest, SeparateAnswer, SeparateRequest
@@ -241,6 +244,16 @@ class BrokerCore:
     async def ledger_fetch(self, unit: str, request: LedgerFetchRequest) -> LedgerPage:
         """POST /v1/ledger:fetch."""
         return await queries.ledger_fetch(self._context, unit, request)
+
+    async def explain(self, unit: str, request: ExplainRequest) -> ExplainAnswer:
+        """POST /v1/decisions:explain."""
+        ordinary(self._context)
+        return await explaining.explain(self._context, unit, request)
+
+    async def simulate(self, unit: str, request: SimulateRequest) -> SimulateAnswer:
+        """POST /v1/decisions:simulate."""
+        ordinary(self._context)
+        return await foreseeing.simulate(self._context, unit, request)
 
     async def audit_fetch(self, unit: str, request: AuditFetchRequest) -> AuditPage:
         """POST /v1/audit:fetch."""

@@ -26,6 +26,7 @@ CALLS = (
     "ack",
     "consents",
     "said",
+    "simulate",
     "statute",
     "statute_confirm",
     "approve",

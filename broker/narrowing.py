@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from broker.judge import own_party
@@ -44,33 +44,45 @@ def shrink(
     INVARIANT: test_a_delivery_left_on_a_shorter_grant_ends_with_that_grant.
     """
     sections = rows.deliveries.sections([row.delivery_id for row in open_rows])
-    wanted = {row.sender_seat for row in open_rows} | {row.recipient_seat for row in open_rows if row.recipient_seat}
-    seats = rows.cases.seats(wanted)
     shrunk = []
-    for row in open_rows:
-        live = sections[row.delivery_id]
-        decision = _decision(rows, row, live, seats, views[row.sender_seat], rules_of, at_us)
-        pairs = list(zip(live, decision.sections, strict=True)) if decision is not None else []
-        remaining = tuple(
-            replace(section, grants=b"".join(answer.grants)) for section, answer in pairs if answer.released
-        )
-        left = {section.digest for section in remaining}
-        removed = tuple(section for section in live if section.digest not in left)
-        if (
-            decision is not None
-            and remaining
-            and (row.holds_until_us != decision.holds_until_us or not set(remaining) <= set(live))
-        ):
-            assert decision.holds_until_us is not None
-            _remember(rows, row, live, remaining)
-            rows.deliveries.rest_on(row, decision.holds_until_us, remaining)
-        if removed:
-            shrunk.append(Shrunk(row, removed, remaining, _next_state(row, bool(remaining))))
+    for one, holds_until_us in foreseen(rows, open_rows, sections, views, rules_of, at_us):
+        row, live = one.row, sections[one.row.delivery_id]
+        if one.kept and (row.holds_until_us != holds_until_us or not set(one.kept) <= set(live)):
+            assert holds_until_us is not None
+            _remember(rows, row, live, one.kept)
+            rows.deliveries.rest_on(row, holds_until_us, one.kept)
+        if one.removed:
+            shrunk.append(one)
     for one in shrunk:
         digests = [section.digest for section in one.removed]
         rows.deliveries.remove_sections(one.row.delivery_id, digests, never_handed=one.row.hand_number == 0)
         rows.deliveries.move(one.row, one.state)
     return shrunk
+
+
+def foreseen(
+    rows: Rows,
+    found: Sequence[DeliveryRow],
+    sections: Mapping[bytes, Sequence[SectionRow]],
+    views: Mapping[bytes, LedgerView],
+    rules_of: RulesOf,
+    at_us: int,
+) -> Iterator[tuple[Shrunk, int | None]]:
+    """What these views make of each delivery, and until when what is kept holds; writes nothing.
+
+    `views` by discloser seat, `sections` by delivery. INVARIANT: test_a_withdrawal_does_what_simulating_it_said.
+    """
+    wanted = {row.sender_seat for row in found} | {row.recipient_seat for row in found if row.recipient_seat}
+    seats = rows.cases.seats(wanted)
+    for row in found:
+        live = sections[row.delivery_id]
+        decision = _decision(rows, row, live, seats, views[row.sender_seat], rules_of, at_us)
+        pairs = list(zip(live, decision.sections, strict=True)) if decision is not None else []
+        kept = tuple(replace(section, grants=b"".join(answer.grants)) for section, answer in pairs if answer.released)
+        left = {section.digest for section in kept}
+        removed = tuple(section for section in live if section.digest not in left)
+        state = _next_state(row, bool(kept)) if removed else DeliveryState(row.state)
+        yield Shrunk(row, removed, kept, state), None if decision is None else decision.holds_until_us
 
 
 def _remember(rows: Rows, row: DeliveryRow, before: Sequence[SectionRow], now: Sequence[SectionRow]) -> None:
@@ -85,7 +97,7 @@ def _remember(rows: Rows, row: DeliveryRow, before: Sequence[SectionRow], now: S
 
 
 def _next_state(row: DeliveryRow, remains: bool) -> DeliveryState:
-    if remains:
+    if remains or row.state == DeliveryState.ACKED:
         return DeliveryState(row.state)
     return DeliveryState.CANCELLED if row.state == DeliveryState.PENDING else DeliveryState.RECALLED
 
@@ -130,9 +142,14 @@ def _decision(
 
 
 def _told(row: DeliveryRow, obligations: tuple[str, ...]) -> bool:
-    """Whether these obligations go along with the delivery: a consent that asks for more cannot carry it."""
-    return not obligations or set(obligations) <= set(
-        Delivery.from_bytes(row.body or b"", limits.SUBMISSION).obligations
+    """Whether these obligations go along with the delivery: a consent that asks for more cannot carry it.
+
+    With one that was received nothing goes along any more.
+    """
+    return (
+        row.state == DeliveryState.ACKED
+        or not obligations
+        or set(obligations) <= set(Delivery.from_bytes(row.body or b"", limits.SUBMISSION).obligations)
     )
 
 

@@ -303,7 +303,8 @@ class _Replay:
         """What an annulment sets off beyond the ledger: its notices, and the case that is void. Once each."""
         # INVARIANT: test_an_annulment_that_the_copy_lacks_is_told_again
         for seat, event in placed:
-            write = Write(seat, ConsentAct.from_bytes(event.act, limits.ACT), event, views[seat.seat_id])
+            view = views[seat.seat_id]
+            write = Write(seat, ConsentAct.from_bytes(event.act, limits.ACT), event, view, view)
             annulments.tell(self.context, self.rows, write, shrunk, bump.clock_us)
         if self.void is not None and not self.rows.annulments.is_void(self.seat.case_id):
             annulments.void_case(self.context, self.rows, self.seat.case_id, self.void, shrunk, bump.clock_us)

@@ -20,7 +20,7 @@ from schemas import codes
 from schemas.acts import CaseWithdrawal, ConsentAct, RecipientRef, Scope, Terms
 from schemas.calls import ConsentsAnswer, ConsentsRequest
 from schemas.errors import HandslagError
-from schemas.identifiers import parsed, shown, uuid7
+from schemas.identifiers import ZERO16, ZERO32, parsed, shown, uuid7
 
 _TERMS = ("grant", "amend", "block", "refuse_consent")
 _WHOLE = ("withdraw_case", "void_case")
@@ -157,6 +157,28 @@ def _act(ctx: Context, seat: Seat, value: dict[str, Any], consent_id: bytes) -> 
         lift_until_us=moment(value["lift_until"], "lift_until") if value.get("lift_until") else None,
         ended_event=value.get("ended_event"),
         review_by_us=_confirmed_until(value),
+    ).to_bytes()
+
+
+def supposed(ctx: Context, seat: Seat, value: dict[str, Any]) -> bytes:
+    """The act that a command would have recorded, for trying what it would do: neither signed nor sent nor kept.
+
+    Of the person's withdrawal of everything, the act that would come on this seat's own ledger.
+    """
+    consent_id = parsed(value["consent"]) if value.get("consent") else uuid7(ctx.now(), ctx.random(10))
+    if value["do"] != "withdraw_case":
+        return _act(ctx, seat, value, consent_id)
+    return ConsentAct(
+        case_tag=seat.case_tag,
+        member=seat.member,
+        consent_id=ZERO16,
+        seq=0,
+        prev=ZERO32,
+        act="WITHDRAW_ALL",
+        effective_at_us=moment(value["effective_at"], "effective_at") if value.get("effective_at") else None,
+        actor_ref="",
+        assurance=_ASSURANCE,
+        noted_at_us=value["noted_at_us"],
     ).to_bytes()
 
 

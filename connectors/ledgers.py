@@ -231,10 +231,11 @@ def decided(
     public_interest: frozenset[str] = frozenset(),
     persons: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
     periods: Mapping[str, tuple[int | None, int | None]] = MappingProxyType({}),
+    known: LedgerView | None = None,
 ) -> Decision:
-    """This sender's own decision, on its own ledger copy, now."""
+    """This sender's own decision, now, on its own ledger copy or on one that is only supposed (`known`)."""
     # INVARIANT: test_what_is_not_consented_does_not_leave
-    known = view(ctx, seat)
+    known = view(ctx, seat) if known is None else known
     request = asked(
         ctx,
         seat,

@@ -5,6 +5,7 @@ For the discloser's own auditors; a sender is told less (`schemas.codes.shown_to
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from consent import standing
@@ -85,7 +86,19 @@ def sentences(
 
     With `rules`, a section that is not released also names the row of the domain page that speaks about it.
     """
-    records = considered(decision, request, view, rules)
+    return worded(decision, request, considered(decision, request, view, rules), language, rules, broken=view.broken)
+
+
+def worded(
+    decision: Decision,
+    request: DecisionRequest,
+    records: Sequence[Considered],
+    language: str = "en",
+    rules: Rules | None = None,
+    *,
+    broken: bool = False,
+) -> tuple[str, ...]:
+    """As `sentences`, of records that somebody else looked at; `broken`: the ledger cannot be read."""
     told = [f"{words('role', request.recipient.role, language)}: {words('outcome', decision.outcome, language)}."]
     for place, section in enumerate(decision.sections):
         told.append(_section(section, language, _row(request, section, rules)))
@@ -93,7 +106,7 @@ def sentences(
     if decision.obligations:
         duties = "; ".join(f"{words('obligation', code, language)} ({code})" for code in decision.obligations)
         told.append(f"{words('record', 'DUTIES', language)}: {duties}.")
-    if view.broken:
+    if broken:
         told.append(f"{words('record', 'LEDGER', language)}: {words('reason', 'EVALUATION_ERROR', language)}.")
     return tuple(told)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from consent import standing
 from consent.conditions import opens
@@ -47,6 +47,10 @@ def head_after(prev: bytes, ledger_seq: int, act: bytes, holders: tuple[Holder, 
     return hashlib.sha256(link.to_bytes()).digest()
 
 
+STEP = 32
+"""Acts between two marks of a view."""
+
+
 @dataclass(frozen=True, slots=True)
 class Noted:
     """What was recorded and neither opens nor closes anything; `kind` is a word of list `record`."""
@@ -63,7 +67,8 @@ class LedgerView:
     `recorded_at_us` is the newest act's time: whoever asks about *now* asks about no earlier moment than that, or a
     slow clock would look at the time before a withdrawal. `grants` holds an amended consent once for each of its terms;
     `noted` is what only stands in the history; `early` what narrows consents not seen yet; `named_units` every unit
-    code that any act names as recipient, to permit or to forbid.
+    code that any act names as recipient, to permit or to forbid. `marks`: this view after every `STEP` of its acts, so
+    that going back in a long history reads a few acts anew and not all.
     """
 
     ledger_seq: int = 0
@@ -76,6 +81,7 @@ class LedgerView:
     named_units: frozenset[str] = frozenset()
     events: tuple[LedgerEvent, ...] = ()
     broken: bool = False
+    marks: tuple[LedgerView, ...] = field(default=(), repr=False, compare=False)
 
     @classmethod
     def empty(cls) -> LedgerView:
@@ -97,6 +103,8 @@ class LedgerView:
             broken=self.broken or act is None,
             named_units=self.named_units if act is None else self.named_units | _units(act),
         )
+        if self.events and len(self.events) % STEP == 0:
+            grown = replace(grown, marks=(*self.marks, self))
         return grown if act is None else _act(grown, act, event)
 
     def as_known(self, known_at_us: int | None = None, *, ledger_seq: int | None = None) -> LedgerView:
@@ -107,7 +115,11 @@ class LedgerView:
             if late or (ledger_seq is not None and event.ledger_seq > ledger_seq):
                 break
             kept.append(event)
-        return self if len(kept) == len(self.events) else view_of(kept)
+        if len(kept) == len(self.events):
+            return self
+        # INVARIANT: test_going_back_is_reading_anew
+        passed = min(len(kept) // STEP, len(self.marks))
+        return view_of(kept[passed * STEP :], start=self.marks[passed - 1] if passed else None)
 
     def _follows(self, event: LedgerEvent) -> bool:
         return (
@@ -117,9 +129,14 @@ class LedgerView:
         )
 
 
-def view_of(events: Iterable[LedgerEvent], known_at_us: int | None = None) -> LedgerView:
-    """The view of a whole ledger, acts in order; `known_at_us` leaves out what was recorded later."""
-    view = LedgerView.empty()
+def view_of(
+    events: Iterable[LedgerEvent], known_at_us: int | None = None, *, start: LedgerView | None = None
+) -> LedgerView:
+    """The view of a whole ledger, acts in order; `known_at_us` leaves out what was recorded later.
+
+    With `start` the acts that follow that view.
+    """
+    view = LedgerView.empty() if start is None else start
     for event in events:
         if known_at_us is not None and event.recorded_at_us > known_at_us:
             break

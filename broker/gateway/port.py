@@ -34,6 +34,7 @@ from schemas.calls import (
     UnitsAnswer,
 )
 from schemas.capsule import LookAnswer, LookRequest
+from schemas.explain import ExplainAnswer, ExplainRequest, SimulateAnswer, SimulateRequest
 from schemas.hold import ConfirmRequest, HoldActsAnswer, HoldActsRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
 from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
 from schemas.joins import JoinAnswer, JoinRequest, SeparateAnswer, SeparateRequest
@@ -158,6 +159,14 @@ class Core(Protocol):
 
     async def compromised(self, unit: str, request: CompromisedRequest) -> CompromisedAnswer:
         """POST /v1/compromised: the unit is closed by its own word."""
+        ...
+
+    async def explain(self, unit: str, request: ExplainRequest) -> ExplainAnswer:
+        """POST /v1/decisions:explain."""
+        ...
+
+    async def simulate(self, unit: str, request: SimulateRequest) -> SimulateAnswer:
+        """POST /v1/decisions:simulate."""
         ...
 
     async def ledger_fetch(self, unit: str, request: LedgerFetchRequest) -> LedgerPage:
