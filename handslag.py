@@ -54,7 +54,7 @@ MOUNTS = {
     "connector": Mount("connectors.statute_cli:connector", "Agency IT: set up and run a connector."),
     "rules": Mount("handslag:rules", "Lawyer, operator, agency IT: change which role may send what to which."),
     "case": Mount("connectors.case_cli:case", "Officer: two cases of one person: join them, or undo that."),
-    "consent": Mount("connectors.effect_cli:consent", "Auditor: consents, their history, and what would be decided."),
+    "consent": Mount("connectors.record_cli:consent", "Auditor: consents, their history, and what would be decided."),
     "audit": Mount("connectors.recipient_cli:audit", "Auditor: search, export and verify the trail."),
 }
 

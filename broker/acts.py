@@ -161,7 +161,7 @@ class _Transaction:
             raise HandslagError("HS-STATE-INVALID", field="seat")
         require_place(rows, seat.seat_id, seat.head, act.prev, widening=act.act in WIDENING)
         before = self.context.views.of(rows, [seat])[seat.seat_id] if act.act == "AMEND" else None
-        check_act(act, seat.head, bump.clock_us, before)
+        check_act(act, seat.head, bump.clock_us, before, self.context.texts)
         holders = _holders(rows, seat, act)
         write = append(self.context, rows, seat, act, self.request.act, self.request.signature, holders, bump, 0)
         shrunk, counts = self._narrow(rows, [write], bump)

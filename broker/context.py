@@ -18,6 +18,7 @@ from broker.store.port import Rows, Store
 from broker.stream.port import Stream
 from broker.views import Views
 from consent.rules import Rules
+from consent.texts import Text
 from schemas.weeks import OFFSET_US, WEEK_US, next_start
 
 
@@ -46,6 +47,7 @@ class Context:
     book: RuleBook = field(default_factory=RuleBook)
     slot_us: int = WEEK_US
     slot_offset_us: int = OFFSET_US
+    texts: frozenset[Text] | None = None
 
     def rules_of(self, rows: Rows) -> RulesOf:
         """The rules that each unit's releases are decided by, as this snapshot or transaction has them."""

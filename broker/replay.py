@@ -217,7 +217,7 @@ class _Replay:
             if event.signature is None:
                 raise HandslagError("HS-SIGNATURE-INVALID")
             keys_back.signed_by_member(self.rows, seat, event.signature, event.act)
-            check_act(act, seat.head, event.recorded_at_us, known)
+            check_act(act, seat.head, event.recorded_at_us, known, self.context.texts)
         self._append(seat, event, positions, placed)
         if act.act == _ALL:  # it was put on every ledger of the case: others may not have been told
             self.rows.hold.note_withdrawal(hold.hold_id, seat.case_id, event.recorded_at_us, act.effective_at_us)

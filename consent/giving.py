@@ -45,7 +45,7 @@ def check(terms: Terms, recorded_at_us: int, texts: frozenset[Text] | None = Non
     if terms.review_by_us is not None and terms.review_by_us <= recorded_at_us:
         raise _incomplete("review_by")
     if terms.information is not None:
-        _check_information(terms.text_version, terms.information, texts)
+        _check_information(terms, terms.information, recorded_at_us, texts)
     if terms.withdrawal_method is not None:
         known("withdrawal_method", terms.withdrawal_method, "withdrawal_method")
     _check_limits(terms)
@@ -164,12 +164,14 @@ def _check_minor(minor: MinorGround, recorded_at_us: int) -> None:
         raise _incomplete("reassess_at")
 
 
-def _check_information(version: str, told: InformationGiven, texts: frozenset[Text] | None) -> None:
+def _check_information(
+    terms: Terms, told: InformationGiven, recorded_at_us: int, texts: frozenset[Text] | None
+) -> None:
     known("text_form", told.form, "form")
     known("explained", told.how, "how")
     if not _LANGUAGE.fullmatch(told.language):
         raise _incomplete("language")
-    if not wordings.known(version, told, texts):
+    if not wordings.known(terms.text_version, told, texts, kind=terms.kind, at_us=recorded_at_us):
         raise HandslagError("HS-TEXT-UNKNOWN", field="text_version")
 
 
