@@ -164,7 +164,7 @@ def _check_signed(
         check_joins(seat.joins, speaker, report)
     check_evidence([*seat.decisions, *seat.refusals], speaker, anchors, report)
     if not partial:
-        check_statutes(seat.statutes, seat.statute_handed, speaker, anchors, sets.known, report)
+        check_statutes(seat.statutes, seat.statute_handed, speaker, anchors, sets, report)
     elif seat.statutes or seat.statute_handed:
         report.leave_open(["ledger-part"])
 
@@ -177,7 +177,7 @@ def _check_seat(seat: _Seat, sets: RuleSets, report: Report, *, partial: bool) -
         return None
     # INVARIANT: test_a_decision_is_executed_again_on_its_own_rules
     released = sets.known
-    check_said_decided(seat.said, ledger, released, report)
+    check_said_decided(seat.said, ledger, sets, report)
     recipients = {}
     for one in seat.decisions:
         decided = Decided(one.entry, one.payload)

@@ -14,9 +14,10 @@ from hashlib import sha256
 from audit.anchors import Anchors, holds
 from audit.report import Report
 from audit.verify_keys import Opened, Speaker
+from audit.verify_rulesets import RuleSets
 from consent import provisions
 from consent.rules import Rules
-from consent.statute import CONFIRM_WITHIN_US, approved_of, asked_of, check
+from consent.statute import CONFIRM_WITHIN_US, approved_of, asked_of, check, forbidden
 from consent.terms import Party
 from schemas import codec, codes
 from schemas.checks import digest_table
@@ -49,7 +50,7 @@ def check_statutes(
     handed: Sequence[Opened],
     speaker: Speaker | None,
     anchors: Anchors,
-    released: Mapping[bytes, Rules],
+    sets: RuleSets,
     report: Report,
 ) -> None:
     """Check the STATUTORY_DISCLOSURE entries of one seat and the hand-overs that rest on them."""
@@ -60,20 +61,21 @@ def check_statutes(
             words.setdefault(one.payload.event_id or b"", []).append(one)
             continue
         try:
-            part, told = _wrong(one, speaker, anchors, released, report)
+            part, told = _wrong(one, speaker, anchors, sets.known, report)
         except HandslagError:
             part, told = "form", None
         if part is not None:
             report.add(one.finding("statute", part))
         if told is not None:
             made.append((one, told))
+        if sets.wrong(one):
+            report.add(one.finding("rules", "effective"))
         report.signatures += 1
-    for one in handed:
-        if (part := _unfounded(one, made)) is not None:
-            report.add(one.finding("statute", part))
     newest = max((one.entry.at_us for one in [*decided, *handed]), default=0)
+    after = [(one, _unfounded(one, made) or _closed(one, sets)) for one in handed]
     for one, told in made:
-        part = _followed(one, told, words.get(one.payload.event_id or b"", []), speaker, newest)
+        after.append((one, _followed(one, told, words.get(one.payload.event_id or b"", []), speaker, newest)))
+    for one, part in after:
         if part is not None:
             report.add(one.finding("statute", part))
 
@@ -238,6 +240,16 @@ def _unfounded(one: Opened, made: Sequence[tuple[Opened, StatutoryDisclosure]]) 
             given = {section.category for section in payload.sections}
             return None if given == set(told.categories) else "sections"
     return "decision"
+
+
+def _closed(one: Opened, sets: RuleSets) -> str | None:
+    """Whether the rules that stood when it was handed over, those of any unit of its controller, forbid it."""
+    # INVARIANT: test_a_hand_over_on_a_law_after_a_closing_is_named
+    now = sets.at(one.number, one.entry.owner) if sets.steps else []
+    role, payload = one.payload.role or "", one.payload
+    sender = Party(role, _authority(role), None, None, active=True, held=True)
+    given = [(section.category, section.public_interest_released) for section in payload.sections]
+    return "rules" if now and all(forbidden(sender, _recipient(payload), given, each) for each in now) else None
 
 
 def _unconfirmed(

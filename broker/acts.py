@@ -184,6 +184,8 @@ class _Transaction:
         if withdrawal.effective_at_us is not None and withdrawal.effective_at_us > bump.clock_us:
             raise HandslagError("HS-GRANT-INCOMPLETE", field="effective_at")
         require_place(rows, own.seat_id, own.head, None, widening=False)
+        if ground is not None:
+            rows.annulments.void(own.case_id, ground, bump.clock_us)  # before anything of it is decided anew
         cases = _reach(rows, self.request, own)
         seats = rows.cases.of_cases(cases)
         if positions(seats) != self.wanted:

@@ -13,12 +13,15 @@ from broker.store.deliveries import DeliveryRow, SectionRow
 from broker.store.port import Rows
 from consent.decide import decide
 from consent.ledger import LedgerView
+from consent.statute import forbidden
 from consent.terms import Decision, DecisionRequest, Party, SectionAsk, SectionDecision
 from schemas import limits
 from schemas.codes import DeliveryState, Outcome
 from schemas.envelope import Delivery
 from schemas.identifiers import authority_of
 from schemas.statute import TYPE as STATUTORY
+
+WRONG_PERSON = "WRONG_PERSON"  # on this ground a case is nobody's: nothing in it is about the person it names
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ def shrink(
     shrunk = []
     for row in open_rows:
         live = sections[row.delivery_id]
-        decision = _decision(row, live, seats, views[row.sender_seat], rules_of, at_us)
+        decision = _decision(rows, row, live, seats, views[row.sender_seat], rules_of, at_us)
         pairs = list(zip(live, decision.sections, strict=True)) if decision is not None else []
         remaining = tuple(
             replace(section, grants=b"".join(answer.grants)) for section, answer in pairs if answer.released
@@ -88,6 +91,7 @@ def _next_state(row: DeliveryRow, remains: bool) -> DeliveryState:
 
 
 def _decision(
+    rows: Rows,
     row: DeliveryRow,
     sections: Iterable[SectionRow],
     seats: Mapping[bytes, SeatRow],
@@ -97,7 +101,7 @@ def _decision(
 ) -> Decision | None:
     """The decision as of now; None when deciding fails: a withdrawal must not fail with it, and nothing is covered."""
     if row.event_type == STATUTORY:
-        return _as_decided(row, sections, seats)
+        return _as_decided(rows, row, tuple(sections), seats, rules_of)
     request = DecisionRequest(
         event_type=row.event_type,
         sender=own_party(seats[row.sender_seat]),
@@ -132,11 +136,23 @@ def _told(row: DeliveryRow, obligations: tuple[str, ...]) -> bool:
     )
 
 
-def _as_decided(row: DeliveryRow, sections: Iterable[SectionRow], seats: Mapping[bytes, SeatRow]) -> Decision | None:
-    """What people decided without consent no consent takes back; it ends with either seat, and at its own time."""
+def _as_decided(
+    rows: Rows, row: DeliveryRow, sections: Sequence[SectionRow], seats: Mapping[bytes, SeatRow], rules_of: RulesOf
+) -> Decision | None:
+    """What people decided without consent no consent takes back; seats and rules do, and its own time ends it."""
     # INVARIANT: test_no_consent_act_touches_a_statutory_disclosure
-    both = (seats.get(row.sender_seat), seats.get(row.recipient_seat or b""))
-    if not all(seat is not None and seat.active for seat in both):
+    sender, holder = seats.get(row.sender_seat), seats.get(row.recipient_seat or b"")
+    if sender is None or holder is None or not (sender.active and holder.active):
+        return None
+    # INVARIANT: test_nothing_goes_on_a_law_about_the_wrong_person
+    if rows.annulments.ground(sender.case_id) == WRONG_PERSON:
+        return None
+    given = ((section.category, section.public_interest_released) for section in sections)
+    try:
+        # INVARIANT: test_rules_that_close_a_pair_stop_what_went_on_a_law
+        if forbidden(own_party(sender), own_party(holder), given, rules_of(row.sender_unit)):
+            return None
+    except Exception:  # noqa: BLE001 - rules that cannot be read let nothing go
         return None
     kept = tuple(SectionDecision(section.category, True, (), ()) for section in sections)
     return Decision(Outcome.RELEASED, kept, row.holds_until_us, (), ())

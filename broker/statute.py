@@ -17,6 +17,7 @@ from broker.context import Context
 from broker.effects import delivery_row, section_rows
 from broker.hold import require_free
 from broker.judge import Judged, own_party
+from broker.narrowing import WRONG_PERSON
 from broker.resolve import Waiting, vacant
 from broker.statute_checks import Told, checked, checked_approval
 from broker.store.cases import SeatRow
@@ -82,6 +83,10 @@ async def disclose(context: Context, unit: str, request: StatuteRequest) -> Stat
 
     def work(rows: Rows) -> StatuteAnswer:
         bump = rows.gate.bump(seat.bucket, 1, context.now_us())
+        # INVARIANT: test_a_statutory_disclosure_is_decided_by_the_rules_of_its_own_unit
+        rules = context.rules_of(rows)(unit)
+        if told.waiting.attempt.rules_hash != rules.hash32:
+            raise HandslagError("HS-RULES-OTHER")
         sender, holder = _parties(rows, unit, seat, told.statement.role)
         newest = rows.statutes.approved(told.approval.agency, told.approval.provision_id)
         if newest is None:
@@ -91,8 +96,9 @@ async def disclose(context: Context, unit: str, request: StatuteRequest) -> Stat
         if rows.events.fingerprints([told.waiting.core.event_id]):
             raise HandslagError("HS-STATUTE-INVALID", check="event")  # one decision, one event: neither is used twice
         asked = asked_of(told.statement, told.word, own_party(sender), _recipient(holder, told.statement.role))
-        decision = check(asked, provisions.shipped(), approved_of(told.approval), context.rules)
-        entry = _entry(context, request, told, sender, holder, decision, bump.clock_us)
+        decision = check(asked, provisions.shipped(), approved_of(told.approval), rules)
+        payload = _payload(request, told, sender, holder, decision, rules.hash32, bump.clock_us)
+        entry = _entry(context, sender, decision, payload)
         rows.entries.insert([entry])
         if decision.outcome is Outcome.RELEASED and holder is not None:
             _release(context, rows, told, sender, holder, decision, bump)
@@ -117,13 +123,18 @@ def recorded_answer(
 
 
 def _parties(rows: Rows, unit: str, seen: SeatRow, role: str) -> tuple[SeatRow, SeatRow | None]:
-    """The sender's seat and whoever holds the role, as they are now; raises `HS-SEAT-UNKNOWN`, `HS-HOLD`."""
+    """The sender's seat and whoever holds the role, as they are now.
+
+    Raises `HS-SEAT-UNKNOWN`, `HS-HOLD`, `HS-CASE-VOID` for a case that was declared another person's.
+    """
     sender = rows.cases.seat(seen.seat_id)
     if sender is None or sender.state != SeatState.ACTIVE:
         raise HandslagError("HS-SEAT-UNKNOWN")
     if rows.units.closed([unit]):  # shut out since the call was authenticated
         raise HandslagError("HS-UNIT-UNKNOWN")
     require_free(rows, sender.seat_id)
+    if rows.annulments.ground(sender.case_id) == WRONG_PERSON:
+        raise HandslagError("HS-CASE-VOID")
     held = [one for one in rows.cases.of_cases([sender.case_id]) if one.role == role and one.active]
     closed = rows.units.closed({one.unit for one in held})
     return sender, next((one for one in held if one.unit not in closed), None)
@@ -136,18 +147,18 @@ def _recipient(holder: SeatRow | None, role: str) -> Party:
     return Party(role, authority_of(holder.unit), None, holder.member, active=holder.active, held=True)
 
 
-def _entry(
-    context: Context,
+def _payload(
     request: StatuteRequest,
     told: Told,
     sender: SeatRow,
     holder: SeatRow | None,
     decision: StatuteDecision,
+    rules_hash: bytes,
     at_us: int,
-) -> SealedEntry:
-    """The STATUTORY_DISCLOSURE entry: what was decided by whom, with every signature, and what came of it."""
+) -> Payload:
+    """What was decided by whom, by which rules, with every signature, and what came of it."""
     statement, waiting = told.statement, told.waiting
-    payload = Payload(
+    return Payload(
         seat_id=sender.seat_id,
         role=sender.role,
         counter_role=statement.role,
@@ -160,7 +171,7 @@ def _entry(
         action=waiting.core.action,
         basis=BASIS,
         sections=_sections(told, decision),
-        rules_hash=context.rules.hash32,
+        rules_hash=rules_hash,
         decided_at_us=at_us,
         act=request.disclosure.to_bytes(),
         act_signature=request.disclosure.seat_signature,
@@ -168,6 +179,11 @@ def _entry(
         actor_ref=statement.decider_ref,
         assurance=statement.assurance,
     )
+
+
+def _entry(context: Context, sender: SeatRow, decision: StatuteDecision, payload: Payload) -> SealedEntry:
+    """The STATUTORY_DISCLOSURE entry."""
+    at_us = payload.decided_at_us or 0
     kinds = {reason_kind(reason) for section in decision.sections for reason in section.reasons}
     why = "HUMAN" if "HUMAN" in kinds else ("RULE" if kinds else None)
     controller = context.directory.controller(sender.unit)

@@ -170,8 +170,10 @@ async def send(ctx: Context, disclosure_id: bytes, second: tuple[bytes, bytes] |
     try:
         answer = await ctx.kept_call("/v1/disclosures:statutory", request.call_id, request, StatuteAnswer)
     except HandslagError as error:
-        if not error.entry.retriable:
-            put(ctx, disclosure_id, value)  # nothing was recorded: the next try is a call of its own
+        # INVARIANT: test_a_decision_that_met_other_rules_is_tried_anew
+        if not error.entry.retriable or error.code == "HS-RULES-OTHER":
+            kept = {name: each for name, each in value.items() if name != "request"}
+            put(ctx, disclosure_id, kept)  # nothing was recorded: the next try is a call of its own
         raise
     ctx.spool.memory.want_proof(answer.leaf_hash, "statute", ctx.now(), seat.sid)
     state = REFUSED if answer.outcome != Outcome.RELEASED else (DONE if answer.confirm_by_us is None else SENT)

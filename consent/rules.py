@@ -97,6 +97,12 @@ class Rules:
             found = self.spoken.get((sender_role, recipient_role))
         return self._closed(event_type, sender_role, recipient_role) if found is None else found
 
+    def never(self, sender_role: str, recipient_role: str) -> bool:
+        """Whether nothing goes between two roles, with support in law either: their lane has not one category."""
+        lane = self.lane(SPOKEN, sender_role, recipient_role)
+        barred = lane.recipient_authority in self.never_individual
+        return barred or bool(lane.refusals) or not lane.verdicts
+
     def row(self, event_type: str, sender_role: str, recipient_role: str, category: str) -> str:
         """The row of the domain page that allows or forbids a category in a lane; `-` where none lists it."""
         return self.lane(event_type, sender_role, recipient_role).rows.get(category, "-")

@@ -131,9 +131,10 @@ def _lane(old: Lane, new: Lane, refusals: tuple[str, ...]) -> Lane:
         new.sender_authority,
         new.recipient_authority,
     )
+    shut = not (old.verdicts and new.verdicts)  # a pair between which nothing goes, of no type and by no law
     return new._replace(
         refusals=_once((*new.refusals, *old.refusals, *refusals, *(() if same else ("TYPE_NOT_ALLOWED",)))),
-        verdicts=dict(_verdicts(old, new)),
+        verdicts={} if shut else dict(_verdicts(old, new)),
         needs_release=old.needs_release | new.needs_release,
         purposes=old.purposes & new.purposes,
         obligations=_once((*new.obligations, *old.obligations)),

@@ -69,7 +69,23 @@ _SHAPES: Mapping[str, Mapping[str, _Key]] = {
         "asks_human": _Key("human", must=False),
         "obligations": _Key("codes", "obligation", must=False),
     },
+    "minors": {
+        **_ROW,
+        "age_band": _Key("code", "age_band"),
+        "maturity": _Key("code", "maturity"),
+        "cosign": _Key("flag"),
+        "guardians": _Key("all or none"),
+    },
+    "reservations": {
+        **_ROW,
+        "code": _Key("code", "reservation"),
+        "denies": _Key("codes", "action", must=False),
+        "obligations": _Key("codes", "obligation", must=False),
+        "asks_human": _Key("flag", must=False),
+    },
 }
+_LISTS = frozenset({"never", "pairs", "minors", "reservations"})
+_SINCE_23 = frozenset({"minors", "reservations"})  # a file without them is one of an earlier version
 
 
 def check(data: bytes, today: datetime.date) -> tuple[Finding, ...]:
@@ -128,13 +144,15 @@ def _tables(text: Mapping[str, Any], lines: list[str]) -> Iterator[tuple[str, An
     """(place, table, line, shape) of every table that has a shape; a missing or wrong one as what it is."""
     for name in _SHAPES:
         found = text.get(name)
+        if name in _SINCE_23 and name not in text:
+            continue
         if name == "types" and isinstance(found, dict):
             yield from ((f"types.{code}", each, _line(lines, name, code=code), name) for code, each in found.items())
-        elif name in {"never", "pairs"} and isinstance(found, list):
+        elif name in _LISTS and isinstance(found, list):
             for place, each in enumerate(found, start=1):
                 yield f"{name}[{place}]", each, _line(lines, name, place), name
         else:
-            wrong = name in {"types", "never", "pairs"}
+            wrong = name in _LISTS | {"types"}
             yield name, None if wrong else found, _line(lines, name), name
 
 
@@ -152,6 +170,8 @@ def _value(value: object, key: _Key) -> Iterator[str]:
             wrong = _code(value, codes.table()["reason"])
             if wrong is None and codes.reason_kind(str(value)) != "HUMAN":
                 wrong = "WRONG_FORM"
+        case "all or none":
+            wrong = None if value in ("ALL", "NONE") else "WRONG_FORM"
         case "only":
             yield from _only(value)
             return

@@ -78,7 +78,9 @@ def _sentence(where: tuple[str, ...], types: tuple[str, ...], categories: Iterab
     if not sender:
         return f"{effect} {detail}: {told}"
     about = f" ({_detail(detail, language)})" if detail else ""
-    listed = ", ".join(f"{one} {codes.words('category', one, language)}" for one in categories)
+    listed = ", ".join(f"{one} {codes.words('category', one, language)}" for one in categories if one)
+    if not listed:
+        return f"{effect} {roles}: {told}"
     return f"{effect} {roles}: {listed}: {told}{about} [{', '.join(_type(one, language) for one in types)}]"
 
 
@@ -105,6 +107,19 @@ def _in_lane(key: tuple[str, str, str], old: tuple[Rules, Lane], new: tuple[Rule
             yield Change(_moved(before, after), *key, category)
         if before and after:
             yield from _terms(key, category, old, new)
+        elif key[0] == SPOKEN:
+            yield from _release(key, category, old[1].needs_release, new[1].needs_release)
+    if key[0] == SPOKEN and old[0].never(*key[1:]) != new[0].never(*key[1:]):
+        yield Change("PAIR_OPENED" if old[0].never(*key[1:]) else "PAIR_CLOSED", *key, "")
+
+
+def _release(
+    key: tuple[str, str, str], category: str, before: frozenset[str], after: frozenset[str]
+) -> Iterator[Change]:
+    """Whose release decision is asked for what no consent opens: a provision of law might."""
+    # INVARIANT: test_what_a_law_might_open_is_a_difference_too
+    if (category in before) != (category in after):
+        yield Change("RELEASE_ADDED" if category in after else "RELEASE_REMOVED", *key, category)
 
 
 def _state(category: str, rules: Rules, lane: Lane) -> int:

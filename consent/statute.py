@@ -19,7 +19,7 @@ It is decided whole: where one section may not go, none does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -191,7 +191,7 @@ def _check_approved(asked: Asked, provision: Provision, approved: Approved | Non
 
 def _wide(asked: Asked, provision: Provision, registry: Registry, rules: Rules) -> tuple[str, ...]:
     """Reasons against every section alike."""
-    reasons = _parties(asked, rules)
+    reasons = _parties(asked.sender, asked.recipient, rules)
     if not provision.in_force(asked.decided_at_us) or (asked.sender.role, asked.recipient.role) not in provision.lanes:
         reasons.append("STATUTORY_EXCLUDED")
     if set(asked.secrecy) & (provision.excluded_secrecy | registry.never_secrecy):
@@ -205,10 +205,20 @@ def _wide(asked: Asked, provision: Provision, registry: Registry, rules: Rules) 
     return tuple(reasons)
 
 
-def _parties(asked: Asked, rules: Rules) -> list[str]:
+def forbidden(sender: Party, recipient: Party, sections: Iterable[tuple[str, bool]], rules: Rules) -> bool:
+    """Whether these rules forbid what was decided under others; sections: category, and the sender's release of it.
+
+    For what is decided and has not gone yet. The provision and the two people stand as they were: nobody asks again.
+    """
+    needs = rules.lane(SPOKEN, sender.role, recipient.role).needs_release
+    return bool(_parties(sender, recipient, rules)) or any(
+        category in needs and not released for category, released in sections
+    )
+
+
+def _parties(sender: Party, recipient: Party, rules: Rules) -> list[str]:
     """The rules that no provision lifts: who sits where, who never gets anything about a person, closed pairs."""
     # INVARIANT: test_no_provision_opens_what_the_rules_close
-    sender, recipient = asked.sender, asked.recipient
     reasons = []
     if not sender.active:
         reasons.append("SENDER_INACTIVE")
@@ -219,9 +229,7 @@ def _parties(asked: Asked, rules: Rules) -> list[str]:
     elif not recipient.active:
         reasons.append("SEAT_INACTIVE")
     wrong = recipient.held and recipient.authority != rules.authorities.get(recipient.role)
-    # A pair between which nothing goes has not one category in its lane.
-    closed = not rules.lane(SPOKEN, sender.role, recipient.role).verdicts
-    if wrong or closed or recipient.authority in rules.never_individual:
+    if wrong or rules.never(sender.role, recipient.role) or recipient.authority in rules.never_individual:
         reasons.append("TYPE_NOT_ALLOWED")
     return reasons
 

@@ -29,7 +29,7 @@ class Broker:
     def __init__(self, ctx):
         self.ctx, self.events, self.view = ctx, [], LedgerView.empty()
 
-    async def call(self, path, request, _answer, *, tries=1):
+    async def call(self, path, request, _answer, *, tries=1, pressing=False):
         if path == "/v1/ledger:fetch":
             new = tuple(self.events[request.after_seq :])
             return LedgerPage(events=new, ledger_seq=self.view.ledger_seq, head=self.view.head)

@@ -25,7 +25,9 @@ READY = [
 # What can go without any answer changing, and why no question tells the difference. (The row that a line cites is for
 # whoever reads the file; test_every_line_cites_a_row asks for it.)
 NEVER = "no role has this authority, and whoever holds a role of another authority is refused for that already"
+ASKED = "a condition that no row explains is read by a human, and so is this one: the row says that it is meant"
 IDLE = {f"never_individual authorities {body}": NEVER for body in TREE["never_individual"]["authorities"]}
+IDLE["reservations L1 ASK_EACH_TIME"] = ASKED
 
 
 def failing(rules):

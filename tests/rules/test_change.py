@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +11,7 @@ from hypothesis import strategies as st
 
 from consent.decide import decide
 from consent.ledger import view_of
-from consent.rules import Rules, released, shipped
+from consent.rules import MinorRule, Reserve, Rules, released, shipped
 from consent.rules_change import derived, effective, narrower
 from consent.rules_diff import changes
 from schemas import codes
@@ -265,47 +263,23 @@ def test_a_field_that_cannot_be_compared_closes_everything():
     assert narrower(one, replace(one, hash32=bytes(32))).hash32 == bytes(32)
 
 
-class Minor(NamedTuple):
-    """A rule for a child's consent, as a rule set has it."""
-
-    row: str
-    cosign: bool
-    guardians: bool
-
-
-class Reserve(NamedTuple):
-    """What a coded reservation does."""
-
-    denies: frozenset[str]
-    obligations: tuple[str, ...]
-    asks_human: bool
-
-
-@dataclass(frozen=True)
-class Conditioned(Rules):
-    """Rules that say something beside their lanes."""
-
-    minors: Mapping[tuple[str, str], Minor] = field(default_factory=dict)
-    reservations: Mapping[str, Reserve] = field(default_factory=dict)
-    texts_ended: Mapping[str, int] = field(default_factory=dict)
-
-
-def conditioned(number: int, **more) -> Conditioned:
-    own = {name: getattr(BASE, name) for name in Rules.__dataclass_fields__} | {"hash32": bytes([number]) * 32}
-    return Conditioned(**{**own, **more})
+def conditioned(number: int, **more) -> Rules:
+    """The shipped rules with other conditions beside their lanes."""
+    none = {"minors": {}, "reservations": {}, "texts_ended": {}}
+    return replace(BASE, hash32=bytes([number]) * 32, **{**none, **more})
 
 
 def test_conditions_beside_the_lanes_are_narrowed_key_by_key():
     young, old = ("UNDER_12", "SUFFICIENT"), ("15_TO_17", "SUFFICIENT")
     one = conditioned(
         1,
-        minors={young: Minor("L3", True, False), old: Minor("L3", True, True)},
+        minors={young: MinorRule("L3", True, False), old: MinorRule("L3", True, True)},
         reservations={"NO_ORAL": Reserve(frozenset({"ORAL_DISCUSS"}), (), False)},
         texts_ended={"1": 50, "2": 70},
     )
     two = conditioned(
         2,
-        minors={young: Minor("L5", False, True)},
+        minors={young: MinorRule("L5", False, True)},
         reservations={
             "NO_ORAL": Reserve(frozenset(), ("NO_ONWARD",), False),
             "NO_ONWARD": Reserve(frozenset(), (), True),
@@ -313,7 +287,7 @@ def test_conditions_beside_the_lanes_are_narrowed_key_by_key():
         texts_ended={"1": 60, "3": 80},
     )
     both = narrower(one, two)
-    assert both.minors == {young: Minor("L5", True, True)}
+    assert both.minors == {young: MinorRule("L5", True, True)}
     assert both.reservations == {"NO_ORAL": Reserve(frozenset({"ORAL_DISCUSS"}), ("NO_ONWARD",), False)}
     assert both.texts_ended == {"1": 50, "2": 70, "3": 80}
     assert not any(each.opens for each in (*changes(one, both), *changes(two, both)))

@@ -78,6 +78,26 @@ def test_review_and_dates_are_looked_at(old, new, code, place):
         ('obligations = ["NO_ONWARD"]', 'obligations = ["BE_KIND"]', "UNKNOWN_CODE", "pairs[7].obligations"),
         ('categories = ["IC04", "IC12"]', 'categories = ["IC04", 12]', "WRONG_FORM", "pairs[11].categories"),
         (
+            'age_band = "UNDER_12"\nmaturity = "SUFFICIENT"',
+            'age_band = "UNDER_9"\nmaturity = "SUFFICIENT"',
+            "UNKNOWN_CODE",
+            "minors[2].age_band",
+        ),
+        (
+            'maturity = "NOT_ASSESSED"\ncosign = false',
+            'maturity = "NOT_ASSESSED"\ncosign = 0',
+            "WRONG_FORM",
+            "minors[3].cosign",
+        ),
+        ('code = "WRITTEN_ONLY"', 'kode = "WRITTEN_ONLY"', "UNKNOWN_KEY", "reservations[2].kode"),
+        (
+            'code = "WRITTEN_ONLY"\ndenies = ["ORAL_DISCUSS"]',
+            'code = "WRITTEN_ONLY"\ndenies = ["SHOUT"]',
+            "UNKNOWN_CODE",
+            "reservations[2].denies",
+        ),
+        ("asks_human = true", 'asks_human = "true"', "WRONG_FORM", "reservations[4].asks_human"),
+        (
             "[types.support_requested]\n",
             "[types.support_requested]\nfee = 1\n",
             "UNKNOWN_KEY",
@@ -115,7 +135,6 @@ def test_what_is_no_toml_is_said_with_its_line():
     assert check(bytes(70_000), TODAY) == (Finding("TOO_LARGE", "file"),)
 
 
-BAD = ["", 'row = ""\n', "[[pairs]]\n", "x = 1\n", 'sender = "provider"\n']
 LINES = SHIPPED.splitlines(keepends=True)
 
 

@@ -13,6 +13,7 @@ from schemas import codes
 from tests.rules.ruling import CLOSED, HEALTH, OPENING, POLICE, SHIPPED, changed, rules
 
 NOW = shipped()[1]
+NEVER = 'sender = "police_coordination"\nrecipient = "provider"\n\n# ---'
 PROVIDER = f"""
 [[pairs]]
 row = "LB-23"
@@ -60,6 +61,8 @@ def test_every_kind_of_difference_is_seen():
         "OBLIGATION_REMOVED": changed(('obligations = ["NO_ONWARD"]\n', "")),
         "FORM_CHANGED": changed(("to_unit = true", "to_unit = false")),
         "HUMAN_OPENED": SHIPPED + PROVIDER,
+        "PAIR_OPENED": changed((NEVER, NEVER.replace("provider", "health_care"))),
+        "PAIR_CLOSED": changed((NEVER, NEVER.replace("provider", "health_care"))),
     }
     for code, text in kinds.items():
         assert code in codes_of(text), code
@@ -72,7 +75,10 @@ def test_every_kind_of_difference_is_seen():
 def test_a_body_that_never_gets_anything_closes_every_lane_to_it():
     found = changes(NOW, rules(changed(('["BRA",', '["UTF", "BRA",'))))
     assert found
-    assert {(one.code, one.recipient) for one in found} == {("CATEGORY_CLOSED", "provider")}
+    assert {(one.code, one.recipient) for one in found} == {
+        ("CATEGORY_CLOSED", "provider"),
+        ("PAIR_CLOSED", "provider"),
+    }
 
 
 def test_forward_and_back_are_mirror_images():

@@ -12,10 +12,15 @@ from connectors.keys import UnitKeyPair
 from schemas.statute import SignedDisclosure, StatutoryDisclosure
 from tests.promises.case import HOUR, deliveries, ready
 from tests.promises.trail import trail
+from tests.rules.force import Office, in_force
+from tests.rules.ruling import HEALTH, changed
+from tests.rules.test_law import shut
 from tests.site import LEAD, ORIGIN
 from tests.statute.making import Desk
 from tests.trail.test_real import LOG
 from tests.trail.test_said import checked
+
+WIDER = (HEALTH, 'categories = ["IC07", "IC08"]')
 
 
 @pytest.fixture
@@ -37,6 +42,11 @@ async def found(place):
     tmp_path, desk, sealer = place
     report = await checked(tmp_path, desk.site, sealer)
     return {(one.check, one.part) for one in report.findings}
+
+
+async def recorded_acts(site, office):
+    """The operator's first acts, so that the trail tells which rules the installation began with."""
+    await office.record(site)
 
 
 async def handed(desk):
@@ -188,6 +198,31 @@ async def test_a_word_of_the_decider_herself_confirms_nothing(place):
     own = desk.second(told).to_bytes()
     await lie(desk, act=own, code="CONFIRMED", evidence=None, sections=(), outcome=None)
     assert ("statute", "confirmation") in await found(place)
+
+
+async def test_a_disclosure_by_other_rules_than_its_units_is_named(place):
+    _tmp, desk, _sealer = place
+    before, office = desk.site.rules, Office()
+    await recorded_acts(desk.site, office)
+    await desk.disclose()
+    wider = await in_force(desk.site, office, changed(WIDER))
+    await desk.disclose()
+    assert await found(place) == set()
+    for number, by in enumerate((before, wider)):
+        await lie(desk, at=1 + number, rules_hash=by.hash32)
+        assert await found(place) == {("rules", "effective")}
+
+
+async def test_a_hand_over_on_a_law_after_a_closing_is_named(place):
+    _tmp, desk, _sealer = place
+    office = Office()
+    await recorded_acts(desk.site, office)
+    await desk.disclose()
+    await handed(desk)
+    await in_force(desk.site, office, changed(WIDER, shut("social_services_lead")))
+    assert await found(place) == set()
+    await lie(desk, operation="DISCLOSURE", hand_number=2)
+    assert await found(place) == {("statute", "rules")}
 
 
 __all__ = ["LEAD"]
