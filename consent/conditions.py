@@ -163,15 +163,14 @@ def _givers_fault(terms: Terms, givers: tuple[Giver, ...]) -> int:
         return 0
     about = frozenset(terms.about or (0,))
     rows = codes.table()["giver"]
-    if not givers or any(one.method not in METHODS for one in givers):
-        return standing.INVALIDATED
-    if any(one.capacity not in rows for one in givers):
-        return standing.CAPACITY
     bits = 0
-    stands_for = [one for one in givers if rows[one.capacity]["stands_for"]]
+    if not givers or any(one.method not in METHODS for one in givers):
+        bits |= standing.INVALIDATED
+    known = [one for one in givers if one.capacity in rows]
+    stands_for = [one for one in known if rows[one.capacity]["stands_for"]]
     for one in stands_for:
         bits |= _authority_fault(one)
-    if any(not rows[one.capacity]["power"] for one in givers):
+    if len(known) < len(givers) or any(not rows[one.capacity]["power"] for one in known):
         bits |= standing.CAPACITY
     if terms.minor is None and any(one.capacity == "GUARDIAN" for one in givers):
         bits |= standing.CAPACITY  # whether a guardian decides alone nobody has assessed
@@ -207,7 +206,7 @@ def _facts(terms: Terms, givers: tuple[Giver, ...], coded: tuple[str, ...], reco
     return Facts(
         reservations=coded,
         minor=terms.minor,
-        child=terms.givers is None or any(one.capacity == "SELF" for one in givers),
+        child=(terms.givers is None and terms.given_by == "SELF") or any(one.capacity == "SELF" for one in givers),
         guardians=len({one.person for one in givers if one.capacity == "GUARDIAN"}),
         appointed=any(one.capacity == "SPECIAL_GUARDIAN" for one in givers),
         text_version=told,

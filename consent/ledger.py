@@ -231,7 +231,8 @@ def _granted(view: LedgerView, act: ConsentAct, event: LedgerEvent) -> LedgerVie
     """Add a consent. A consent id is granted once: other terms under it make both invalid from then on."""
     view = _superseding(view, act.terms, event.recorded_at_us)
     if act.terms is not None and not opens(act.terms):
-        # INVARIANT: test_what_is_no_waiver_opens_nothing
+        # INVARIANT: test_what_is_no_waiver_opens_nothing. Nor does a waiver under the same id, before it or after.
+        view = _withdrawn(view, act.consent_id, Withdrawal(event.recorded_at_us, standing.INVALIDATED, None))
         return replace(view, noted=(*view.noted, Noted(act.consent_id, act.terms.kind or "", event.recorded_at_us)))
     grant = grant_of(act, event, hashlib.sha256(event.act).digest())
     earlier = [known for known in view.grants if known.consent_id == act.consent_id]
@@ -283,13 +284,19 @@ def _resumed(view: LedgerView, act: ConsentAct, event: LedgerEvent) -> LedgerVie
     if event.signature is None or act.scope is not None:
         return view
     last = max(event.recorded_at_us, event.recorded_at_us if act.effective_at_us is None else act.effective_at_us)
+
+    def rested(pause: Pause) -> Pause:
+        return Pause(pause.from_us, min(pause.until_us, last))
+
     return replace(
         view,
         grants=tuple(
-            replace(grant, pauses=tuple(Pause(pause.from_us, min(pause.until_us, last)) for pause in grant.pauses))
-            if grant.consent_id == act.consent_id
-            else grant
+            replace(grant, pauses=tuple(map(rested, grant.pauses))) if grant.consent_id == act.consent_id else grant
             for grant in view.grants
+        ),
+        early=tuple(
+            (known, rested(one) if known == act.consent_id and isinstance(one, Pause) else one)
+            for known, one in view.early
         ),
     )
 
