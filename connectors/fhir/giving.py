@@ -6,6 +6,7 @@ say is refused (`HS-FHIR-UNMAPPED`); a term that this page does not know is one 
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import fields
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from consent import standing
 from consent.fhir import systems
 from consent.ledger import LedgerView
 from consent.records import ALWAYS, FOREVER, Block, Grant, Reach
+from consent.terms import THE_PERSON
 from schemas.acts import ConsentAct, RecipientRef, Terms
 from schemas.errors import HandslagError
 from schemas.identifiers import shown
@@ -28,16 +30,28 @@ _SAID = frozenset(
         "actions",
         "valid_from_us",
         "valid_until_us",
+        "data_from_us",
+        "data_until_us",
         "reservations",
         "text_version",
         "terms_version",
         "processing_acknowledged",
         "given_by",
         "method",
-        "evidence_hash",
     }
 )
-_TERMS_ACTS = ("GRANT", "AMEND")
+# What describes how it came about and limits nothing: it stays with the custodian.
+_KEPT = frozenset(
+    {
+        "evidence_hash",
+        "evidence",
+        "information",
+        "review_by_us",
+        "withdrawal_method",
+        "all_agencies_required",
+        "supersedes",
+    }
+)
 
 
 def consent_of(view: LedgerView, consent_id: bytes, *, unit: str, as_of_us: int, patient: str | None) -> dict[str, Any]:
@@ -45,11 +59,12 @@ def consent_of(view: LedgerView, consent_id: bytes, *, unit: str, as_of_us: int,
 
     Raises `HS-FHIR-NOT-FOUND` when the seat has no such grant, `HS-FHIR-UNMAPPED` naming what FHIR cannot say.
     """
-    grant = next((each for each in view.grants if each.consent_id == consent_id), None)
-    if grant is None:
+    found = [each for each in view.grants if each.consent_id == consent_id]
+    if not found:
         raise HandslagError("HS-FHIR-NOT-FOUND")
-    recorded_at_us, act = _newest(view, consent_id)
-    terms = act.terms
+    # An amendment replaces the terms; before the first there were none yet.
+    grant = next((each for each in found if each.stands(as_of_us)), found[0])
+    recorded_at_us, terms = _recorded(view, grant)
     unsaid = _unsaid(view, grant, terms)
     if unsaid or terms is None:
         field = ", ".join(unsaid)
@@ -73,32 +88,43 @@ def consent_of(view: LedgerView, consent_id: bytes, *, unit: str, as_of_us: int,
     }
 
 
-def _newest(view: LedgerView, consent_id: bytes) -> tuple[int, ConsentAct]:
-    """The act whose terms hold, and when it was recorded."""
-    acts = [(event.recorded_at_us, ConsentAct.from_bytes(event.act)) for event in view.events]
-    return [(at, act) for at, act in acts if act.consent_id == consent_id and act.act in _TERMS_ACTS][-1]
+def _recorded(view: LedgerView, grant: Grant) -> tuple[int, Terms | None]:
+    """When the act behind these terms was recorded, and what it says."""
+    [event] = [each for each in view.events if hashlib.sha256(each.act).digest() == grant.act_hash][:1]
+    return event.recorded_at_us, ConsentAct.from_bytes(event.act).terms
 
 
 def _unsaid(view: LedgerView, grant: Grant, terms: Terms | None) -> list[str]:
     """What stands in the way of saying it in FHIR, by the names of our own fields."""
     if terms is None:
         return ["terms"]
-    later = [each.name for each in fields(terms) if each.name not in _SAID and getattr(terms, each.name)]
+    plain = {
+        "kind": terms.kind in {None, "SECRECY_WAIVER"},
+        "about": terms.about in {None, (THE_PERSON,)},
+        "givers": all((one.person, one.capacity) == (THE_PERSON, "SELF") for one in terms.givers or ()),
+    }
+    later = [
+        each.name
+        for each in fields(terms)
+        if each.name not in _SAID | _KEPT and getattr(terms, each.name) and not plain.get(each.name, False)
+    ]
     wrong = {
         "ledger": view.broken,
         "reservations": bool(terms.reservations),
-        "given_by": terms.given_by != "SELF",
+        "given_by": terms.given_by != "SELF" and terms.givers is None,
         "valid_until": terms.valid_until_us is None,
         "recipients": any(ref.kind not in {"UNIT", "ROLE"} for ref in terms.recipients),
-        "capacity": bool(grant.fault & standing.CAPACITY),
     }
-    return later + [name for name, is_wrong in wrong.items() if is_wrong]
+    named = list(dict.fromkeys(later + [name for name, is_wrong in wrong.items() if is_wrong]))
+    # Whatever else speaks against the grant for ever, and is not the plain word that it never was one.
+    return named or (["terms"] if grant.fault & ~standing.INVALIDATED else [])
 
 
 def _status(grant: Grant, as_of_us: int) -> str:
     if grant.fault & standing.INVALIDATED or any(stop.bit == standing.INVALIDATED for stop in grant.stops):
         return "entered-in-error"
-    return "inactive" if as_of_us >= grant.end_us else "active"
+    over = as_of_us >= grant.end_us or grant.paused(as_of_us) or as_of_us >= grant.replaced_us
+    return "inactive" if over else "active"
 
 
 def _categories(terms: Terms) -> list[dict[str, Any]]:
@@ -109,7 +135,8 @@ def _categories(terms: Terms) -> list[dict[str, Any]]:
 
 def _permission(grant: Grant, terms: Terms, view: LedgerView) -> dict[str, Any]:
     within = [_refusal(part.reach, part.from_us, FOREVER, None) for part in grant.parts if part.reach is not None]
-    within += [_blocked(block) for block in view.blocks]
+    # A lift of a block is not written: what is blocked for anybody stays so in the document.
+    within += [_blocked(block) for block in view.blocks if block.about is None or THE_PERSON in block.about]
     rule = {
         "type": "permit",
         "period": _period(grant.start_us, _last(grant.until_us)),
@@ -118,6 +145,9 @@ def _permission(grant: Grant, terms: Terms, view: LedgerView) -> dict[str, Any]:
         "purpose": [_coding(systems.OUR_PURPOSE, code) for code in terms.purposes],
         "class": [_coding(systems.OUR_CATEGORY, code) for code in terms.categories],
     }
+    if grant.period is not None:
+        since, until = grant.period
+        rule["dataPeriod"] = _period(ALWAYS if since is None else since, FOREVER if until is None else _last(until))
     return {**rule, "provision": within} if within else rule
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
+from connectors.fhir import moments
 from connectors.fhir.model import Loaded
 from connectors.fields import shown_moment
 from consent.fhir import systems
@@ -159,7 +160,7 @@ class _Taking:
             "provision.securityLabel": root.labels,
             "provision.code": root.codes,
             "provision.data": root.data,
-            "provision.dataPeriod": root.data_period,
+            "provision.dataPeriod": root.data_period if root.type == "deny" else None,
             "provision.provision": root.provisions,
             "provision.modifierExtension": root.unclear,
             # Two codings of one concept are one thing said twice; two codes of ours would be two things.
@@ -181,7 +182,7 @@ class _Taking:
             self._narrowed.append("provision.action")
         absent = {"recipients": "actor", "categories": "class", "purposes": "purpose"}
         self._unmapped += [f"provision.{there}" for here, there in absent.items() if not rule[here]]
-        return {**rule, **self._period(root)}
+        return {**rule, **self._period(root), **_data_period(model.dataPeriod)}
 
     def _period(self, root: Provision) -> dict[str, Any]:
         since, until = root.period if root.period is not None else (None, None)
@@ -241,6 +242,15 @@ class _Taking:
 
     def _category(self, system: str) -> str | None:
         return next((coding.code for coding in self._loaded.consent.category if coding.system == system), None)
+
+
+def _data_period(period: Any) -> dict[str, str]:
+    """From when to when the data are, as a command spells it: `data_until` is the first moment after."""
+    if period is None:
+        return {}
+    since, until = moments.span(period.start, period.end)
+    named = {"data_from": since, "data_until": until if until is None or until < FOREVER else None}
+    return {name: shown_moment(at_us) for name, at_us in named.items() if at_us is not None}
 
 
 def _our_recipient(own: Coding) -> dict[str, Any]:

@@ -164,11 +164,27 @@ def test_no_name_number_or_holder_goes_along():
     assert named.count("Patient/exempel-1") == 2
 
 
+def test_an_amendment_is_written_with_its_own_terms():
+    newer = ("AMEND", {"terms": terms(categories=("IC08",), evidence_hash=b"e" * 32)})
+    ledger = view(("GRANT", {"terms": terms()}), newer)
+    assert [each["code"] for each in exported(ledger)["provision"]["class"]] == ["IC08"]
+    assert [each["code"] for each in exported(ledger, as_of=START + SECOND)["provision"]["class"]] == ["IC07", "IC08"]
+
+
+def test_a_data_period_is_written_and_taken_in_again():
+    told = terms(data_from_us=START - 90 * DAY, data_until_us=START - DAY)
+    resource = exported(view(("GRANT", {"terms": told})))
+    command = taking.command_of(loaded(resource), taking.Given(ref="EX-1", unit=UNIT, now_us=START + SECOND)).command
+    assert moment(command["data_from"], "at") == told.data_from_us
+    assert moment(command["data_until"], "at") == told.data_until_us
+
+
 def test_the_state_is_told():
     grant = ("GRANT", {"terms": terms()})
     assert exported(view(grant))["status"] == "active"
     assert exported(view(grant), as_of=START + 90 * DAY)["status"] == "inactive"
     assert exported(view(grant, ("WITHDRAW", {})))["status"] == "inactive"
+    assert exported(view(grant, ("SUSPEND", {})))["status"] == "inactive"
     assert exported(view(grant, ("ANNUL_WRONG_PERSON", {})))["status"] == "entered-in-error"
     assert exported(view(("GRANT", {"terms": terms(method="IMPLIED")})))["status"] == "entered-in-error"
 
@@ -180,7 +196,11 @@ OFFICER = RecipientRef(kind="NAMED_OFFICER", id="EX-7", follows_role=False)
     ("over", "fields"),
     [
         ({"reservations": (Reservation(code=None),)}, {"reservations"}),
-        ({"given_by": "GUARDIAN"}, {"capacity", "given_by"}),
+        ({"given_by": "GUARDIAN"}, {"given_by"}),
+        ({"kind": "THREAT_WARNING"}, {"kind"}),
+        ({"about": (0, 1)}, {"about"}),
+        ({"until_event": "CASE_CLOSED"}, {"until_event"}),
+        ({"recipient_obligations": ("NO_ONWARD",)}, {"recipient_obligations"}),
         ({"recipients": (ref("health_care"), OFFICER)}, {"recipients"}),
         ({"valid_until_us": None}, {"valid_until"}),
     ],

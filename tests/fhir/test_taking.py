@@ -110,6 +110,14 @@ def test_a_later_beginning_is_kept_and_an_earlier_end_only_shortens():
     assert taken(endless, valid_until_us=far).command["valid_until"] == "2030-01-01T00:00:00Z"
 
 
+def test_a_data_period_goes_along():
+    done = taken(changed("provision.dataPeriod", {"start": "2025", "end": "2025-06"})).command
+    assert (done["data_from"], done["data_until"]) == ("2024-12-31T23:00:00Z", "2025-06-30T22:00:00Z")
+    assert commands.read(json.dumps(done).encode()).data_until == done["data_until"]
+    resource = changed("provision", {"type": "deny", "dataPeriod": {"start": "2025"}})
+    assert refused(resource) == {"provision.dataPeriod"}
+
+
 def test_without_an_action_it_is_disclosure_only_and_said_so():
     done = taken(changed("provision.action", None))
     assert done.command["actions"] == ["DISCLOSE"]
@@ -149,7 +157,6 @@ OTHER = {"coding": [STRANGE]}
         ("provision.securityLabel", [{"system": HL7 + "v3-Confidentiality", "code": "R"}], "provision.securityLabel"),
         ("provision.code", [OTHER], "provision.code"),
         ("provision.data", [{"meaning": "instance", "reference": {"reference": "Task/1"}}], "provision.data"),
-        ("provision.dataPeriod", {"start": "2025"}, "provision.dataPeriod"),
         ("provision.provision", [{"type": "deny", "class": [STRANGE]}], "provision.provision"),
         ("provision.extension", [{"url": "urn:exempel:x", "valueBoolean": True}], "provision.extension"),
         (
