@@ -49,8 +49,9 @@ compatibility: .venv-dev/ok  ## before a release: do today's schemas and every r
 
 lock:           ## write the locks anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements/connector.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra fhir pyproject.toml -o requirements/fhir.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra broker pyproject.toml -o requirements/broker.lock
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra broker --group dev pyproject.toml -o requirements/dev.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra broker --extra fhir --group dev pyproject.toml -o requirements/dev.lock
 
 clean:          ## remove what was built
 	rm -rf build .venv .venv-dev

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,23 +51,37 @@ MOUNTS = {
     "restore": Mount("broker.backup_cli:restore", "Operator: put a copy back; starts in HOLD.", _BROKER_NEEDS),
     "hold": Mount("broker.backup_cli:hold", "Operator: what is held after a restore, and going on.", _BROKER_NEEDS),
     "erase": Mount("broker.erase_cli:erase", "Operator: forget what the broker holds about one seat.", _BROKER_NEEDS),
-    "connector": Mount("connectors.moving_cli:connector", "Agency IT: set up and run a connector."),
+    "connector": Mount("connectors.statute_cli:connector", "Agency IT: set up and run a connector."),
+    "rules": Mount("handslag:rules", "Lawyer, operator, agency IT: change which role may send what to which."),
     "case": Mount("connectors.case_cli:case", "Officer: two cases of one person: join them, or undo that."),
-    "consent": Mount("connectors.annul_cli:consent", "Auditor: consents, their history, and what would be decided."),
+    "consent": Mount("connectors.record_cli:consent", "Auditor: consents, their history, and what would be decided."),
     "audit": Mount("connectors.recipient_cli:audit", "Auditor: search, export and verify the trail."),
+}
+
+
+RULES = {
+    "check": Mount("connectors.rules_cli:check_command", "Anyone: examine a rule file."),
+    "diff": Mount("connectors.rules_cli:diff_command", "Anyone: what a new rule file opens and closes."),
+    "propose": Mount("broker.rules_cli:propose", "Operator: put a rule file before every agency.", _BROKER_NEEDS),
+    "activate": Mount("broker.rules_cli:activate", "Operator: put a proposed rule set in force.", _BROKER_NEEDS),
+    "simulate": Mount("connectors.simulating_cli:simulate_command", "Agency: what it would have changed."),
+    "list": Mount("connectors.approving_cli:list_command", "Agency: proposed rule sets, and what is in force here."),
+    "approve": Mount("connectors.approving_cli:approve_command", "Agency: let a rule set open what it opens."),
 }
 
 
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called, so that a connector needs no broker to start."""
 
+    mounts: Mapping[str, Mount] = MOUNTS
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature is click's
-        """Names in the order of `MOUNTS`."""
-        return list(MOUNTS)
+        """Names in the order of the mounts."""
+        return list(self.mounts)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Load a mounted command; raises `HS-PARTS-MISSING` when this installation lacks something it needs."""
-        mount = MOUNTS.get(cmd_name)
+        mount = self.mounts.get(cmd_name)
         if mount is None:
             return None
         return loaded(mount)
@@ -74,7 +89,13 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands from the table, without loading any."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, mount.text) for name, mount in MOUNTS.items()])
+            formatter.write_dl([(name, mount.text) for name, mount in self.mounts.items()])
+
+
+class RulesGroup(LazyGroup):
+    """One group for three parties: each command comes from the side whose business it is."""
+
+    mounts = RULES
 
 
 def loaded(mount: Mount) -> click.Command:
@@ -141,6 +162,15 @@ def _language() -> str:
 def front(ctx: click.Context, lang: str | None) -> None:
     """Messages about a person only under that person's consent, and a trail that shows it."""
     ctx.obj = {"lang": lang or _language()}
+
+
+@click.group(
+    cls=RulesGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="\b\nExamples:\n  handslag rules check 2026-12-01.toml\n  handslag rules diff OLD.toml NEW.toml --json",
+)
+def rules() -> None:
+    """Change the dated rules: examined, compared, proposed, approved by each discloser, put in force."""
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -18,11 +18,13 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from schemas.admin import (
+    ACTIVATE,
     ADMINISTRATORS,
     ADMIT,
     ERASE,
     HOLD,
     LIFT,
+    PROPOSE,
     RESTORE,
     RESTRICT,
     REVOKE,
@@ -38,7 +40,8 @@ SIGNERS = 2  # one alone must not be able to admit anybody, nor to shut anybody 
 ABOUT_UNITS = frozenset({ADMIT, REVOKE})
 GOING_ON = frozenset({RESTORE, HOLD})
 ABOUT_SEATS = frozenset({ERASE, RESTRICT, LIFT})
-KINDS = ABOUT_UNITS | GOING_ON | ABOUT_SEATS | {ADMINISTRATORS, RULES}
+ABOUT_RULES = frozenset({PROPOSE, ACTIVATE})
+KINDS = ABOUT_UNITS | GOING_ON | ABOUT_SEATS | ABOUT_RULES | {ADMINISTRATORS, RULES}
 ACT = 512 * 1024
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
 
@@ -49,6 +52,7 @@ class Acts:
 
     `admitted` maps a unit code to the SHA-256 of the entry that the newest ADMIT named, without those revoked since.
     `rules` is the hash of the rules that the newest RULES named; `gone_on` what every RESTORE and HOLD was about.
+    `proposed` are the hashes of every PROPOSE, `steps` those of every ACTIVATE since the newest RULES, in order.
     `erased` and `restricted` are the subjects of every ERASE, and of every RESTRICT that no LIFT followed.
     """
 
@@ -61,6 +65,8 @@ class Acts:
     gone_on: frozenset[bytes] = frozenset()
     erased: frozenset[bytes] = frozenset()
     restricted: frozenset[bytes] = frozenset()
+    proposed: frozenset[bytes] = frozenset()
+    steps: tuple[bytes, ...] = ()
 
     @classmethod
     def none(cls, origin: str) -> Acts:
@@ -71,7 +77,7 @@ class Acts:
         """The chain with one more act.
 
         Raises `HS-ADMIN-ACT-INVALID` naming the check: decode, origin, number, previous, kind, administrators, targets,
-        subject, restricted, reason, signers.
+        subject, rules, restricted, reason, signers.
         """
         # INVARIANT: test_one_administrator_alone_does_nothing
         try:
@@ -90,6 +96,7 @@ class Acts:
 
     def _check_content(self, act: AdminAct) -> None:
         about_units = act.kind in ABOUT_UNITS
+        _require((act.rules is not None) == (act.kind == PROPOSE), "rules")
         _require((act.subject is None) == (about_units or act.kind == ADMINISTRATORS), "subject")
         if act.kind == ADMINISTRATORS:
             names = {each.name for each in act.administrators}
@@ -104,6 +111,8 @@ class Acts:
         _require(bool(units) == about_units and len(set(units)) == len(units), "targets")
         if act.kind in ABOUT_SEATS:
             self._check_seat(act)
+        if act.kind in ABOUT_RULES:
+            self._check_rules(act)
         if act.kind == REVOKE:
             _require(all(self.admitted.get(each.unit) == each.subject for each in act.targets), "targets")
 
@@ -112,13 +121,22 @@ class Acts:
         _require((act.subject in self.restricted) == (act.kind == LIFT), "restricted")
         _require(bool(act.reason) or act.kind == LIFT, "reason")
 
+    def _check_rules(self, act: AdminAct) -> None:
+        # INVARIANT: test_what_was_not_proposed_does_not_take_effect
+        if act.rules is not None:
+            _require(sha256(act.rules).digest() == act.subject and act.subject not in self.proposed, "subject")
+        else:
+            _require(act.subject in self.proposed and act.subject not in self.steps, "subject")
+
     def _effect(self, act: AdminAct) -> Acts:
         if act.kind == ADMINISTRATORS:
             named = {each.name: each.signing_key for each in act.administrators}
             return replace(self, administrators=MappingProxyType(named))
         if act.subject is not None:
             if act.kind == RULES:
-                return replace(self, rules=act.subject)
+                return replace(self, rules=act.subject, steps=())
+            if act.kind in ABOUT_RULES:
+                return self._about_rules(act.kind, act.subject)
             if act.kind in ABOUT_SEATS:
                 return self._about_seat(act.kind, act.subject)
             return replace(self, gone_on=self.gone_on | {act.subject})
@@ -129,6 +147,11 @@ class Acts:
             else:
                 del admitted[each.unit]
         return replace(self, admitted=MappingProxyType(admitted))
+
+    def _about_rules(self, kind: str, subject: bytes) -> Acts:
+        if kind == PROPOSE:
+            return replace(self, proposed=self.proposed | {subject})
+        return replace(self, steps=(*self.steps, subject))
 
     def _about_seat(self, kind: str, subject: bytes) -> Acts:
         # INVARIANT: test_what_is_restricted_is_not_erased

@@ -86,6 +86,10 @@ CHECKS: Mapping[str, tuple[str, str]] = {
         "samtyckeshandlingen är inte undertecknad av sätet",
         "the consent act is not signed by the seat",
     ),
+    "statute": (
+        "ett utlämnande med stöd av lag är inte visat som det ska: vem som beslutade, bestämmelsen eller bekräftelsen",
+        "a statutory disclosure is not shown as it must be: who decided, the provision, or the confirmation",
+    ),
     "said": (
         "det visas inte att sätet självt har sagt att det lämnade ut detta muntligen",
         "it is not shown that the seat itself said that it told this",
@@ -105,6 +109,10 @@ CHECKS: Mapping[str, tuple[str, str]] = {
     "decision": (
         "beslutet blir ett annat när det räknas om",
         "the decision comes out differently when it is computed again",
+    ),
+    "rules": (
+        "beslutet följer andra regler än de som gällde för den som lämnade ut",
+        "the decision follows other rules than those that were in force for the discloser",
     ),
     "release": (
         "något lämnades ut som ett återkallande redan hade stoppat",

@@ -23,8 +23,9 @@ from audit.verify_keys import Leads, Opened, check_acts, lead_keys, speaker_of
 from audit.verify_release import Disclosed, check_release
 from audit.verify_replay import Decided, Ledger, check_decision
 from audit.verify_rules import broken_in_payload
+from audit.verify_rulesets import RuleSets, read
 from audit.verify_said import check_said_decided, check_said_signed, is_said
-from consent import rules as consent_rules
+from audit.verify_statute import check_statutes, is_statutory
 from consent.admission import WIDENING
 from consent.ledger import LedgerView
 from schemas import codec, limits
@@ -47,6 +48,8 @@ class _Seat:
     disclosures: list[Opened] = field(default_factory=list)
     said: list[Opened] = field(default_factory=list)
     joins: list[Opened] = field(default_factory=list)
+    statutes: list[Opened] = field(default_factory=list)
+    statute_handed: list[Opened] = field(default_factory=list)
 
 
 def check_content(
@@ -76,11 +79,12 @@ def check_content(
     anchors = _admitted(units, anchors, report)
     check_evidence([one for one in units if one.entry.operation == "REFUSAL"], None, anchors, report)
     leads = lead_keys((one for seat in seats.values() for one in seat.statements), anchors)
+    sets = read(units, anchors, report)
     ledgers = {}
     for seat_id, seat in seats.items():
         partial = bool(seat.handles & closed)
-        _check_signed(seat_id, seat, anchors, leads, report, partial=partial)
-        ledger = _check_seat(seat, report, partial=partial)
+        _check_signed(seat_id, seat, anchors, leads, sets, report, partial=partial)
+        ledger = _check_seat(seat, sets, report, partial=partial)
         if ledger is not None:
             ledgers[seat_id] = ledger
     return ledgers
@@ -144,11 +148,11 @@ def _admitted(units: Iterable[Opened], anchors: Anchors, report: Report) -> Anch
 
 
 def _check_signed(
-    seat_id: bytes, seat: _Seat, anchors: Anchors, leads: Leads, report: Report, *, partial: bool
+    seat_id: bytes, seat: _Seat, anchors: Anchors, leads: Leads, sets: RuleSets, report: Report, *, partial: bool
 ) -> None:
     """Who spoke: the seat's key, every act under it, and the unit's evidence of what was decided."""
     speaker = speaker_of(seat_id, seat.statements, anchors, leads, report)
-    spoke = seat.acts or seat.decisions or seat.said or seat.joins
+    spoke = seat.acts or seat.decisions or seat.said or seat.joins or seat.statutes
     if speaker is None and spoke:
         if partial:
             report.leave_open(["ledger-part"])
@@ -159,17 +163,21 @@ def _check_signed(
         check_said_signed(seat.said, speaker, report)
         check_joins(seat.joins, speaker, report)
     check_evidence([*seat.decisions, *seat.refusals], speaker, anchors, report)
+    if not partial:
+        check_statutes(seat.statutes, seat.statute_handed, speaker, anchors, sets, report)
+    elif seat.statutes or seat.statute_handed:
+        report.leave_open(["ledger-part"])
 
 
-def _check_seat(seat: _Seat, report: Report, *, partial: bool) -> Ledger | None:
+def _check_seat(seat: _Seat, sets: RuleSets, report: Report, *, partial: bool) -> Ledger | None:
     ledger = _ledger(seat.acts, report, partial=partial)
     if ledger is None:
         if seat.decisions or seat.disclosures or seat.said:
             report.leave_open(["ledger-part"])
         return None
     # INVARIANT: test_a_decision_is_executed_again_on_its_own_rules
-    released = consent_rules.released()
-    check_said_decided(seat.said, ledger, released, report)
+    released = sets.known
+    check_said_decided(seat.said, ledger, sets, report)
     recipients = {}
     for one in seat.decisions:
         decided = Decided(one.entry, one.payload)
@@ -181,10 +189,14 @@ def _check_seat(seat: _Seat, report: Report, *, partial: bool) -> Ledger | None:
         wrong = check_decision(decided, ledger, rules)
         if wrong is not None:
             report.add(_finding("decision", one.number, one.entry, wrong))
+        if sets.wrong(one):
+            report.add(one.finding("rules", "effective"))
         report.decided += 1
     for one in seat.disclosures:
         decision = recipients.get((one.payload.event_id, one.payload.counter_role, one.payload.attempt))
-        wrong = check_release(Disclosed(one.number, one.entry, one.payload), decision, ledger, released, report)
+        now = sets.at(one.number, one.entry.owner) if sets.steps else []
+        released_one = Disclosed(one.number, one.entry, one.payload)
+        wrong = check_release(released_one, decision, ledger, released, report, now)
         if wrong is not None:
             report.add(_finding("release", one.number, one.entry, wrong))
     return ledger
@@ -238,8 +250,20 @@ def _sort(seat: _Seat, one: Opened) -> None:
             seat.joins.append(one)
         case "DECISION":
             seat.decisions.append(one)
+        case "STATUTORY_DISCLOSURE":
+            seat.statutes.append(one)
         case "DISCLOSURE":
-            (seat.said if is_said(one.payload) else seat.disclosures).append(one)
+            _disclosed(seat, one)
+
+
+def _disclosed(seat: _Seat, one: Opened) -> None:
+    """What was said, what went with support in law, and what a consent must cover: three grounds, each by itself."""
+    if is_said(one.payload):
+        seat.said.append(one)
+    elif is_statutory(one.payload):
+        seat.statute_handed.append(one)
+    else:
+        seat.disclosures.append(one)
 
 
 def _check_beat(row: EntryRow, entry: AuditEntry, key: bytes, stored: object, report: Report) -> None:

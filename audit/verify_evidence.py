@@ -21,10 +21,10 @@ from audit.report import Report
 from audit.verify_keys import Opened, Speaker
 from schemas import codec, limits
 from schemas.checks import digest_table
-from schemas.envelope import BundleLeaf, BundleStatement, Core, EventStatement, RoutingItem
+from schemas.envelope import BundleLeaf, BundleStatement, Core, EventStatement, RoutedSection, RoutingItem
 from schemas.errors import HandslagError
 from schemas.statements import Invitation
-from schemas.trail import Evidence, Payload
+from schemas.trail import DecidedSection, Evidence, Payload
 
 
 def check_evidence(ones: Sequence[Opened], speaker: Speaker | None, anchors: Anchors, report: Report) -> None:
@@ -102,12 +102,17 @@ def _wrong_in_record(one: Opened, core: Core, routing: RoutingItem) -> str | Non
             return name
     if payload.basis != routing.basis:
         return "basis"
-    recorded = [(s.category, s.persons, s.public_interest_released) for s in payload.sections]
-    if recorded != [(s.category, s.persons, s.public_interest_released) for s in routing.sections]:
+    if list(map(_stated, payload.sections)) != list(map(_stated, routing.sections)):
         return "sections"
     # The broker takes nothing sent further back or ahead than this, and decides after it took it.
     at = payload.decided_at_us or 0
     return None if core.sent_at_us - limits.SENT_AHEAD_US <= at <= core.sent_at_us + _LATEST_US else "decided_at"
+
+
+def _stated(section: DecidedSection | RoutedSection) -> tuple[object, ...]:
+    """What the sender said of a section, as the broker decided on it."""
+    period = section.data_from_us, section.data_until_us
+    return section.category, section.persons, section.public_interest_released, period
 
 
 _LATEST_US = limits.SENT_BACK_US + limits.SENT_AHEAD_US

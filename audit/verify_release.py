@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -22,13 +22,19 @@ class Disclosed(NamedTuple):
 
 
 def check_release(
-    one: Disclosed, decision: Payload | None, ledger: Ledger, released: Mapping[bytes, Rules], report: Report
+    one: Disclosed,
+    decision: Payload | None,
+    ledger: Ledger,
+    released: Mapping[bytes, Rules],
+    report: Report,
+    now: Sequence[Rules] = (),
 ) -> str | None:
     """Return what speaks against a recorded hand-over, or None.
 
     `decision` is the payload of the DECISION that it rests on. The parts: `affected` (an act had stopped it, by
     delivery and hand number), `ledger_seq` (a position that did not exist), `decision` (none was recorded), `consent`
-    (the consents in force where the entry lies do not cover it).
+    (the consents in force where the entry lies do not cover it), `rules` (none of the rules `now`, those of the
+    controller's units where the entry lies, allows it).
     """
     # INVARIANT: test_a_release_after_a_withdrawal_is_named
     if one.payload.ledger_seq is None or one.payload.ledger_seq > ledger.size:
@@ -41,7 +47,10 @@ def check_release(
     if rules is None:
         report.leave_open(["rules"])
         return None
-    return None if _covered(one, decision, ledger, rules, report) else "consent"
+    if not _covered(one, decision, ledger, rules, report):
+        return "consent"
+    # INVARIANT: test_a_release_after_a_closing_is_named
+    return "rules" if now and not any(_covered(one, decision, ledger, each, report) for each in now) else None
 
 
 def _stopped(one: Disclosed, decision: Payload | None, ledger: Ledger) -> bool:

@@ -71,6 +71,8 @@ def request_of(entry: AuditEntry, payload: Payload, ledger: Ledger, at_us: int) 
                 persons=section.persons,
                 public_interest_released=section.public_interest_released,
                 sender_withheld=section.sender_withheld,
+                data_from_us=section.data_from_us,
+                data_until_us=section.data_until_us,
             )
             for section in payload.sections
         ),

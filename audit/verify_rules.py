@@ -15,6 +15,7 @@ from schemas import codes
 from schemas.codes import Outcome
 from schemas.records import VERSION
 from schemas.said import SPOKEN
+from schemas.statute import OPERATION
 from schemas.trail import AuditEntry, DecidedSection, Payload
 
 _OPERATORS_OWN = frozenset({"BEAT", "SEGMENT"})
@@ -81,6 +82,7 @@ _PAYLOADS: Mapping[str, _Rule] = {
          "ledger_seq", "decided_at_us", "act", "act_signature", "actor_ref"),
         "some",
     ),
+    OPERATION: _Rule(("seat_id", "event_id", "event_type", "basis", "decided_at_us")),
     "HAND_OVER": _Rule(("event_id", "event_type", "delivery_id", "hand_number"), "released"),
     "CONSENT_EVENT": _Rule(("seat_id", "act", "ledger_seq")),
     "KEY_STATEMENT": _Rule(("seat_id", "act", "act_signature")),
@@ -95,13 +97,13 @@ _PAYLOADS: Mapping[str, _Rule] = {
 _ONLY_IN = {
     "recipient_sealed": frozenset({"DISCLOSURE", SPOKEN}),
     "recipient_own": frozenset({"DISCLOSURE", SPOKEN}),
-    "evidence": frozenset({"DECISION", "REFUSAL"}),
+    "evidence": frozenset({"DECISION", "REFUSAL", OPERATION}),
     "hand_number": frozenset({"DISCLOSURE", "HAND_OVER", "ACK"}),
     "query_purpose": frozenset({"AUDIT_QUERY", "CONSULTATION"}),
     "affected": frozenset({"CONSENT_EVENT"}),
     "case_withdrawal": frozenset({"CONSENT_EVENT"}),
-    "act": frozenset({"CONSENT_EVENT", "KEY_STATEMENT", "ADMIN", "COMBINATION", SPOKEN}),
-    "act_signature": frozenset({"CONSENT_EVENT", "KEY_STATEMENT", "ADMIN", "COMBINATION", SPOKEN}),
+    "act": frozenset({"CONSENT_EVENT", "KEY_STATEMENT", "ADMIN", "COMBINATION", SPOKEN, OPERATION}),
+    "act_signature": frozenset({"CONSENT_EVENT", "KEY_STATEMENT", "ADMIN", "COMBINATION", SPOKEN, OPERATION}),
 }
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from audit.anchors import holds
 from audit.report import Report
 from audit.verify_keys import Opened, Speaker
 from audit.verify_replay import Decided, Ledger, check_decision
-from consent.rules import Rules
+from audit.verify_rulesets import RuleSets
 from schemas import codes
 from schemas.errors import HandslagError
 from schemas.said import SPOKEN, SpokenDisclosure
@@ -33,16 +33,18 @@ def check_said_signed(ones: Sequence[Opened], speaker: Speaker, report: Report) 
         report.signatures += 1
 
 
-def check_said_decided(ones: Sequence[Opened], ledger: Ledger, released: Mapping[bytes, Rules], report: Report) -> None:
-    """Compute each decision again, on the ledger as far as the entry says it looked."""
+def check_said_decided(ones: Sequence[Opened], ledger: Ledger, sets: RuleSets, report: Report) -> None:
+    """Compute each decision again, on the ledger as far as the entry says it looked, by the rules of its unit."""
     for one in ones:
-        rules = released.get(one.payload.rules_hash or b"")
+        rules = sets.known.get(one.payload.rules_hash or b"")
         if rules is None:
             report.leave_open(["rules"])
             continue
         wrong = check_decision(Decided(one.entry, one.payload), ledger, rules)
         if wrong is not None:
             report.add(one.finding("decision", wrong))
+        if sets.wrong(one):
+            report.add(one.finding("rules", "effective"))
         report.decided += 1
 
 

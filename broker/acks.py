@@ -1,8 +1,8 @@
-"""Acknowledgements and rejections: the last word of the recipient about a delivery."""
+"""Acknowledgements and rejections: the last word of the recipient about a delivery, and that it knows of its end."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from audit.entry import SealedEntry
@@ -10,16 +10,20 @@ from broker.context import Context
 from broker.pace import paced
 from broker.store.cases import SeatRow
 from broker.store.deliveries import DeliveryRow, SectionRow
-from broker.store.inbox import Item
+from broker.store.inbox import Item, Leased
 from broker.store.port import Rows
 from broker.store.ready import Ready
 from schemas import limits
 from schemas.calls import Ack, AckAnswer, AckRequest, AckResult
 from schemas.codes import DELIVERY_TRANSITIONS, DeliveryState
 from schemas.errors import HandslagError, registry
-from schemas.inbox import Notice
+from schemas.inbox import ConsentEnded, Notice, Recall
 from schemas.trail import DecidedSection, Payload
 
+_Found = tuple[dict[bytes, DeliveryRow], dict[bytes, list[SectionRow]], dict[bytes, SeatRow]]
+_TOLD: Mapping[str, type[Recall | ConsentEnded]] = {"RECALL": Recall, "ENDED": ConsentEnded}
+KNOWN = "HS-END-KNOWN"
+"""In the trail: the recipient's connector knows that what it was handed rests on no consent any more."""
 _RETRIES = 5  # a withdrawal or a second hand-over may change a row between reading and writing; each makes progress
 _VERDICTS = {"ACK": DeliveryState.ACKED, "REJECT": DeliveryState.REJECTED}
 
@@ -34,6 +38,16 @@ class _Plan:
 
     row: DeliveryRow
     state: DeliveryState
+    ours: Ready[SealedEntry]
+    theirs: Ready[SealedEntry]
+    notice: Ready[Item]
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """A recipient's connector has taken the word that something it was handed rests on no consent any more."""
+
+    item_id: bytes
     ours: Ready[SealedEntry]
     theirs: Ready[SealedEntry]
     notice: Ready[Item]
@@ -57,14 +71,8 @@ async def _once(context: Context, unit: str, acks: Sequence[Ack]) -> AckAnswer:
     ids = [one.item_id for one in acks]
     at_us = context.now_us()
 
-    def look(rows: Rows) -> tuple[dict[bytes, DeliveryRow], dict[bytes, list[SectionRow]], dict[bytes, SeatRow]]:
-        found = {key: row for key, row in rows.deliveries.get(ids).items() if row.recipient_unit == unit}
-        seats = {row.sender_seat for row in found.values()} | {
-            row.recipient_seat for row in found.values() if row.recipient_seat
-        }
-        return found, rows.deliveries.sections(found), rows.cases.seats(seats)
-
-    found, sections, seats = await context.store.read(look)
+    (found, sections, seats), told = await context.store.read(lambda rows: _seen(rows, unit, acks))
+    known = await _heard(context, told, at_us)
     plans = {
         one.item_id: _plan(context, one, found[one.item_id], sections[one.item_id], seats, at_us)
         async for one in paced(reversed(acks))  # of two words about one delivery the first counts
@@ -80,7 +88,11 @@ async def _once(context: Context, unit: str, acks: Sequence[Ack]) -> AckAnswer:
         )
         rows.entries.insert([entry for plan in plans.values() for entry in (plan.ours, plan.theirs)])
         rows.inbox.put([plan.notice for plan in plans.values()])
-        return rows.inbox.remove(unit, [i for i in ids if i not in found])
+        gone = rows.inbox.remove(unit, [i for i in ids if i not in found])
+        knows = [one for one in known if one.item_id in gone]
+        rows.entries.insert([entry for one in knows for entry in (one.ours, one.theirs)])
+        rows.inbox.put([one.notice for one in knows])
+        return gone
 
     removed = await context.store.write(work, shared=True)
     for plan in plans.values():
@@ -88,6 +100,58 @@ async def _once(context: Context, unit: str, acks: Sequence[Ack]) -> AckAnswer:
             rejected=plan.state is DeliveryState.REJECTED, probe=context.directory.is_probe(unit)
         )
     return AckAnswer(results=tuple(_result(one, plans, found, removed) for one in acks))
+
+
+def _seen(rows: Rows, unit: str, acks: Sequence[Ack]) -> tuple[_Found, list[Leased]]:
+    """The deliveries among what is acknowledged, and the words that something ended which are taken."""
+    ids = [one.item_id for one in acks]
+    found = {key: row for key, row in rows.deliveries.get(ids).items() if row.recipient_unit == unit}
+    seats = {row.sender_seat for row in found.values()} | {
+        row.recipient_seat for row in found.values() if row.recipient_seat
+    }
+    words = [one.item_id for one in acks if one.verdict == "ACK" and one.item_id not in found]
+    told = rows.inbox.of_kinds(unit, words, _TOLD)
+    return (found, rows.deliveries.sections(found), rows.cases.seats(seats)), told
+
+
+async def _heard(context: Context, told: Sequence[Leased], at_us: int) -> list[_Heard]:
+    """What is recorded when these recalls and ends of consents are acknowledged; nothing else waits for them."""
+    # INVARIANT: test_each_recipients_acknowledgement_reaches_the_discloser_once
+    if not told:
+        return []
+    items = [context.store.sealing.opened(one) for one in told]
+    words = {one.item_id: _TOLD[one.kind].from_bytes(one.body, limits.CALL).delivery_id for one in items}
+
+    def look(rows: Rows) -> tuple[dict[bytes, DeliveryRow], dict[bytes, SeatRow]]:
+        found = rows.deliveries.get(words.values())
+        return found, rows.cases.seats(
+            {row.sender_seat for row in found.values()}
+            | {row.recipient_seat for row in found.values() if row.recipient_seat}
+        )
+
+    found, seats = await context.store.read(look)
+    return [
+        _knows(context, item_id, found[delivery_id], seats, at_us)
+        for item_id, delivery_id in words.items()
+        if delivery_id in found and found[delivery_id].sender_seat in seats
+    ]
+
+
+def _knows(context: Context, item_id: bytes, row: DeliveryRow, seats: dict[bytes, SeatRow], at_us: int) -> _Heard:
+    ours, theirs = outcome_entries(context, row, (), seats, at_us, KNOWN)
+    notice = Notice(
+        seat_id=row.sender_seat,
+        code="end_acknowledged",
+        event_id=row.event_id,
+        role=row.role,
+        categories=(),
+        at_us=at_us,
+        entry_id=ours.entry_id,
+        leaf_hash=ours.leaf_hash,
+    )
+    by = context.store.sealing
+    item = Item(context.new_id(), row.sender_unit, "NOTICE", notice.to_bytes())
+    return _Heard(item_id, by.entry(ours), by.entry(theirs), by.item(item))
 
 
 def _may(row: DeliveryRow, to: DeliveryState) -> bool:
@@ -139,8 +203,12 @@ def outcome_entries(
     seats: dict[bytes, SeatRow],
     at_us: int,
     code: str | None,
+    ledger_seq: int | None = None,
 ) -> tuple[SealedEntry, SealedEntry]:
-    """The ACK entries of a delivery's end or recall, for the discloser and for the recipient."""
+    """The ACK entries of a delivery's end or recall, for the discloser and for the recipient.
+
+    `ledger_seq`: of what the discloser's own act did, its number on that ledger, for the discloser alone.
+    """
     sender = seats[row.sender_seat]
     recipient = seats.get(row.recipient_seat) if row.recipient_seat else None
     decided = tuple(
@@ -163,7 +231,7 @@ def outcome_entries(
         sections=decided,
         code=code,
     )
-    own = replace(about, seat_id=sender.seat_id, role=sender.role, counter_role=row.role)
+    own = replace(about, seat_id=sender.seat_id, role=sender.role, counter_role=row.role, ledger_seq=ledger_seq)
     ours = context.recorder.about_seat(sender, context.directory.controller(sender.unit), "ACK", own, at_us)
     controller = context.directory.controller(row.recipient_unit)
     other = replace(about, seat_id=recipient.seat_id if recipient else None, role=row.role, counter_role=sender.role)

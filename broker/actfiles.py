@@ -58,6 +58,7 @@ class ActFiles:
         administrators: Sequence[Administrator] = (),
         reason: str | None = None,
         subject: bytes | None = None,
+        rules: bytes | None = None,
     ) -> SignedAdminAct:
         """The next act, unsigned; raises `HS-ADMIN-NONE` when nobody may sign it yet."""
         acts = self.chain()
@@ -73,6 +74,7 @@ class ActFiles:
             administrators=tuple(administrators),
             reason=reason,
             subject=subject,
+            rules=rules,
         )
         return SignedAdminAct(act=act.to_bytes(), signatures=())
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from types import MappingProxyType
 
 from audit.entry import SealedEntry
 from broker import affected as consequences
-from broker import annulments
+from broker import annulments, endings, programme
 from broker.acks import outcome_entries
 from broker.affected import Write
 from broker.calls import answered, recorded, signed_by_known_seat
@@ -26,11 +27,11 @@ from broker.store.inbox import Item
 from broker.store.port import Rows
 from broker.visibility import changed, introduce_keys
 from broker.writes import append, bumped, crossed, positions, withdrawn
-from consent.admission import ANNULLING, WIDENING, check_act
+from consent.admission import WIDENING, check_act
 from schemas import codec, limits
 from schemas.acts import CaseWithdrawal, ConsentAct, Holder
 from schemas.calls import ConsentsAnswer, ConsentsRequest
-from schemas.codes import DeliveryState, SeatState
+from schemas.codes import DeliveryState, SeatState, table
 from schemas.errors import HandslagError
 from schemas.identifiers import ZERO16
 from schemas.inbox import AffectedDelivery, LedgerNotice, Notice, Recall, RoleCount
@@ -128,9 +129,11 @@ async def own_seat(context: Context, unit: str, seat_id: bytes) -> SeatRow:
     return seat
 
 
-_WHY = {"WITHDRAW": "WITHDRAWN", "WITHDRAW_ALL": "WITHDRAWN", "BLOCK": "BLOCK_IN_FORCE"} | dict.fromkeys(
-    ANNULLING, "INVALIDATED"
-)
+def _why(act: ConsentAct) -> str:
+    """The code in the notices about what the act stopped."""
+    if act.act == "GRANT" and act.terms is not None and act.terms.supersedes is not None:
+        return "SUPERSEDED"
+    return str(table()["consent_act"][act.act].get("why", "EXPIRED"))
 
 
 class _Transaction:
@@ -157,11 +160,12 @@ class _Transaction:
         if act.act in WIDENING and not seat.active:  # a grant introduces keys: not to whom the lead has not vouched for
             raise HandslagError("HS-STATE-INVALID", field="seat")
         require_place(rows, seat.seat_id, seat.head, act.prev, widening=act.act in WIDENING)
-        check_act(act, seat.head, bump.clock_us)
+        before = self.context.views.of(rows, [seat])[seat.seat_id] if act.act == "AMEND" else None
+        check_act(act, seat.head, bump.clock_us, before, self.context.texts)
         holders = _holders(rows, seat, act)
         write = append(self.context, rows, seat, act, self.request.act, self.request.signature, holders, bump, 0)
         shrunk, counts = self._narrow(rows, [write], bump)
-        if act.act == "GRANT":
+        if act.act in {"GRANT", "AMEND"}:
             introduce_keys(self.context, rows, seat, holders)
         return self._finish(rows, [write], write, shrunk, counts, bump)
 
@@ -181,6 +185,8 @@ class _Transaction:
         if withdrawal.effective_at_us is not None and withdrawal.effective_at_us > bump.clock_us:
             raise HandslagError("HS-GRANT-INCOMPLETE", field="effective_at")
         require_place(rows, own.seat_id, own.head, None, widening=False)
+        if ground is not None:
+            rows.annulments.void(own.case_id, ground, bump.clock_us)  # before anything of it is decided anew
         cases = _reach(rows, self.request, own)
         seats = rows.cases.of_cases(cases)
         if positions(seats) != self.wanted:
@@ -205,7 +211,7 @@ class _Transaction:
     ) -> tuple[list[Shrunk], dict[bytes, tuple[RoleCount, ...]]]:
         """Shrink what is open, and only then count."""
         views = {write.seat.seat_id: write.view for write in writes}
-        shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, self.context.rules, bump.clock_us)
+        shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, self.context.rules_of(rows), bump.clock_us)
         received = consequences.received(rows, writes)
         return shrunk, {seat_id: consequences.counts_of(seat_id, shrunk, received) for seat_id in views}
 
@@ -224,10 +230,14 @@ class _Transaction:
             + consequences.incidents(self.context, rows, write, shrunk, bump)
             for write in writes
         }
-        entries = {write.seat.seat_id: self._entry(write, affected[write.seat.seat_id], mine) for write in writes}
+        entries = {write.seat.seat_id: self._entry(rows, write, affected[write.seat.seat_id], mine) for write in writes}
         rows.entries.insert(list(entries.values()))
         annulments.tell(self.context, rows, mine, shrunk, bump.clock_us)
-        tell_shrunk(self.context, rows, shrunk, bump.clock_us, _WHY.get(mine.act.act, "EXPIRED"))
+        programme.tell(self.context, rows, writes, bump.clock_us)
+        numbers = {write.seat.seat_id: write.event.ledger_seq for write in writes}
+        tell_shrunk(self.context, rows, shrunk, bump.clock_us, _why(mine.act), numbers)
+        if not rows.annulments.is_void(mine.seat.case_id):  # of a void case everybody is told more than that
+            endings.tell(self.context, rows, writes, bump.clock_us, _why(mine.act))
         others = [write for write in writes if write is not mine]
         rows.inbox.put([self._ledger_item(write, counts[write.seat.seat_id]) for write in others])
         entry = entries[mine.seat.seat_id]
@@ -245,7 +255,7 @@ class _Transaction:
         rows.units.answer(self.unit, self.request.call_id, request_hash, answer.to_bytes(), bump.clock_us)
         return answer
 
-    def _entry(self, write: Write, affected: tuple[AffectedDelivery, ...], mine: Write) -> SealedEntry:
+    def _entry(self, rows: Rows, write: Write, affected: tuple[AffectedDelivery, ...], mine: Write) -> SealedEntry:
         payload = Payload(
             seat_id=write.seat.seat_id,
             role=write.seat.role,
@@ -258,7 +268,7 @@ class _Transaction:
             affected=affected,
             actor_ref=write.act.actor_ref if write is mine else None,
             assurance=write.act.assurance if write is mine else None,
-            rules_hash=self.context.rules.hash32,
+            rules_hash=self.context.rules_of(rows)(write.seat.unit).hash32,
         )
         controller = self.context.directory.controller(write.seat.unit)
         at_us = write.event.recorded_at_us
@@ -269,8 +279,18 @@ class _Transaction:
         return Item(self.context.new_id(), write.seat.unit, "LEDGER", notice.to_bytes())
 
 
-def tell_shrunk(context: Context, rows: Rows, shrunk: Sequence[Shrunk], at_us: int, code: str) -> None:
-    """RECALL to who may hold removed sections, a notice to each sender, and the entries of recalls."""
+def tell_shrunk(
+    context: Context,
+    rows: Rows,
+    shrunk: Sequence[Shrunk],
+    at_us: int,
+    code: str,
+    numbers: Mapping[bytes, int] = MappingProxyType({}),
+) -> None:
+    """RECALL to who may hold removed sections, a notice to each sender, and the entries of recalls.
+
+    `numbers`: of an act, its number on the ledger of each discloser's seat.
+    """
     seats = rows.cases.seats(
         {one.row.sender_seat for one in shrunk} | {one.row.recipient_seat for one in shrunk if one.row.recipient_seat}
     )
@@ -278,7 +298,9 @@ def tell_shrunk(context: Context, rows: Rows, shrunk: Sequence[Shrunk], at_us: i
         row = one.row
         handed = row.state == DeliveryState.HANDED
         if handed:
-            ours, theirs = outcome_entries(context, row, one.removed, seats, at_us, "HS-RECALLED")
+            ours, theirs = outcome_entries(
+                context, row, one.removed, seats, at_us, "HS-RECALLED", numbers.get(row.sender_seat)
+            )
             rows.entries.insert([ours, theirs])
             recall = Recall(
                 seat_id=row.recipient_seat or ZERO16,
@@ -311,12 +333,16 @@ def _still_open(rows: Rows, seat_id: bytes) -> SeatRow:
 
 
 def _holders(rows: Rows, seat: SeatRow, act: ConsentAct) -> tuple[Holder, ...]:
-    """Who holds each role that a grant names; a grant to nobody is refused, a block may name anybody."""
-    if act.terms is None or act.act != "GRANT":
+    """Who holds each role that a grant names; a grant to nobody is refused, a block may name anybody.
+
+    A lift of a block names them in its scope, and lifts nothing for who is not the one that was meant.
+    """
+    named = act.terms if act.act in {"GRANT", "AMEND"} else act.scope if act.act == "LIFT" else None
+    if named is None:
         return ()
     active = {other.role: other for other in rows.cases.of_cases([seat.case_id]) if other.active}
     holders = []
-    for recipient in act.terms.recipients:
+    for recipient in named.recipients:
         if recipient.kind != "ROLE":
             continue
         holder = active.get(recipient.id)

@@ -176,7 +176,7 @@ def admin_list(config: Path, as_json: bool) -> None:
 
 
 def _who(row: dict[str, Any]) -> str:
-    return ", ".join(map(str, row["units"] or row["administrators"])) or str(row["subject"])[:16]
+    return ", ".join(map(str, row["units"] or row["administrators"])) or str(row["rules"] or row["subject"])[:16]
 
 
 def _not_done(row: dict[str, Any]) -> str:

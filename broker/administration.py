@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from audit.administration import ACT, Acts
+from broker import ruling
 from broker.context import Context
 from broker.store.admin import ActRow
 from broker.store.port import Rows
+from consent.rules import parse
 from schemas.admin import ADMIT, AdminAct, AdminActsAnswer, SignedAdminAct
 from schemas.calls import KeyedEntry
 from schemas.errors import HandslagError
@@ -32,7 +34,8 @@ async def recorded(context: Context, signed: Sequence[SignedAdminAct]) -> int:
         entry = context.recorder.about_operator("ADMIN", Payload(act=each.to_bytes(), decided_at_us=at_us), at_us)
         row = ActRow(number, ActRow.hash_of(each.act), entry.entry_id, at_us)
 
-        def work(rows: Rows, row: ActRow = row, entry: object = entry) -> None:
+        def work(rows: Rows, row: ActRow = row, entry: object = entry, act: bytes = each.act) -> None:
+            ruling.effect(context, rows, act, row.at_us)
             rows.admin.put(row)
             rows.entries.insert([entry])  # type: ignore[list-item]
 
@@ -99,4 +102,5 @@ def described(act: AdminAct) -> dict[str, Any]:
         "administrators": [each.name for each in act.administrators],
         "reason": act.reason,
         "subject": act.subject.hex() if act.subject is not None else None,
+        "rules": parse(act.rules).version if act.rules is not None else None,
     }

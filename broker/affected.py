@@ -12,21 +12,26 @@ from broker.store.deliveries import DeliveryRow, SectionRow
 from broker.store.gate import Bump
 from broker.store.port import Rows
 from consent.admission import ANNULLING
-from consent.ledger import LedgerView
+from consent.ledger import LedgerView, ends
 from consent.records import ALWAYS
 from schemas.acts import ConsentAct, LedgerEvent
-from schemas.codes import DeliveryState
+from schemas.codes import DeliveryState, consent_acts
 from schemas.inbox import AffectedDelivery, RoleCount
+from schemas.statute import TYPE as STATUTORY
+
+# What takes something from a consent itself; a block forbids beside it.
+_ENDING = consent_acts("NARROWS") - {"BLOCK"}
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One act on one seat's ledger, as recorded, with the seat after it."""
+    """One act on one seat's ledger, as recorded: the seat, and what its ledger says after it and said before it."""
 
     seat: SeatRow
     act: ConsentAct
     event: LedgerEvent
     view: LedgerView
+    before: LedgerView
 
 
 def affected(seat_id: bytes, shrunk: Sequence[Shrunk]) -> tuple[AffectedDelivery, ...]:
@@ -50,13 +55,15 @@ Acked = Sequence[tuple[DeliveryRow, tuple[SectionRow, ...]]]
 
 def received(rows: Rows, writes: Sequence[Write]) -> Acked:
     """Acknowledged deliveries that rest on what was withdrawn: they stay where they are, and are counted."""
-    withdrawn = {w.seat.seat_id: w.act for w in writes if w.act.act in {"WITHDRAW", "WITHDRAW_ALL"} | ANNULLING}
+    withdrawn = {w.seat.seat_id: w for w in writes if w.act.act in _ENDING}
     if not withdrawn:
         return []
+    ended = {seat_id: _ended(write) for seat_id, write in withdrawn.items()}
     return [
         (row, sections)
         for row, sections in rows.deliveries.acked_of_senders(withdrawn)
-        if any(_withdrawn(withdrawn[row.sender_seat], section) for section in sections)
+        if row.event_type != STATUTORY
+        and any(_withdrawn(withdrawn[row.sender_seat].act, ended[row.sender_seat], section) for section in sections)
     ]
 
 
@@ -93,8 +100,9 @@ def incidents(
     since, act = write.act.effective_at_us, write.act
     if act.act in ANNULLING:
         since = ALWAYS
-    if since is None or since >= bump.clock_us or act.act not in {"WITHDRAW", "WITHDRAW_ALL"} | ANNULLING:
+    if since is None or since >= bump.clock_us or act.act not in _ENDING:
         return ()
+    ended = _ended(write)
     listed = {one.row.delivery_id for one in shrunk}
     return tuple(
         AffectedDelivery(
@@ -106,19 +114,26 @@ def incidents(
             state_before=row.state,
         )
         for row, sections in rows.deliveries.handed_since(write.seat.seat_id, since + context.lease_us)
-        if row.delivery_id not in listed and any(_rested(rows, act, section) for section in sections)
+        if row.delivery_id not in listed
+        and row.event_type != STATUTORY  # rested on no consent that could be taken back
+        and any(_rested(rows, act, ended, section) for section in sections)
     )
 
 
-def _rested(rows: Rows, act: ConsentAct, section: SectionRow) -> bool:
-    if _withdrawn(act, section):
+def _rested(rows: Rows, act: ConsentAct, ended: frozenset[bytes], section: SectionRow) -> bool:
+    if _withdrawn(act, ended, section):
         return True
     return act.act in ANNULLING and rows.annulments.rested_before(section.delivery_id, section.digest, act.consent_id)
 
 
-def _withdrawn(act: ConsentAct, section: SectionRow) -> bool:
-    """Whether a withdrawal takes back what a section was released on; in doubt about its scope, yes."""
+def _ended(write: Write) -> frozenset[bytes]:
+    """The consents that an act ends, rests or takes a part of."""
+    return frozenset(grant.consent_id for grant in write.view.grants if ends(write.act, grant))
+
+
+def _withdrawn(act: ConsentAct, ended: frozenset[bytes], section: SectionRow) -> bool:
+    """Whether a narrowing act takes back what a section was released on; in doubt about its scope, yes."""
     if act.act == "WITHDRAW_ALL":
         return True
     partly = act.scope.categories if act.scope else ()
-    return act.consent_id in _ids(section.grants) and (not partly or section.category in partly)
+    return not ended.isdisjoint(_ids(section.grants)) and (not partly or section.category in partly)

@@ -13,7 +13,7 @@ from broker.acks import outcome_entries
 from broker.affected import Write
 from broker.calls import answered, recorded
 from broker.context import Context
-from broker.narrowing import Shrunk
+from broker.narrowing import WRONG_PERSON, Shrunk
 from broker.store.annulments import AnnulNoticeRow
 from broker.store.cases import SeatRow
 from broker.store.deliveries import DeliveryRow, SectionRow
@@ -34,6 +34,9 @@ from schemas.said import (
     AnnulmentsRequest,
     AnnulNotice,
 )
+from schemas.statute import TYPE as STATUTORY
+
+_CODES = {"CONSENT_INVALID": "HS-DO-NOT-RELY", WRONG_PERSON: "HS-WRONG-PERSON"}
 
 
 def tell(context: Context, rows: Rows, write: Write, shrunk: Sequence[Shrunk], at_us: int) -> None:
@@ -96,7 +99,7 @@ def _tell(
     told = rows.annulments.told(seat.seat_id, consent_id)
     known = {row.delivery_id for row in told if row.ground == ground}
     before = {one.row.delivery_id: one.row.state for one in shrunk}
-    for row, handed in releases(rows, seat.seat_id, consent_id):
+    for row, handed in releases(rows, seat.seat_id, consent_id, laws=ground == WRONG_PERSON):
         if row.delivery_id in known:
             continue
         seats = rows.cases.seats({row.sender_seat, recipient_seat(rows, row)})
@@ -145,14 +148,21 @@ def kept(
 
 
 _LEAD = "social_services_lead"
-_CODES = {"CONSENT_INVALID": "HS-DO-NOT-RELY", "WRONG_PERSON": "HS-WRONG-PERSON"}
 
 
-def releases(rows: Rows, seat_id: bytes, consent_id: bytes) -> list[tuple[DeliveryRow, tuple[SectionRow, ...]]]:
-    """Deliveries ever handed over, with the sections that rested on the consent when they were; zeros: on any."""
+def releases(
+    rows: Rows, seat_id: bytes, consent_id: bytes, *, laws: bool = False
+) -> list[tuple[DeliveryRow, tuple[SectionRow, ...]]]:
+    """Deliveries ever handed over, with the sections that rested on the consent when they were; zeros: on any.
+
+    `laws`, with zeros: also what went on a law. That never rested on a consent, but it was about the same person.
+    """
+    # INVARIANT: test_what_went_on_a_law_about_the_wrong_person_is_told
+    every = laws and consent_id == ZERO16
     found = []
     for row, sections in rows.deliveries.handed_since(seat_id, 0):
-        handed = tuple(section for section in sections if _rested(rows, section, consent_id))
+        law = every and row.event_type == STATUTORY
+        handed = tuple(section for section in sections if law or _rested(rows, section, consent_id))
         if handed:
             found.append((row, handed))
     return found
@@ -234,8 +244,11 @@ def _recorded(context: Context, unit: str, request: AnnulAnswerRequest, rows: Ro
         raise HandslagError("HS-ITEM-GONE")
     at_us = context.now_us()
     row = rows.deliveries.get([told.delivery_id])[told.delivery_id]
-    handed = next(sections for one, sections in releases(rows, told.seat_id, told.consent_id)
-                  if one.delivery_id == told.delivery_id)  # fmt: skip
+    handed = next(
+        sections
+        for one, sections in releases(rows, told.seat_id, told.consent_id, laws=told.ground == WRONG_PERSON)
+        if one.delivery_id == told.delivery_id
+    )
     seats: dict[bytes, SeatRow] = rows.cases.seats({row.sender_seat, recipient_seat(rows, row)})
     ours, theirs = outcome_entries(context, row, handed, seats, at_us, request.reason or request.verdict)
     rows.entries.insert([ours, theirs])

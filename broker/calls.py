@@ -13,6 +13,7 @@ from broker.context import Context
 from broker.store.cases import SeatRow
 from broker.store.hold import HELD
 from broker.store.port import Rows
+from schemas.codec import DEFAULT_LIMIT
 from schemas.errors import HandslagError
 from schemas.records import Record
 
@@ -44,9 +45,16 @@ async def answered(context: Context, unit: str, request: Call) -> bytes | None:
 
 
 async def recorded(
-    context: Context, unit: str, request: Call, work: Callable[[Rows], T], answer: type[T], *, shared: bool = False
+    context: Context,
+    unit: str,
+    request: Call,
+    work: Callable[[Rows], T],
+    answer: type[T],
+    *,
+    shared: bool = False,
+    limit: int = DEFAULT_LIMIT,
 ) -> T:
-    """Run the transaction of a call, `shared` as in `Store.write`; raises what it raised.
+    """Run the transaction of a call, `shared` as in `Store.write`, its answer of at most `limit` bytes; raises as it.
 
     Whatever went wrong, the call may have been recorded: by the same request at the same time, or by a commit whose
     result is unknown. Then its answer counts and not the error. INVARIANT:
@@ -58,7 +66,7 @@ async def recorded(
         before = await answered(context, unit, request)
         if before is None:
             raise
-        return answer.from_bytes(before)
+        return answer.from_bytes(before, limit)
 
 
 def signed_by_seat(seat: SeatRow, signature: bytes, message: bytes) -> None:

@@ -13,10 +13,12 @@ from broker.ids import RisingIds
 from broker.metrics import Metrics
 from broker.quota import Limits, Quotas
 from broker.recorder import Recorder
-from broker.store.port import Store
+from broker.rulebook import RuleBook, RulesOf
+from broker.store.port import Rows, Store
 from broker.stream.port import Stream
 from broker.views import Views
 from consent.rules import Rules
+from consent.texts import Text
 from schemas.weeks import OFFSET_US, WEEK_US, next_start
 
 
@@ -42,8 +44,14 @@ class Context:
     quotas: Quotas = field(default_factory=lambda: Quotas(Limits(), time.monotonic))
     room: DiskRoom | None = None
     ids: RisingIds = field(default_factory=RisingIds)
+    book: RuleBook = field(default_factory=RuleBook)
     slot_us: int = WEEK_US
     slot_offset_us: int = OFFSET_US
+    texts: frozenset[Text] | None = None
+
+    def rules_of(self, rows: Rows) -> RulesOf:
+        """The rules that each unit's releases are decided by, as this snapshot or transaction has them."""
+        return self.book.of(rows, self.rules)
 
     def next_slot(self, at_us: int) -> int:
         """When the weekly slot after a moment begins."""

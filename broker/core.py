@@ -9,11 +9,14 @@ from audit.continuation import origin_of
 from broker import (
     acks,
     acts,
+    acute,
     administration,
     annulments,
     cases,
     corrections,
     entering,
+    explaining,
+    foreseeing,
     handover,
     instances,
     invitations,
@@ -23,7 +26,9 @@ from broker import (
     rekey,
     replay,
     rotation,
+    ruling,
     said,
+    statute,
     submit,
     succession,
 )
@@ -67,10 +72,12 @@ from schemas.calls import (
 )
 from schemas.capsule import LookAnswer, LookRequest
 from schemas.errors import HandslagError
+from schemas.explain import ExplainAnswer, ExplainRequest, SimulateAnswer, SimulateRequest
 from schemas.hold import ConfirmRequest, HoldActsAnswer, HoldActsRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
 from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
 from schemas.joins import JoinAnswer, JoinRequest, SeparateAnswer, SeparateRequest
 from schemas.rekey import LostSeatsAnswer, LostSeatsRequest, RekeyRequest
+from schemas.rules import RulesStateAnswer, RulesStateRequest
 from schemas.said import (
     AnnulAnswer,
     AnnulAnswerRequest,
@@ -82,6 +89,7 @@ from schemas.said import (
     DisclosureRequest,
 )
 from schemas.statements import MemberStatement
+from schemas.statute import ApprovalRequest, RecordedAnswer, SecondRequest, StatuteAnswer, StatuteRequest
 from schemas.trail import Payload
 from schemas.trust_calls import TrustAnswer, TrustRequest
 
@@ -142,6 +150,20 @@ class BrokerCore:
     async def record_disclosure(self, unit: str, request: DisclosureRequest) -> DisclosureAnswer:
         """POST /v1/disclosures:record."""
         return await said.record(self._context, unit, request)
+
+    async def approve_provision(self, unit: str, request: ApprovalRequest) -> RecordedAnswer:
+        """POST /v1/provisions:approve."""
+        ordinary(self._context)
+        return await statute.approve(self._context, unit, request)
+
+    async def disclose(self, unit: str, request: StatuteRequest) -> StatuteAnswer:
+        """POST /v1/disclosures:statutory; room is kept for it as for everything that concerns acute danger."""
+        self._require_going_on()
+        return await statute.disclose(self._context, unit, request)
+
+    async def confirm_disclosure(self, unit: str, request: SecondRequest) -> RecordedAnswer:
+        """POST /v1/disclosures:confirm."""
+        return await acute.confirm(self._context, unit, request)
 
     async def annulments(self, unit: str, request: AnnulmentsRequest) -> AnnulmentsPage:
         """POST /v1/annulments:list."""
@@ -223,6 +245,16 @@ class BrokerCore:
         """POST /v1/ledger:fetch."""
         return await queries.ledger_fetch(self._context, unit, request)
 
+    async def explain(self, unit: str, request: ExplainRequest) -> ExplainAnswer:
+        """POST /v1/decisions:explain."""
+        ordinary(self._context)
+        return await explaining.explain(self._context, unit, request)
+
+    async def simulate(self, unit: str, request: SimulateRequest) -> SimulateAnswer:
+        """POST /v1/decisions:simulate."""
+        ordinary(self._context)
+        return await foreseeing.simulate(self._context, unit, request)
+
     async def audit_fetch(self, unit: str, request: AuditFetchRequest) -> AuditPage:
         """POST /v1/audit:fetch."""
         ordinary(self._context)
@@ -249,6 +281,13 @@ class BrokerCore:
     async def rules(self) -> bytes:
         """GET /v1/rules."""
         return self._context.rules_file
+
+    async def rules_state(self, unit: str, request: RulesStateRequest) -> RulesStateAnswer:
+        """POST /v1/rules:state; in HOLD it only tells."""
+        if request.approvals:
+            self._require_going_on()
+            ordinary(self._context)
+        return await ruling.state(self._context, unit, request)
 
     async def checkpoint(self) -> str:
         """GET /v1/checkpoint."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from broker.acks import outcome_entries
+from broker.acute import unconfirmed
 from broker.context import Context
 from broker.store.deliveries import DeliveryRow
 from broker.store.inbox import Item
@@ -16,7 +17,11 @@ _PIECE = 200  # rows in one transaction
 
 
 async def sweep(context: Context) -> tuple[int, int]:
-    """Tell of late deliveries and end those past their time; returns (overdue told, expired)."""
+    """Tell of late deliveries and end those past their time; returns (overdue told, expired).
+
+    What was disclosed in acute danger and nobody confirmed in time is told here too.
+    """
+    await unconfirmed(context)
     return await _tell_overdue(context), await _expire(context)
 
 

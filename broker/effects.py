@@ -17,10 +17,10 @@ from broker.store.inbox import Item
 from broker.store.port import Rows
 from broker.store.ready import Ready, readied
 from broker.store.sealing import Sealing
-from consent.terms import SectionDecision
+from consent.terms import Decision, DecisionRequest, SectionDecision
 from schemas.codes import DeliveryState, reason_kind, shown_to_sender
 from schemas.envelope import Delivery, RecipientItem, RoutedSection
-from schemas.event_types import content_type
+from schemas.event_types import carried_type
 from schemas.identifiers import ZERO16, ZERO32
 from schemas.inbox import Notice, Receipt, RoleOutcome, SectionOutcome
 from schemas.trail import DecidedSection, Evidence, Payload
@@ -151,19 +151,8 @@ def decision_entry(context: Context, resolved: Resolved, sender: SeatRow, one: J
         purpose=request.purpose,
         action=request.action,
         basis=waiting.routing.basis,
-        sections=tuple(
-            DecidedSection(
-                category=ask.category,
-                persons=ask.persons,
-                released=section.released,
-                reasons=section.reasons,
-                grants=section.grants,
-                public_interest_released=ask.public_interest_released,
-                sender_withheld=ask.sender_withheld,
-            )
-            for ask, section in zip(request.sections, decision.sections, strict=True)
-        ),
-        rules_hash=context.rules.hash32,
+        sections=_decided_sections(request, decision),
+        rules_hash=resolved.rules.hash32,
         ledger_seq=resolved.view.ledger_seq,
         decided_at_us=request.at_us,
         evidence=_evidence(waiting),
@@ -183,6 +172,23 @@ def reason_class(sections: Sequence[SectionDecision]) -> str | None:
     """RULE, PERSON or HUMAN of what was not released, the one that needs most; None when all was released."""
     kinds = {reason_kind(reason) for section in sections if not section.released for reason in section.reasons}
     return next((kind for kind in ("HUMAN", "PERSON", "RULE") if kind in kinds), None)
+
+
+def _decided_sections(request: DecisionRequest, decision: Decision) -> tuple[DecidedSection, ...]:
+    return tuple(
+        DecidedSection(
+            category=ask.category,
+            persons=ask.persons,
+            released=section.released,
+            reasons=section.reasons,
+            grants=section.grants,
+            public_interest_released=ask.public_interest_released,
+            sender_withheld=ask.sender_withheld,
+            data_from_us=ask.data_from_us,
+            data_until_us=ask.data_until_us,
+        )
+        for ask, section in zip(request.sections, decision.sections, strict=True)
+    )
 
 
 def role_outcome(resolved: Resolved, one: Judged, entry: SealedEntry) -> RoleOutcome:
@@ -266,7 +272,7 @@ def delivery_row(
     assert one.wrap is not None
     assert one.decision.holds_until_us is not None
     submission = waiting.record.submission
-    deadline = waiting.attempt.deadline_at_us or at_us + content_type(waiting.core.event_type).deadline_us
+    deadline = waiting.attempt.deadline_at_us or at_us + carried_type(waiting.core.event_type).deadline_us
     own_item = next(raw for raw, role in _recipient_items(waiting) if role == one.role)
     body = Delivery(
         delivery_id=delivery_id,
@@ -340,6 +346,8 @@ def section_rows(
             item=items[section.digest],
             wrapped_key=keys[section.digest].wrapped,
             live=True,
+            data_from_us=section.data_from_us,
+            data_until_us=section.data_until_us,
         )
         for section, answer in given
     ]

@@ -71,15 +71,16 @@ def _let_go(context: Context, rows: Rows, unit: str, at_us: int) -> None:
     """
     # INVARIANT: test_what_was_held_back_is_decided_anew_when_the_unit_comes_back
     seats = [seat.seat_id for seat in rows.cases.every(unit=unit)]
-    free = [row for row in rows.deliveries.held_back(unit, seats) if not _held_otherwise(rows, row)]
+    free = [row for row in rows.deliveries.held_back(unit, seats) if not held_otherwise(rows, row)]
     senders = rows.cases.seats({row.sender_seat for row in free})
     views = context.views.of(rows, senders.values())
-    shrunk = shrink(rows, free, views, context.rules, at_us)
+    shrunk = shrink(rows, free, views, context.rules_of(rows), at_us)
     tell_shrunk(context, rows, shrunk, at_us, "EXPIRED")
     rows.deliveries.let_go([row.delivery_id for row in free])
 
 
-def _held_otherwise(rows: Rows, row: DeliveryRow) -> bool:
+def held_otherwise(rows: Rows, row: DeliveryRow) -> bool:
+    """Whether a delivery is held because one of its sides is shut out or the broker was restored."""
     units = (rows.units.whatever(code) for code in (row.sender_unit, row.recipient_unit))
     shut_out = any(one is None or one.revoked_at_us is not None for one in units)
     return shut_out or rows.hold.state(row.sender_seat) not in {None, RELEASED}

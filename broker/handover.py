@@ -24,6 +24,7 @@ from schemas.acts import SeatHead
 from schemas.calls import FetchAnswer, FetchRequest
 from schemas.envelope import DeliveredSection, Delivery
 from schemas.inbox import InboxItem, InvitationDelivery
+from schemas.statute import BASIS, TYPE
 from schemas.trail import DecidedSection, Payload
 
 PAUSES_S = (0.05, 0.1)  # what is being changed is so for some hundredths of a second
@@ -165,7 +166,7 @@ def disclosure_entries(
         hand_number=row.hand_number + 1,
         purpose=row.purpose,
         action=row.action,
-        basis="CONSENT",
+        basis=BASIS if row.event_type == TYPE else "CONSENT",
         sections=tuple(_recorded(section, with_grants=True) for section in sections),
         ledger_seq=sender.ledger_seq,
         recipient_sealed=recipient.recipient_sealed if recipient else None,
@@ -207,4 +208,6 @@ def _recorded(section: SectionRow, *, with_grants: bool) -> DecidedSection:
         grants=grants,
         public_interest_released=section.public_interest_released,
         sender_withheld=False,
+        data_from_us=section.data_from_us,
+        data_until_us=section.data_until_us,
     )

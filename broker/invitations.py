@@ -53,9 +53,9 @@ async def invite(context: Context, unit: str, request: InviteRequest) -> InviteA
         if rows.cases.invitation(invitation.invitation_id) or rows.events.fingerprints([event_id]):
             raise HandslagError("HS-INVITATION-INVALID")  # one invitation, one event: neither is used twice
         view = context.views.of(rows, [sender])[sender.seat_id]
-        resolved = Resolved(waiting, sender, {}, view, {}, first_time=True)
+        resolved = Resolved(waiting, sender, {}, view, context.rules_of(rows)(unit), {}, first_time=True)
         at_us = max(bump.clock_us, view.recorded_at_us)
-        judged = _judged(context, resolved, sender, invitation, at_us)
+        judged = _judged(resolved, sender, invitation, at_us)
         entry = decision_entry(context, resolved, sender, judged, at_us)
         receipt = Receipt(
             seat_id=sender.seat_id,
@@ -95,8 +95,6 @@ def _checked(context: Context, unit: str, request: InviteRequest, seat: SeatRow)
     )
     waiting = waiting_of(0, record)
     _belongs(invitation, seat, waiting, unit, request)
-    if waiting.attempt.rules_hash != context.rules.hash32:
-        raise HandslagError("HS-RULES-OTHER")
     return invitation, waiting
 
 
@@ -116,8 +114,10 @@ def _belongs(invitation: Invitation, seat: SeatRow, waiting: Waiting, unit: str,
         raise HandslagError("HS-INVITATION-INVALID")
 
 
-def _judged(context: Context, resolved: Resolved, sender: SeatRow, invitation: Invitation, at_us: int) -> Judged:
+def _judged(resolved: Resolved, sender: SeatRow, invitation: Invitation, at_us: int) -> Judged:
     waiting = resolved.waiting
+    if waiting.attempt.rules_hash != resolved.rules.hash32:
+        raise HandslagError("HS-RULES-OTHER")
     wrap: Wrap | None = next((w for w in waiting.attempt.wraps if w.role == invitation.role), None)
     digests = waiting.record.submission.digests
     given = {digests[32 * k.index : 32 * k.index + 32] for k in wrap.keys} if wrap else set()
@@ -131,6 +131,8 @@ def _judged(context: Context, resolved: Resolved, sender: SeatRow, invitation: I
                 persons=section.persons,
                 public_interest_released=section.public_interest_released,
                 sender_withheld=section.digest not in given,
+                data_from_us=section.data_from_us,
+                data_until_us=section.data_until_us,
             )
             for section in waiting.routing.sections
         ),
@@ -138,7 +140,7 @@ def _judged(context: Context, resolved: Resolved, sender: SeatRow, invitation: I
         action=waiting.core.action,
         at_us=at_us,
     )
-    return Judged(invitation.role, None, request, decide(request, resolved.view, context.rules), wrap)
+    return Judged(invitation.role, None, request, decide(request, resolved.view, resolved.rules), wrap)
 
 
 def _release(
@@ -227,7 +229,7 @@ def still_covered(context: Context, rows: Rows, inviter: SeatRow, invitation: In
         action="DISCLOSE",
         at_us=max(at_us, view.recorded_at_us),
     )
-    return decide(request, view, context.rules).sections[0].released
+    return decide(request, view, context.rules_of(rows)(inviter.unit)).sections[0].released
 
 
 __all__ = ["TYPE", "invite", "lapse", "still_covered"]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from audit.entry import SealedEntry
 from broker import affected as consequences
+from broker import programme
 from broker.acts import own_seat, tell_shrunk
 from broker.affected import Write
 from broker.calls import answered, recorded, request_hash, signed_by_seat
@@ -218,7 +219,7 @@ def _told(context: Context, rows: Rows, writes: Sequence[Write], bumps: dict[int
     """What a withdrawal of everything brings with it: open deliveries shrink, each discloser has entry and counts."""
     views = {write.seat.seat_id: write.view for write in writes}
     at_us = max(write.event.recorded_at_us for write in writes)
-    shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, context.rules, at_us)
+    shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, context.rules_of(rows), at_us)
     received = consequences.received(rows, writes)
     for write in writes:
         seat, event = write.seat, write.event
@@ -231,7 +232,7 @@ def _told(context: Context, rows: Rows, writes: Sequence[Write], bumps: dict[int
             decided_at_us=event.recorded_at_us,
             act=event.to_bytes(),
             affected=found,
-            rules_hash=context.rules.hash32,
+            rules_hash=context.rules_of(rows)(seat.unit).hash32,
         )
         controller = context.directory.controller(seat.unit)
         at = event.recorded_at_us
@@ -240,6 +241,7 @@ def _told(context: Context, rows: Rows, writes: Sequence[Write], bumps: dict[int
         notice = LedgerNotice(seat_id=seat.seat_id, event=event, counts=counts)
         rows.inbox.put([Item(context.new_id(), seat.unit, "LEDGER", notice.to_bytes())])
     tell_shrunk(context, rows, shrunk, at_us, "WITHDRAWN")
+    programme.tell(context, rows, writes, at_us)
 
 
 async def separate(context: Context, unit: str, request: SeparateRequest) -> SeparateAnswer:

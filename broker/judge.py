@@ -72,6 +72,8 @@ def _ask(resolved: Resolved, section: RoutedSection, wrap: Wrap | None) -> Secti
         persons=section.persons,
         public_interest_released=section.public_interest_released,
         sender_withheld=wrap is None or section.digest not in _wrapped_digests(resolved, wrap),
+        data_from_us=section.data_from_us,
+        data_until_us=section.data_until_us,
     )
 
 

@@ -54,6 +54,7 @@ from broker.trustdesk import TrustDesk
 from broker.views import Views
 from broker.worker import watch_time, work
 from consent.rules import shipped
+from consent.texts import with_index
 from schemas.errors import HandslagError
 
 _log = logging.getLogger("handslag.node")
@@ -80,8 +81,7 @@ class Node:
         """Take open engines; `now_us` is the ledger's clock, which a server brings with it, `days` the store's keys."""
         rules_file, rules = shipped()
         self.settings, self.metrics = settings, metrics
-        self.store = store
-        self.now_us = now_us
+        self.store, self.now_us = store, now_us
         self.recorder = Recorder(vault, os.urandom, SEGMENT)
         self.carrier = Carrier(settings, store, self.recorder, metrics, now_us, days)
         self.context = Context(
@@ -101,6 +101,7 @@ class Node:
             lease_us=int(settings.lease_seconds * 1_000_000),
             slot_us=round(settings.slot_seconds * 1_000_000),
             slot_offset_us=round(settings.slot_offset_seconds * 1_000_000),
+            texts=None if settings.texts_index is None else with_index(settings.texts_index),
             quotas=Quotas(Limits(**settings.quotas.model_dump()), time.monotonic, metrics.over_quota),
             room=DiskRoom(settings.data_dir, settings.disk.reserve_bytes, settings.disk.ballast_bytes, metrics.room),
         )
@@ -139,6 +140,7 @@ class Node:
         core.acts_back = partial(acts_back.take, core, self.files, eraser)
         if self.shared is not None:
             core.carry = continuing.carry = self.shared.sync
+        await core.reload_units()  # an act may recall what was handed over, and that is told to the units
         await core.record_acts(self.files.all())
         require_rules(self.files.chain(), self.context.rules.hash32)
         await self._take_in(core)

@@ -37,8 +37,8 @@ async def decide_next(context: Context, bucket: int, limit: int = BATCH) -> int:
         await context.stream.trim(bucket, gate.next_position)  # what a node decided and died before it forgot
         return 0
     at_us = max(context.now_us(), gate.clock_us)
-    resolved = await context.store.read(lambda rows: resolve(rows, batch, context.views, context.rules, at_us))
-    decided = [(one, judge(one, context.rules, at_us)) async for one in paced(resolved)]
+    resolved = await context.store.read(lambda rows: resolve(rows, batch, context.views, context.rules_of(rows), at_us))
+    decided = [(one, judge(one, one.rules, at_us)) async for one in paced(resolved)]
     prepared = await prepare(context, decided, at_us)
     effects = await asyncio.to_thread(prepared.sealed, context.store.sealing)
     end = batch[-1].position + 1

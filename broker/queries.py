@@ -58,10 +58,10 @@ async def _reader(context: Context, unit: str, seat_id: bytes) -> SeatRow:
         seat = await context.store.read(lambda rows: rows.cases.seat(seat_id))
         if seat is not None and seat.unit == unit:
             return seat
-    return await _asked(context, unit, seat_id)
+    return await asked(context, unit, seat_id)
 
 
-async def _asked(context: Context, unit: str, seat_id: bytes) -> SeatRow:
+async def asked(context: Context, unit: str, seat_id: bytes) -> SeatRow:
     """The caller's open seat; raises `HS-SEAT-UNKNOWN`, and `HS-SEAT-ERASED` for one of the caller's own."""
     try:
         return await own_seat(context, unit, seat_id)
@@ -78,7 +78,7 @@ async def audit_fetch(context: Context, unit: str, request: AuditFetchRequest) -
     The page ends with that entry, so the same call is given the same page: who wants to see more asks, and is recorded,
     again. INVARIANT: test_a_repeated_look_shows_nothing_that_came_after_it.
     """
-    seat = await _asked(context, unit, request.seat_id)
+    seat = await asked(context, unit, request.seat_id)
     before = await answered(context, unit, request)
     if before is None:
         entry = await _recorded(context, seat, request.query, "AUDIT_QUERY", request)
@@ -105,23 +105,12 @@ async def audit_fetch(context: Context, unit: str, request: AuditFetchRequest) -
 async def _recorded(
     context: Context, seat: SeatRow, query: AuditQuery, operation: str, request: AuditFetchRequest | None = None
 ) -> SealedEntry:
-    """The entry of a look, committed; raises `HS-CODE-UNKNOWN` for a purpose outside the closed list."""
-    if query.purpose not in PURPOSES:
-        raise HandslagError("HS-CODE-UNKNOWN", field="purpose")
-    if not query.actor_ref or not query.case_number:
-        raise HandslagError("HS-GRANT-INCOMPLETE", field="actor")
+    """The entry of a look, committed; raises as `check`."""
+    check(query)
     context.quotas.take(seat.unit, {QUERIES: 1})  # each look is an entry
     at_us = context.now_us()
-    payload = Payload(
-        seat_id=seat.seat_id,
-        role=seat.role,
-        actor_ref=query.actor_ref,
-        assurance=query.assurance,
-        query_purpose=query.purpose,
-        case_number=query.case_number,
-    )
     controller = context.directory.controller(seat.unit)
-    entry = context.recorder.about_seat(seat, controller, operation, payload, at_us)
+    entry = context.recorder.about_seat(seat, controller, operation, looking(seat, query), at_us)
 
     def work(rows: Rows) -> None:
         rows.entries.insert([entry])
@@ -131,6 +120,26 @@ async def _recorded(
 
     await context.store.write(work, shared=True)
     return entry
+
+
+def check(query: AuditQuery) -> None:
+    """Raise `HS-CODE-UNKNOWN` for a purpose outside the closed list, `HS-GRANT-INCOMPLETE` without actor or number."""
+    if query.purpose not in PURPOSES:
+        raise HandslagError("HS-CODE-UNKNOWN", field="purpose")
+    if not query.actor_ref or not query.case_number:
+        raise HandslagError("HS-GRANT-INCOMPLETE", field="actor")
+
+
+def looking(seat: SeatRow, query: AuditQuery) -> Payload:
+    """What an entry says of who looks at a seat's records, and why."""
+    return Payload(
+        seat_id=seat.seat_id,
+        role=seat.role,
+        actor_ref=query.actor_ref,
+        assurance=query.assurance,
+        query_purpose=query.purpose,
+        case_number=query.case_number,
+    )
 
 
 async def look(context: Context, unit: str, request: LookRequest) -> LookAnswer:

@@ -204,7 +204,8 @@ class _Replay:
                 raise HandslagError("HS-HEAD-STALE")
             return
         act = ConsentAct.from_bytes(event.act, limits.ACT)
-        before = self.context.views.of(self.rows, [seat])[seat.seat_id].recorded_at_us
+        known = self.context.views.of(self.rows, [seat])[seat.seat_id]
+        before = known.recorded_at_us
         linked = head_after(seat.head, event.ledger_seq, event.act, event.holders, event.recorded_at_us)
         follows = event.ledger_seq == seat.ledger_seq + 1 and linked == event.head
         # The machine that is new may be behind the one that was lost.
@@ -216,7 +217,7 @@ class _Replay:
             if event.signature is None:
                 raise HandslagError("HS-SIGNATURE-INVALID")
             keys_back.signed_by_member(self.rows, seat, event.signature, event.act)
-            check_act(act, seat.head, event.recorded_at_us)
+            check_act(act, seat.head, event.recorded_at_us, known, self.context.texts)
         self._append(seat, event, positions, placed)
         if act.act == _ALL:  # it was put on every ledger of the case: others may not have been told
             self.rows.hold.note_withdrawal(hold.hold_id, seat.case_id, event.recorded_at_us, act.effective_at_us)
@@ -273,7 +274,7 @@ class _Replay:
         rows, context = self.rows, self.context
         now = rows.cases.seats({seat.seat_id for seat, _event in placed})
         views = context.views.of(rows, now.values())
-        shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, context.rules, bump.clock_us)
+        shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, context.rules_of(rows), bump.clock_us)
         tell_shrunk(context, rows, shrunk, bump.clock_us, "WITHDRAWN")
         self._annul(placed, views, shrunk, bump)
         last = {seat.seat_id: event.ledger_seq for seat, event in placed}
@@ -287,7 +288,7 @@ class _Replay:
                 act=event.to_bytes(),
                 act_signature=event.signature,
                 affected=found,
-                rules_hash=context.rules.hash32,
+                rules_hash=context.rules_of(rows)(seat.unit).hash32,
                 code="HS-HEAD-LOST",
             )
             controller = context.directory.controller(seat.unit)
@@ -302,7 +303,8 @@ class _Replay:
         """What an annulment sets off beyond the ledger: its notices, and the case that is void. Once each."""
         # INVARIANT: test_an_annulment_that_the_copy_lacks_is_told_again
         for seat, event in placed:
-            write = Write(seat, ConsentAct.from_bytes(event.act, limits.ACT), event, views[seat.seat_id])
+            view = views[seat.seat_id]
+            write = Write(seat, ConsentAct.from_bytes(event.act, limits.ACT), event, view, view)
             annulments.tell(self.context, self.rows, write, shrunk, bump.clock_us)
         if self.void is not None and not self.rows.annulments.is_void(self.seat.case_id):
             annulments.void_case(self.context, self.rows, self.seat.case_id, self.void, shrunk, bump.clock_us)
@@ -354,7 +356,7 @@ def _released(context: Context, rows: Rows, cases: Sequence[bytes], bump: Bump) 
     states = {seat_id: state for seat_id, state in states.items() if state == CONFIRMED}
     seats = rows.cases.seats(states)
     views = context.views.of(rows, seats.values())
-    shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, context.rules, bump.clock_us)
+    shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, context.rules_of(rows), bump.clock_us)
     tell_shrunk(context, rows, shrunk, bump.clock_us, "WITHDRAWN")
     rows.hold.free(states)
     rows.hold.move(states, RELEASED)

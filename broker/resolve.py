@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
+from broker.rulebook import RulesOf
 from broker.store.cases import SeatRow
 from broker.store.port import Rows
 from broker.views import Views
@@ -15,7 +16,7 @@ from consent.terms import Party
 from schemas import limits
 from schemas.envelope import Attempt, Core, RoutingItem
 from schemas.errors import HandslagError
-from schemas.event_types import content_type
+from schemas.event_types import carried_type, content_type
 from schemas.identifiers import authority_of
 from schemas.stream_record import StreamRecord
 from schemas.views import has_views
@@ -37,7 +38,7 @@ class Waiting:
     def valid_until_us(self) -> int:
         """After this it is not handed over: its own end, or its type's shelf life."""
         own = self.core.valid_until_us
-        return own if own is not None else self.core.sent_at_us + content_type(self.core.event_type).shelf_life_us
+        return own if own is not None else self.core.sent_at_us + carried_type(self.core.event_type).shelf_life_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +47,15 @@ class Resolved:
 
     `refused` is an error code when it is not decided at all; `repeat` the receipt it got before; `holders` the active
     seat per role addressed, None where nobody holds it; `live` the attempt by (recipient seat, digest) given already;
-    `retired` ids of keys that wraps of this attempt are sealed to and that their holders had once and have no more.
+    `retired` ids of keys that wraps of this attempt are sealed to and that their holders had once and have no more;
+    `rules` are those that its sender's unit is decided by.
     """
 
     waiting: Waiting
     sender: SeatRow | None
     holders: dict[str, SeatRow | None]
     view: LedgerView
+    rules: Rules
     live: Mapping[tuple[bytes, bytes], int]
     first_time: bool
     refused: str | None = None
@@ -95,7 +98,7 @@ def one_per_event(batch: Sequence[Waiting]) -> list[Waiting]:
     return kept
 
 
-def resolve(rows: Rows, batch: Sequence[Waiting], views: Views, rules: Rules, now_us: int) -> list[Resolved]:
+def resolve(rows: Rows, batch: Sequence[Waiting], views: Views, rules_of: RulesOf, now_us: int) -> list[Resolved]:
     """Everything a batch is decided on, read in the snapshot of `rows`."""
     senders = rows.cases.seats({waiting.routing.seat_id for waiting in batch})
     event_ids = [waiting.core.event_id for waiting in batch]
@@ -116,6 +119,7 @@ def resolve(rows: Rows, batch: Sequence[Waiting], views: Views, rules: Rules, no
         sender = senders.get(waiting.routing.seat_id)
         event_id = waiting.core.event_id
         before = attempts.get((event_id, waiting.attempt.attempt))
+        rules = rules_of(waiting.record.unit)
         # INVARIANT: test_a_held_seat_is_not_decided_for
         barred = "HS-UNIT-UNKNOWN" if waiting.record.unit in closed else None
         barred = "HS-HOLD" if sender is not None and sender.seat_id in on_hold else barred
@@ -128,6 +132,7 @@ def resolve(rows: Rows, batch: Sequence[Waiting], views: Views, rules: Rules, no
                 sender=sender,
                 holders=held,
                 view=ledgers[sender.seat_id] if sender else LedgerView.empty(),
+                rules=rules,
                 live={(seat, digest): number for (event, seat, digest), number in live.items() if event == event_id},
                 first_time=event_id not in known,
                 refused=refused,
@@ -175,7 +180,11 @@ def _refusal(
     # INVARIANT: test_one_plan_sealed_to_two_parties_is_refused_by_the_broker
     if has_views(waiting.core.event_type) and len(waiting.record.submission.recipient_items) != 1:
         return "HS-VIEW-OTHER"
+    # INVARIANT: test_nothing_that_is_submitted_can_claim_another_basis_than_consent
+    if waiting.routing.basis != "CONSENT":
+        return "HS-STATUTE-INVALID"
     try:
+        content_type(waiting.core.event_type)
         return "HS-EVENT-EXPIRED" if waiting.valid_until_us <= now_us else None
     except HandslagError as error:
         return error.code

@@ -23,6 +23,7 @@ from broker.store.hold import HELD, RELEASED
 from broker.store.port import Rows
 from consent.decide import decide
 from consent.ledger import LedgerView
+from consent.rules import Rules
 from consent.terms import Decision, DecisionRequest, SectionAsk
 from schemas import codes, limits
 from schemas.codes import Outcome, SeatState, shown_to_sender
@@ -100,11 +101,12 @@ def _written(
     now_us = context.now_us()
     view = context.views.of(rows, [seat])[seat.seat_id]
     holders = {other.role: other for other in rows.cases.of_cases([seat.case_id]) if other.active}
+    rules = context.rules_of(rows)(seat.unit)
     roles, entries = [], []
     for role in said.roles:
         asked = _asked(said, seat, holders.get(role), role, view, min(said.said_at_us, now_us))
-        decision = decide(asked, view, context.rules)
-        entry = _entry(context, request, said, seat, holders.get(role), asked, decision, view, now_us)
+        decision = decide(asked, view, rules)
+        entry = _entry(context, request, said, seat, holders.get(role), asked, decision, view, rules, now_us)
         entries.append(entry)
         roles.append(_told(role, decision, entry))
     # INVARIANT: test_a_recording_writes_its_entry_and_nothing_else
@@ -145,6 +147,7 @@ def _entry(
     asked: DecisionRequest,
     decision: Decision,
     view: LedgerView,
+    rules: Rules,
     now_us: int,
 ) -> SealedEntry:
     """A DISCLOSURE that nobody handed over: what was said, with what the consents say about it."""
@@ -162,7 +165,7 @@ def _entry(
         action=asked.action,
         basis="CONSENT" if whole else None,
         sections=_sections(asked, decision),
-        rules_hash=context.rules.hash32,
+        rules_hash=rules.hash32,
         ledger_seq=view.ledger_seq,
         decided_at_us=asked.at_us,
         act=request.statement,

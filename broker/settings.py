@@ -146,6 +146,7 @@ class BrokerSettings(BaseSettings):
     # Shorter than a week in tests and shows only, and then as every connector is told (`slot_s`).
     slot_seconds: float = Field(default=WEEK_US / 1e6, ge=1, le=WEEK_US / 1e6)
     slot_offset_seconds: float = Field(default=OFFSET_US / 1e6, ge=0, le=WEEK_US / 1e6)
+    texts_index: Path | None = None  # index.toml of agencies' own information texts: hashes, no words
     store: StoreSettings = StoreSettings()
     stream: StreamSettings = StreamSettings()
     tls: TlsSettings

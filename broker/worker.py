@@ -11,6 +11,7 @@ from broker.deadlines import sweep
 from broker.invitations import lapse
 from broker.lookout import look
 from broker.pipeline import BATCH, ENGINE, count_next, decide_alone, decide_next
+from broker.ruling import recheck
 from broker.sharing import Share
 from broker.store.gate import GateMoved
 from schemas.errors import HandslagError
@@ -105,6 +106,7 @@ async def watch_time(context: Context, leads: Callable[[], bool] = lambda: True)
             if leads():
                 await sweep(context)
                 await lapse(context)
+                await recheck(context)
             await look(context)
         except HandslagError as error:
             context.faults(error)  # the engine failed; what is late now is told at the next look

@@ -56,7 +56,7 @@ def append(
     before = context.views.of(rows, [seat])[seat.seat_id]
     rows.ledger.append(seat.seat_id, event.ledger_seq, seat.bucket, bump.first_version + place, event.to_bytes())
     rows.cases.set_head(seat.seat_id, event.ledger_seq, event.head)
-    return Write(seat, act, event, before.applied(event))
+    return Write(seat, act, event, before.applied(event), before)
 
 
 def withdrawn(

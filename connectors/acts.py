@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from connectors import hold, ledgers, reports
+from connectors import command_consents, hold, ledgers, reports
 from connectors.cases import drawn, keep
 from connectors.commands import NARROWING
+from connectors.consent_terms import terms_of
 from connectors.context import Context
 from connectors.fields import moment, shown_moment
 from connectors.identity import Seat
 from connectors.spool.commands import Waiting
 from schemas import codes
-from schemas.acts import CaseWithdrawal, ConsentAct, RecipientRef, Reservation, Scope, Terms
+from schemas.acts import CaseWithdrawal, ConsentAct, RecipientRef, Scope, Terms
 from schemas.calls import ConsentsAnswer, ConsentsRequest
 from schemas.errors import HandslagError
-from schemas.identifiers import parsed, shown, uuid7
+from schemas.identifiers import ZERO16, ZERO32, parsed, shown, uuid7
 
-_ACTS = {"grant": "GRANT", "block": "BLOCK", "unblock": "UNBLOCK", "withdraw": "WITHDRAW"}
+_TERMS = ("grant", "amend", "block", "refuse_consent")
 _WHOLE = ("withdraw_case", "void_case")
 _ASSURANCE = "ASSERTED"  # until staff sign in at the connector
 
@@ -74,7 +75,8 @@ async def _recorded(ctx: Context, command: Waiting) -> dict[str, Any]:
 async def _unsigned(ctx: Context, command: Waiting, error: HandslagError) -> bool:
     """Whether the broker's refusal means that the same act must be signed anew; the signed one is let go of then."""
     # INVARIANT: test_a_grant_noted_while_the_broker_was_away_counts_from_its_recording
-    overtaken = error.code == "HS-GRANT-BACKDATED" and command.kind == "grant" and not command.value.get("valid_from")
+    given = command.kind in {"grant", "amend"} and not command.value.get("valid_from")
+    overtaken = error.code == "HS-GRANT-BACKDATED" and given
     if error.code != "HS-HEAD-STALE" and not overtaken:
         return False
     await ledgers.sync(ctx, ctx.identities.get(command.value["ref"]))
@@ -91,7 +93,9 @@ def _method(value: dict[str, Any]) -> str:
 
 def _kind(value: dict[str, Any]) -> str:
     """The act of a command; annulling has one for each ground."""
-    return str(codes.table()["annul_ground"][value["ground"]]["act"]) if value["do"] == "annul" else _ACTS[value["do"]]
+    if value["do"] == "annul":
+        return str(codes.table()["annul_ground"][value["ground"]]["act"])
+    return str(value["do"]).removesuffix("_consent").upper()
 
 
 def _consent_id(ctx: Context, command: Waiting) -> bytes:
@@ -145,12 +149,42 @@ def _act(ctx: Context, seat: Seat, value: dict[str, Any], consent_id: bytes) -> 
         prev=head,
         act=_kind(value),
         effective_at_us=effective,
-        terms=_terms(ctx, seat, value) if value["do"] in {"grant", "block"} else None,
-        scope=_scope(ctx, seat, value["scope"]) if value.get("scope") else None,
+        terms=_terms(ctx, seat, value) if value["do"] in _TERMS else None,
+        scope=_scope(ctx, seat, value),
         actor_ref=actor,
         assurance=_ASSURANCE,
         noted_at_us=value["noted_at_us"],
+        lift_until_us=moment(value["lift_until"], "lift_until") if value.get("lift_until") else None,
+        ended_event=value.get("ended_event"),
+        review_by_us=_confirmed_until(value),
     ).to_bytes()
+
+
+def supposed(ctx: Context, seat: Seat, value: dict[str, Any]) -> bytes:
+    """The act that a command would have recorded, for trying what it would do: neither signed nor sent nor kept.
+
+    Of the person's withdrawal of everything, the act that would come on this seat's own ledger.
+    """
+    consent_id = parsed(value["consent"]) if value.get("consent") else uuid7(ctx.now(), ctx.random(10))
+    if value["do"] != "withdraw_case":
+        return _act(ctx, seat, value, consent_id)
+    return ConsentAct(
+        case_tag=seat.case_tag,
+        member=seat.member,
+        consent_id=ZERO16,
+        seq=0,
+        prev=ZERO32,
+        act="WITHDRAW_ALL",
+        effective_at_us=moment(value["effective_at"], "effective_at") if value.get("effective_at") else None,
+        actor_ref="",
+        assurance=_ASSURANCE,
+        noted_at_us=value["noted_at_us"],
+    ).to_bytes()
+
+
+def _confirmed_until(value: dict[str, Any]) -> int | None:
+    said = value.get("review_by") if value["do"] == "confirm_consent" else None
+    return moment(said, "review_by") if said else None
 
 
 def _next_seq(ctx: Context, seat: Seat, consent_id: bytes) -> int:
@@ -159,28 +193,20 @@ def _next_seq(ctx: Context, seat: Seat, consent_id: bytes) -> int:
     return sum(1 for act in acts if act.consent_id == consent_id)
 
 
-def _terms(ctx: Context, seat: Seat, value: dict[str, Any]) -> Terms:
-    until = value.get("valid_until")
-    since = value.get("valid_from")
-    return Terms(
-        recipients=_recipients(ctx, seat, value["recipients"], widening=value["do"] == "grant"),
-        categories=tuple(value["categories"]),
-        purposes=tuple(value["purposes"]),
-        actions=tuple(value["actions"]),
-        valid_from_us=moment(since, "valid_from") if since else ctx.now(),
-        valid_until_us=moment(until, "valid_until") if until else None,
-        reservations=tuple(Reservation(code=each["code"]) for each in value.get("reservations", [])),
-        text_version=value.get("text_version", ""),
-        terms_version=value.get("terms_version", ""),
-        processing_acknowledged=value.get("processing_acknowledged", False),
-        given_by="SELF",
-        method=value["method"],
-    )
+def _terms(ctx: Context, seat: Seat, value: dict[str, Any]) -> Terms | None:
+    if value["do"] == "refuse_consent" and not value["all_agencies_required"]:
+        return None
+    widening = value["do"] in command_consents.WIDENS
+    return terms_of(value, _recipients(ctx, seat, value.get("recipients", []), widening=widening), ctx.now())
 
 
-def _scope(ctx: Context, seat: Seat, scope: dict[str, Any]) -> Scope:
+def _scope(ctx: Context, seat: Seat, value: dict[str, Any]) -> Scope | None:
+    if value["do"] == "lapse" and value["givers"]:
+        return Scope(recipients=(), categories=(), purposes=(), givers=tuple(value["givers"]))
+    if not (scope := value.get("scope")):
+        return None
     return Scope(
-        recipients=_recipients(ctx, seat, scope["recipients"], widening=False),
+        recipients=_recipients(ctx, seat, scope["recipients"], widening=value["do"] == "lift"),
         categories=tuple(scope["categories"]),
         purposes=tuple(scope["purposes"]),
     )

@@ -9,8 +9,24 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from connectors import fields
-from connectors.command_types import CaseCommand, Code, Command, Method, Moment, Name, Ref, Spelled
+from connectors import command_consents, fields
+from connectors.command_consents import (
+    Amend,
+    Block,
+    ConfirmConsent,
+    Expire,
+    Grant,
+    Lapse,
+    Lift,
+    RefuseConsent,
+    RequestConsent,
+    Resume,
+    Suspend,
+    Unblock,
+    Withdraw,
+    WithdrawCase,
+)
+from connectors.command_types import CaseCommand, Code, Command, Moment, Name, Ref, Spelled
 from connectors.lost_commands import Identify, Reaffirm, RekeyAsk, RekeyCompare, RekeySign
 from schemas import codes, limits
 from schemas.errors import HandslagError
@@ -23,88 +39,6 @@ class OpenCase(CaseCommand):
 
     do: Literal["open_case"]
     role: Code
-
-
-class Recipient(BaseModel):
-    """Whom a consent names: a unit, or a role as it is held now or, with `follows_role`, by whoever holds it later."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    unit: Name | None = None
-    role: Code | None = None
-    follows_role: bool = False
-
-
-class ReservationInput(BaseModel):
-    """A condition the person set; without a code a human must read it before anything goes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    code: Code | None = None
-
-
-class Grant(CaseCommand):
-    """Record a consent of the person to this unit's disclosure."""
-
-    do: Literal["grant"]
-    recipients: list[Recipient] = Field(min_length=1)
-    categories: list[Code] = Field(min_length=1)
-    purposes: list[Code] = Field(min_length=1)
-    actions: list[Code] = Field(default=["DISCLOSE"], min_length=1)
-    valid_from: Moment | None = None
-    valid_until: Moment
-    reservations: list[ReservationInput] = Field(default=[])
-    text_version: Name
-    terms_version: Name
-    processing_acknowledged: bool
-    given_by: Code = "SELF"
-    method: Method
-
-
-class Block(CaseCommand):
-    """Record that the person forbids something; an empty list means all."""
-
-    do: Literal["block"]
-    recipients: list[Recipient] = Field(default=[])
-    categories: list[Code] = Field(default=[])
-    purposes: list[Code] = Field(default=[])
-    actions: list[Code] = Field(default=[])
-    effective_at: Moment | None = None
-    method: Method
-
-
-class Unblock(CaseCommand):
-    """Lift a block."""
-
-    do: Literal["unblock"]
-    consent: Spelled
-
-
-class ScopeInput(BaseModel):
-    """The part of a consent that is taken back; an empty list means all."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    recipients: list[Recipient] = Field(default=[])
-    categories: list[Code] = Field(default=[])
-    purposes: list[Code] = Field(default=[])
-
-
-class Withdraw(CaseCommand):
-    """The person takes one consent of this unit back, or a part of it."""
-
-    do: Literal["withdraw"]
-    consent: Spelled
-    scope: ScopeInput | None = None
-    effective_at: Moment | None = None
-
-
-class WithdrawCase(CaseCommand):
-    """The person takes everything back, of every discloser."""
-
-    do: Literal["withdraw_case"]
-    method: Method
-    effective_at: Moment | None = None
 
 
 class Person(BaseModel):
@@ -174,8 +108,17 @@ class Introduce(CaseCommand):
     deadline_at: Moment | None = None
 
 
+class Period(BaseModel):
+    """When the data of a section are from; `until` is the first moment after."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    since: Moment | None = None
+    until: Moment | None = None
+
+
 class Send(CaseCommand):
-    """Send a case event to roles."""
+    """Send a case event to roles. `persons`: whom a category's data concern, by number, where it is not 0 alone."""
 
     do: Literal["send"]
     event_type: Code
@@ -191,6 +134,8 @@ class Send(CaseCommand):
     replaces: Spelled | None = None
     public_interest_released: list[Code] = Field(default=[])
     confirmed: bool = False
+    persons: dict[Code, list[command_consents.Person]] = Field(default={})
+    data_periods: dict[Code, Period] = Field(default={})
     data: dict[str, Any]
 
 
@@ -247,14 +192,23 @@ class RecordDisclosure(CaseCommand):
     note: Annotated[str, Field(max_length=4000)] | None = None
 
 
-NARROWING = ("block", "withdraw", "withdraw_case", "annul", "void_case", "crossing")
+NARROWING = (*command_consents.NARROWS, "annul", "void_case", "crossing")
 AnyCommand = (
     OpenCase
     | Grant
+    | Amend
     | Block
     | Unblock
+    | Lift
     | Withdraw
     | WithdrawCase
+    | Suspend
+    | Resume
+    | Expire
+    | Lapse
+    | RequestConsent
+    | RefuseConsent
+    | ConfirmConsent
     | Invite
     | Accept
     | Remove
@@ -325,17 +279,7 @@ def _check_codes(command: AnyCommand) -> None:
         given = getattr(command, name, None)
         for code in [given] if isinstance(given, str) else given or []:
             codes.known(kind, code, name)
-    scope = getattr(command, "scope", None)
-    for recipient in [*getattr(command, "recipients", []), *(scope.recipients if scope else [])]:
-        if (recipient.unit is None) == (recipient.role is None):
-            raise HandslagError("HS-INPUT-INVALID", field="recipients")
-        if recipient.follows_role and (recipient.role is None or not isinstance(command, Grant)):
-            # Only a consent follows; what forbids or takes back meets whoever holds the role anyway.
-            raise HandslagError("HS-INPUT-INVALID", field="follows_role")
-        if recipient.unit is not None:
-            checked_unit(recipient.unit)
-        else:
-            codes.known("role", recipient.role, "recipients")
+    command_consents.check(command)
 
 
 def _check_rest(command: AnyCommand) -> None:
@@ -351,14 +295,25 @@ def _check_rest(command: AnyCommand) -> None:
         raise HandslagError("HS-INPUT-INVALID", field="reason")
     if isinstance(command, Invite):
         checked_unit(command.unit)
-    if isinstance(command, Grant) and command.given_by != "SELF":
-        raise HandslagError("HS-NOT-YET", field="given_by")
     if isinstance(command, Send):
+        _check_stated(command)
         content_type(command.event_type)
         if command.event_type in {"seat_invited", "seat_introduced"}:
             # They have commands of their own, which fill in what must be right.
             raise HandslagError("HS-INPUT-INVALID", field="event_type")
         fields.from_json(command.event_type, command.data)
+
+
+def _check_stated(command: Send) -> None:
+    for category in (*command.persons, *command.data_periods):
+        codes.known("category", category, "persons")
+    for persons in command.persons.values():
+        if not persons or len(set(persons)) != len(persons):
+            raise HandslagError("HS-INPUT-INVALID", field="persons")
+    for period in command.data_periods.values():
+        stated = [fields.moment(each, "data_periods") for each in (period.since, period.until) if each is not None]
+        if stated != sorted(set(stated)):
+            raise HandslagError("HS-INPUT-INVALID", field="data_periods")
 
 
 def _check_joined(command: JoinCases | SeparateCases) -> None:

@@ -22,11 +22,11 @@ from connectors.fields import moment, shown_moment
 from connectors.identity import Seat
 from connectors.persons import CONFIRMED, OWN, UNCONFIRMED, origin
 from consent import explain
+from consent import history as reading
 from consent.decide import decide
 from consent.ledger import LedgerView
 from consent.records import Grant
 from schemas import codes
-from schemas.acts import ConsentAct
 from schemas.calls import AuditQuery, LedgerFetchRequest, LedgerPage
 from schemas.errors import HandslagError
 from schemas.identifiers import parsed, shown
@@ -142,10 +142,12 @@ def show(
     look = Look(seat=seat, ref=ref, purpose=purpose, case_number=case_number, actor=actor)
     ctx, shown_seat, _counted, entry = asyncio.run(_fetched(config, look, "consent show"))
     at, view = _moments(ctx, ctx.whole_ledger(shown_seat), as_of, known_at)
-    rows = [{**_grant_row(grant, at), "origin": origin(ctx, shown_seat, grant.consent_id)} for grant in view.grants]
-    blocks = [
-        {"block": shown(block.consent_id), "in_force": block.from_us <= at <= block.until_us} for block in view.blocks
+    found = reading.standing(view, at)
+    rows = [
+        {**_grant_row(grant, in_force=holds), "origin": origin(ctx, shown_seat, grant.consent_id)}
+        for grant, holds in found.grants
     ]
+    blocks = [{"block": shown(block.consent_id), "in_force": holds} for block, holds in found.blocks]
     data = {"as_of": shown_moment(at), "ledger_seq": view.ledger_seq, "entry_id": entry, "broken": view.broken}
     lines = [f"As of {data['as_of']}, ledger number {view.ledger_seq}:"]
     lines += [
@@ -167,10 +169,10 @@ _ORIGINS = {
 }
 
 
-def _grant_row(grant: Grant, at: int) -> dict[str, Any]:
+def _grant_row(grant: Grant, *, in_force: bool) -> dict[str, Any]:
     return {
         "consent": shown(grant.consent_id),
-        "in_force": grant.start_us <= at < grant.end_us,
+        "in_force": in_force,
         "from": shown_moment(grant.start_us),
         "until": shown_moment(grant.end_us) if grant.end_us > 0 else None,
         "recipients": sorted(grant.units | grant.roles),
@@ -204,21 +206,18 @@ def history(
     """Every act on the ledger of SEAT, in the order in which it was recorded."""
     look = Look(seat=seat, ref=ref, purpose=purpose, case_number=case_number, actor=actor)
     ctx, _seat, view, entry = asyncio.run(_fetched(config, look, "consent history"))
-    rows = []
-    for event in view.events:
-        act = ConsentAct.from_bytes(event.act)
-        effective = act.effective_at_us
-        rows.append(
-            {
-                "ledger_seq": event.ledger_seq,
-                "act": act.act,
-                "consent": shown(act.consent_id),
-                "recorded_at": shown_moment(event.recorded_at_us),
-                "effective_at": shown_moment(effective) if effective is not None else None,
-                "noted_by": act.actor_ref,
-                "signed": event.signature is not None,
-            }
-        )
+    rows = [
+        {
+            "ledger_seq": one.ledger_seq,
+            "act": one.act,
+            "consent": shown(one.consent_id),
+            "recorded_at": shown_moment(one.recorded_at_us),
+            "effective_at": shown_moment(one.effective_at_us) if one.effective_at_us is not None else None,
+            "noted_by": one.noted_by,
+            "signed": one.signed,
+        }
+        for one in reading.acts(view)
+    ]
     ctx.spool.close()
     lines = [f"{row['ledger_seq']:4}  {row['recorded_at']}  {row['act']:12}  {row['consent']}" for row in rows]
     told(as_json, {"entry_id": entry, "acts": rows}, lines or ["No act is recorded."])

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from connectors import instance, trust
+from connectors import instance, ruled, trust
 from connectors.box import DataKey
 from connectors.identity import Identities, Seat, load_unit_keys
 from connectors.keys import UnitKeyPair
@@ -19,7 +19,6 @@ from connectors.membership import CaseMembers
 from connectors.settings import Settings
 from connectors.spool import Spool
 from connectors.witness import Witness
-from consent import rules as rule_files
 from consent.ledger import LedgerView, view_of
 from consent.rules import Rules
 from schemas.acts import ConsentAct
@@ -41,7 +40,9 @@ def clock() -> int:
 
 @dataclass(slots=True, kw_only=True)
 class Context:
-    """A connector's parts. `directory` is None until the list of units was fetched once.
+    """A connector's parts. `rules` are those that its unit's releases are decided by, `in_force` what they are made of.
+
+    `directory` is None until the list of units was fetched once.
 
     `drained_us` is when this run last saw its inbox empty, `deferred` how many deliveries were left for later since it
     was asked, `pauses` until when a seat's rotation is not tried again, by the handle of its reference.
@@ -55,6 +56,7 @@ class Context:
     rules: Rules
     witness: Witness
     link: Link
+    in_force: tuple[Rules, ...] = ()
     directory: trust.Directory | None = None
     now: Callable[[], int] = clock
     random: Callable[[int], bytes] = os.urandom
@@ -73,6 +75,7 @@ class Context:
         if listed.origin != settings.origin:
             raise HandslagError("HS-TRUST-INVALID", field="origin")
         spool = Spool(settings.database, DataKey.load(settings.data_key))
+        in_force, rules = ruled.kept(spool.memory)
         witness = Witness(spool, origin=listed.origin, log_key=listed.log_key)
         context = cls(
             settings=settings,
@@ -80,7 +83,8 @@ class Context:
             identities=Identities(spool.store),
             unit_keys=load_unit_keys(settings.unit_signing_key, settings.unit_hpke_key),
             trusted=listed,
-            rules=rule_files.shipped()[1],
+            rules=rules,
+            in_force=in_force,
             witness=witness,
             link=Link(settings, witness.newest),
             started_us=clock(),
@@ -152,8 +156,13 @@ class Context:
         return view
 
     def may_send(self, own_role: str) -> Callable[[str, str], bool]:
-        """Whether the rules let a role send an event type to `own_role`."""
-        return lambda role, event_type: "SENDER_NOT_ALLOWED" not in self.rules.lane(event_type, role, own_role).refusals
+        """Whether the rules let a role send an event type to `own_role`; it is the sender who approves them, not we."""
+
+        def allowed(role: str, event_type: str) -> bool:
+            lanes = (rules.lane(event_type, role, own_role) for rules in (self.rules, *self.in_force))
+            return any("SENDER_NOT_ALLOWED" not in lane.refusals for lane in lanes)
+
+        return allowed
 
     async def kept_call(
         self, path: str, call_id: bytes, request: Record, answer: type[Answer], *, pressing: bool = False
@@ -173,7 +182,7 @@ def borrowed(seat: Seat, view: LedgerView) -> frozenset[bytes]:
     if not seat.borrowed_seq:
         return frozenset()
     acts = (ConsentAct.from_bytes(event.act) for event in view.events if event.ledger_seq <= seat.borrowed_seq)
-    return frozenset(act.consent_id for act in acts if act.act == "GRANT")
+    return frozenset(act.consent_id for act in acts if act.act in {"GRANT", "AMEND"})
 
 
 def load_trust(settings: Settings) -> trust.Trust:

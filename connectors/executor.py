@@ -10,6 +10,7 @@ from connectors import (
     acts,
     annulling,
     cases,
+    command_consents,
     commands,
     incidents,
     joining,
@@ -36,11 +37,8 @@ from schemas.inbox import Receipt
 
 _RUN: dict[str, Callable[[Context, Waiting], Awaitable[dict[str, Any]]]] = {
     "open_case": cases.open_case,
-    "grant": acts.record,
-    "block": acts.record,
-    "unblock": acts.record,
-    "withdraw": acts.record,
-    "withdraw_case": acts.record,
+    **dict.fromkeys((*command_consents.WIDENS, *command_consents.NARROWS), acts.record),
+    **dict.fromkeys(("request_consent", "refuse_consent", "confirm_consent"), acts.record),
     "invite": cases.invite,
     "accept": cases.accept,
     "join": cases.state,
@@ -104,7 +102,7 @@ def _queue(ctx: Context, command: commands.AnyCommand) -> bytes:
     _check(ctx, command, ref)
     command_id = ctx.random(16)
     narrowing = command.do in commands.NARROWING
-    value = {**command.model_dump(), "noted_at_us": ctx.now()}
+    value = {**command_consents.kept(command.model_dump(), ctx.now()), "noted_at_us": ctx.now()}
     ctx.spool.commands.accept(command_id, ctx.identities.handle(ref), command.do, value, narrowing=narrowing)
     if command.do in {"withdraw_case", "void_case"}:
         _overtake(ctx, ref)
@@ -159,7 +157,7 @@ def _check_case(ctx: Context, command: commands.AnyCommand, seat: Seat) -> None:
         persons.require_identified(ctx.identities.get(command.other))
     if isinstance(command, commands.SeparateCases):
         joining.found(ctx, seat.ref, command.join)
-    if isinstance(command, commands.Withdraw | commands.Unblock | commands.Annul):
+    if isinstance(command, (*command_consents.ON_KNOWN, commands.Annul)):
         acts_known = (ConsentAct.from_bytes(event.act) for event in ctx.spool.memory.ledger(seat.sid))
         if parsed(command.consent) not in {act.consent_id for act in acts_known}:
             raise HandslagError("HS-EVENT-UNKNOWN", field="consent")

@@ -41,6 +41,7 @@ from schemas.envelope import Delivery
 from schemas.errors import HandslagError
 from schemas.identifiers import ZERO16, shown
 from schemas.inbox import (
+    ConsentEnded,
     InboxItem,
     InvitationDelivery,
     LedgerNotice,
@@ -57,7 +58,8 @@ from schemas.statements import Acceptance, MemberStatement, SignedStatement
 from schemas.views import check_view
 
 _KINDS = (
-    "STATEMENT", "SUCCESSION", "RECALL", "LEDGER", "RECEIPT", "NOTICE", "INVITATION", "DELIVERY", "ANNULMENT", "REKEY"
+    "STATEMENT", "SUCCESSION", "RECALL", "ENDED", "LEDGER", "RECEIPT", "NOTICE", "INVITATION", "DELIVERY",
+    "ANNULMENT", "REKEY",
 )  # fmt: skip
 _ORDER = {kind: place for place, kind in enumerate(_KINDS)}
 _AT_ONCE_US, _PAUSE_S = 200_000, 1.0  # an empty answer so soon is followed by a pause, or asking would be a flood
@@ -146,6 +148,8 @@ def _take(ctx: Context, item: InboxItem) -> None:
             outcomes.receipt(ctx, item, Receipt.from_bytes(item.body, _BODY))
         case "RECALL":
             _recall(ctx, item, Recall.from_bytes(item.body, _BODY))
+        case "ENDED":
+            recalls.ended(ctx, item, ConsentEnded.from_bytes(item.body, _BODY))
         case "LEDGER":
             _ledger(ctx, item, LedgerNotice.from_bytes(item.body, _BODY))
         case "STATEMENT":

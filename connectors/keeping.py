@@ -18,7 +18,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from connectors import files, instance, officers, recovery
+from connectors import deciders, files, instance, officers, recovery
 from connectors.context import Context
 from connectors.fields import shown_moment
 from connectors.identity import Identities, Seat, load_unit_keys
@@ -193,6 +193,8 @@ def _contents(settings: Settings, plan: Plan, copy: Path) -> Iterator[tuple[str,
         yield f"keys/{AGENCY_KEY}", settings.keys_dir / AGENCY_KEY
     if (settings.keys_dir / officers.FILE).exists():
         yield f"keys/{officers.FILE}", settings.keys_dir / officers.FILE
+    if (settings.keys_dir / deciders.FILE).exists():
+        yield f"keys/{deciders.FILE}", settings.keys_dir / deciders.FILE
     yield "trust.toml", settings.trust_file
     yield SPOOL, copy
 

@@ -6,7 +6,8 @@ which harms nobody's secret, and can never hand out a grant.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from connectors.context import Context
 from connectors.identity import Seat
@@ -188,8 +189,13 @@ def asked(
     action: str,
     at_us: int,
     public_interest: frozenset[str] = frozenset(),
+    persons: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
+    periods: Mapping[str, tuple[int | None, int | None]] = MappingProxyType({}),
 ) -> DecisionRequest:
-    """The question whether this seat may disclose these categories of the person of the case at a moment."""
+    """The question whether this seat may disclose these categories at a moment.
+
+    `persons`: whom a category concerns, the person of the case where it is silent; `periods`: when its data are from.
+    """
     unit = ctx.settings.unit
     return DecisionRequest(
         event_type=event_type,
@@ -199,10 +205,11 @@ def asked(
         recipient=to,
         sections=tuple(
             SectionAsk(
-                category=category,
-                persons=(0,),
-                public_interest_released=category in public_interest,
-                sender_withheld=False,
+                category,
+                persons.get(category, (0,)),
+                category in public_interest,
+                False,
+                *periods.get(category, (None, None)),
             )
             for category in categories
         ),
@@ -222,10 +229,13 @@ def decided(
     purpose: str,
     action: str,
     public_interest: frozenset[str] = frozenset(),
+    persons: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
+    periods: Mapping[str, tuple[int | None, int | None]] = MappingProxyType({}),
+    known: LedgerView | None = None,
 ) -> Decision:
-    """This sender's own decision, on its own ledger copy, now."""
+    """This sender's own decision, now, on its own ledger copy or on one that is only supposed (`known`)."""
     # INVARIANT: test_what_is_not_consented_does_not_leave
-    known = view(ctx, seat)
+    known = view(ctx, seat) if known is None else known
     request = asked(
         ctx,
         seat,
@@ -237,5 +247,7 @@ def decided(
         # A slow clock must not look at the time before the newest act.
         at_us=max(ctx.now(), known.recorded_at_us),
         public_interest=public_interest,
+        persons=persons,
+        periods=periods,
     )
     return decide(request, known, ctx.rules)

@@ -60,11 +60,7 @@ def name_officer(
         raise HandslagError("HS-REF-TAKEN", field="name")
     if len(rows) >= MOST:
         raise HandslagError("HS-OFFICERS-TWO")
-    pair, salt = UnitKeyPair.generate(), random(16)
-    sealed = AESGCM(_key(passphrase, salt)).encrypt(_NONCE, pair.private_bytes(), name.encode())
-    value = {"version": 1, "officer": name, "salt": salt.hex(), "sealed": sealed.hex()}
-    files.write_secret(file, json.dumps(value).encode())
-    rows[name] = pair.public
+    rows[name] = drawn(name, file, passphrase, random)
     shown = {each: {"signing": keys.signing.hex(), "hpke": keys.hpke.hex()} for each, keys in sorted(rows.items())}
     files.write_atomic(keys_dir / FILE, json.dumps(shown).encode())
 
@@ -72,15 +68,32 @@ def name_officer(
 def unlocked(keys_dir: Path, name: str, file: Path, passphrase: str) -> UnitKeyPair:
     """The keys of a named officer; raises `HS-OFFICER-NOT-NAMED` for anybody else, whatever is wrong."""
     # INVARIANT: test_a_third_officer_is_refused_and_it_is_in_the_trail
+    pair = opened(name, file, passphrase)
+    if pair is None or named(keys_dir).get(name) != pair.public:
+        raise HandslagError("HS-OFFICER-NOT-NAMED")
+    return pair
+
+
+def drawn(name: str, file: Path, passphrase: str, random: Callable[[int], bytes]) -> PublicKeys:
+    """Draw one person's keys and write them sealed to `file` (0600, new); returns the public half.
+
+    Raises `HS-KEY-FILE` for a file that exists.
+    """
+    pair, salt = UnitKeyPair.generate(), random(16)
+    sealed = AESGCM(_key(passphrase, salt)).encrypt(_NONCE, pair.private_bytes(), name.encode())
+    value = {"version": 1, "officer": name, "salt": salt.hex(), "sealed": sealed.hex()}
+    files.write_secret(file, json.dumps(value).encode())
+    return pair.public
+
+
+def opened(name: str, file: Path, passphrase: str) -> UnitKeyPair | None:
+    """The keys in one person's file, None for another person's file or passphrase."""
     try:
         value = json.loads(files.read_secret(file))
         salt, sealed = bytes.fromhex(value["salt"]), bytes.fromhex(value["sealed"])
-        pair = UnitKeyPair.from_private_bytes(AESGCM(_key(passphrase, salt)).decrypt(_NONCE, sealed, name.encode()))
+        return UnitKeyPair.from_private_bytes(AESGCM(_key(passphrase, salt)).decrypt(_NONCE, sealed, name.encode()))
     except (HandslagError, InvalidTag, ValueError, KeyError, TypeError):
-        raise HandslagError("HS-OFFICER-NOT-NAMED") from None
-    if named(keys_dir).get(name) != pair.public:
-        raise HandslagError("HS-OFFICER-NOT-NAMED")
-    return pair
+        return None
 
 
 def _key(passphrase: str, salt: bytes) -> bytes:

@@ -18,6 +18,7 @@ from audit.merkle import leaf_hash
 from connectors import reports
 from connectors.context import Context
 from connectors.fields import shown_moment
+from consent.rules import shipped
 from schemas.admin import AdminAct, AdminActsAnswer, SignedAdminAct
 from schemas.calls import KeyedEntry
 from schemas.checks import sha256
@@ -48,6 +49,10 @@ def remembered(ctx: Context) -> Acts:
     if held is None:
         return Acts.none(ctx.settings.origin)
     data = json.loads(held)
+    several = {
+        name: frozenset(map(bytes.fromhex, data.get(name, ())))
+        for name in ("gone_on", "erased", "restricted", "proposed")
+    }
     return Acts(
         ctx.settings.origin,
         data["count"],
@@ -55,7 +60,8 @@ def remembered(ctx: Context) -> Acts:
         _keys(data["administrators"]),
         _keys(data["admitted"]),
         bytes.fromhex(data["rules"]) if data.get("rules") else None,
-        *(frozenset(map(bytes.fromhex, data.get(name, ()))) for name in ("gone_on", "erased", "restricted")),
+        steps=tuple(map(bytes.fromhex, data.get("steps", ()))),
+        **several,
     )
 
 
@@ -124,14 +130,14 @@ def unsigned_rules(ctx: Context) -> bool:
     The caller has compared the broker's rules with ours.
     """
     # INVARIANT: test_rules_that_nobody_signed_for_are_told
-    acts = remembered(ctx)
-    if not acts.count or acts.rules == ctx.rules.hash32:
+    acts, base = remembered(ctx), shipped()[1].hash32
+    if not acts.count or acts.rules == base:
         return False
-    if ctx.spool.memory.get(_RULES) != ctx.rules.hash32:
+    if ctx.spool.memory.get(_RULES) != base:
         with ctx.spool.transaction():
             value = {"kind": "alarm", **reports.error_value(HandslagError("HS-ADMIN-UNSIGNED")), "rules": True}
-            ctx.spool.incoming.put(f"unsigned-rules-{ctx.rules.hash32[:8].hex()}", "receipts", value)
-            ctx.spool.memory.put(_RULES, ctx.rules.hash32)
+            ctx.spool.incoming.put(f"unsigned-rules-{base[:8].hex()}", "receipts", value)
+            ctx.spool.memory.put(_RULES, base)
     return True
 
 
@@ -190,6 +196,8 @@ def _kept(acts: Acts) -> bytes:
         "gone_on": sorted(one.hex() for one in acts.gone_on),
         "erased": sorted(one.hex() for one in acts.erased),
         "restricted": sorted(one.hex() for one in acts.restricted),
+        "proposed": sorted(one.hex() for one in acts.proposed),
+        "steps": [one.hex() for one in acts.steps],
     }
     return json.dumps(data).encode()
 

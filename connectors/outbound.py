@@ -34,8 +34,9 @@ def accept(ctx: Context, seat: Seat, command: commands.Send | commands.Introduce
     sections = projection.split(event["event_type"], data)
     check_view(event["event_type"], data, event["to"])
     check_placement(event["event_type"], {"child_placed": None, "with_guardian": None, **data})
-    if not set(event["public_interest_released"]) <= set(sections):
-        raise HandslagError("HS-INPUT-INVALID", field="public_interest_released")
+    for name in ("public_interest_released", "persons", "data_periods"):
+        if not set(event.get(name, ())) <= set(sections):
+            raise HandslagError("HS-INPUT-INVALID", field=name)
     now = ctx.now()
     valid_until = fields.moment(event["valid_until"], "valid_until") if event["valid_until"] else None
     event_id = uuid7(now, ctx.random(10))

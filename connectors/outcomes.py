@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from connectors import incidents, receipts, reports, returning, sending
+from connectors import incidents, receipts, reports, returning, sending, statute_book
 from connectors.context import Context
 from connectors.identity import Seat
 from connectors.waiting import NOTICE_EFFECT, OutgoingState, SectionState
@@ -78,6 +78,7 @@ def notice(ctx: Context, item: InboxItem, told: Notice) -> None:
         except HandslagError as error:
             if error.code != "HS-EVENT-UNKNOWN":
                 raise
+            event_type = statute_book.event_of(ctx, told.event_id)
     if told.code in {"annul_acknowledged", "annul_kept"}:
         ctx.spool.annulled.answered(seat.sid)
     if told.code == "recipient_changed" and told.member is not None and told.role is not None:

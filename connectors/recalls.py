@@ -1,13 +1,16 @@
-"""Sections that were recalled and come again: too late, or consented to anew."""
+"""Sections that were recalled and come again: too late, or consented to anew; and the end of what was received."""
 
 from __future__ import annotations
 
+from connectors import outcomes, reports
 from connectors.context import Context
+from connectors.fields import shown_moment
 from connectors.identity import Seat
 from connectors.opening import OpenedEvent
 from schemas import limits
 from schemas.envelope import Delivery
 from schemas.identifiers import shown
+from schemas.inbox import ConsentEnded, InboxItem
 
 UNREAD = "HS-RECALLED-UNREAD"
 _BODY = limits.SUBMISSION + 64 * 1024
@@ -47,6 +50,30 @@ def tell_usable_again(ctx: Context, seat: Seat, opened: OpenedEvent, delivery: D
     }
     ctx.spool.incoming.put(f"again-{delivery.delivery_id.hex()}", "out", value)
     ctx.spool.incoming.usable_again(opened.core.event_id, delivery.delivery_id, again)
+
+
+def ended(ctx: Context, item: InboxItem, told: ConsentEnded) -> None:
+    """Tell the agency's system that what it was given no longer rests on a consent in force, and say that it was told.
+
+    What it may keep of it is for its own rules to say and for the duties that came with the delivery: nothing is
+    dropped here. Raises `HS-SEAT-UNKNOWN`.
+    """
+    # INVARIANT: test_a_withdrawal_from_the_question_to_the_last_acknowledgement
+    seat = outcomes.seat_of(ctx, told.seat_id)
+    value = {
+        "kind": "consent_ended",
+        "ref": seat.ref,
+        "event_id": shown(told.event_id),
+        "delivery_id": shown(told.delivery_id),
+        "from_role": told.role,
+        "categories": list(told.categories),
+        "reason": reports.words("reason", told.code),
+        "at": shown_moment(told.at_us),
+        "entry_id": shown(told.entry_id),
+    }
+    ctx.spool.incoming.put(f"ended-{item.item_id.hex()}", "out", value)
+    ctx.spool.memory.want_proof(told.leaf_hash, "ended", ctx.now(), seat.sid)
+    ctx.spool.incoming.want_ack(item.item_id, 0, "ACK")
 
 
 def _lifted(ctx: Context, opened: OpenedEvent, delivery: Delivery) -> frozenset[bytes]:

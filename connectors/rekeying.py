@@ -29,17 +29,19 @@ from schemas.codes import SeatState
 from schemas.envelope import Delivery
 from schemas.errors import HandslagError
 from schemas.identifiers import ZERO16, parsed, shown
-from schemas.inbox import InboxItem, LedgerNotice, Notice, Recall, Receipt, StatementNotice
+from schemas.inbox import ConsentEnded, InboxItem, LedgerNotice, Notice, Recall, Receipt, StatementNotice
 from schemas.rekey import LostSeat, LostSeatsAnswer, LostSeatsRequest, Rekey, RekeyNotice, RekeyRequest
 from schemas.said import AnnulNotice
 from schemas.statements import MemberStatement, SignedStatement
 
 _LOOKED = "rekey-looked"
 _BODY = limits.SUBMISSION + 64 * 1024
-_OfASeat = Delivery | Recall | LedgerNotice | Receipt | Notice | StatementNotice | AnnulNotice | RekeyNotice
+_OfASeat = (
+    Delivery | Recall | ConsentEnded | LedgerNotice | Receipt | Notice | StatementNotice | AnnulNotice | RekeyNotice
+)
 _OF_A_SEAT: dict[str, type[_OfASeat]] = {
-    "DELIVERY": Delivery, "RECALL": Recall, "LEDGER": LedgerNotice, "RECEIPT": Receipt, "NOTICE": Notice,
-    "STATEMENT": StatementNotice, "ANNULMENT": AnnulNotice, "REKEY": RekeyNotice,
+    "DELIVERY": Delivery, "RECALL": Recall, "ENDED": ConsentEnded, "LEDGER": LedgerNotice, "RECEIPT": Receipt,
+    "NOTICE": Notice, "STATEMENT": StatementNotice, "ANNULMENT": AnnulNotice, "REKEY": RekeyNotice,
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from connectors import executor, instance, rekeying, reports, transfers
+from connectors import command_consents, executor, instance, rekeying, reports, transfers
 from connectors.cases import drawn
 from connectors.context import Context
 from connectors.fields import shown_moment
@@ -32,7 +32,7 @@ from schemas.instances import InstanceAnswer, InstanceRequest, InstanceStatement
 
 # A narrowing command is carried out again; an opening or acceptance whose keys the backup holds goes on under its own
 # call id; a closing harms nobody twice.
-_NOT_BY_ITSELF = frozenset({"grant", "unblock", "invite", "remove"})
+_NOT_BY_ITSELF = frozenset({*command_consents.WIDENS, "invite", "remove"})
 _GAP = 1000  # more attempts than anybody makes in the hours between a backup and a loss
 _TRIES = 3
 

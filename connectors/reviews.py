@@ -12,7 +12,7 @@ from connectors.fields import shown_moment
 from connectors.identity import Seat
 from consent import standing
 from consent.ledger import LedgerView
-from consent.records import Grant
+from consent.records import ALWAYS, Grant
 from schemas.identifiers import shown
 
 DAYS = (3, 14, 30)
@@ -33,7 +33,7 @@ def _tell_seat(ctx: Context, seat: Seat, view: LedgerView) -> None:
     live = [grant for grant in view.grants if _in_force(grant, now_us)]
     for grant in live:
         days = _due(grant, now_us)
-        name = f"review-{grant.consent_id.hex()}-{days}"
+        name = f"review-{grant.consent_id.hex()}-{days}{_anew(grant)}"
         if days is None or ctx.spool.incoming.queued(name) or any(_takes_over(other, grant) for other in live):
             continue
         value = {
@@ -42,8 +42,8 @@ def _tell_seat(ctx: Context, seat: Seat, view: LedgerView) -> None:
             **reports.words("notice", "consent_review_due"),
             "consent": shown(grant.consent_id),
             "days": days,
-            "days_left": -(-(grant.until_us - now_us) // _DAY_US),
-            "ends_at": shown_moment(grant.until_us),
+            "days_left": -(-(_due_us(grant) - now_us) // _DAY_US),
+            "ends_at": shown_moment(grant.end_us),
             "recipients": sorted(grant.units | grant.roles),
             "categories": sorted(grant.categories),
             "purposes": sorted(grant.purposes),
@@ -52,20 +52,30 @@ def _tell_seat(ctx: Context, seat: Seat, view: LedgerView) -> None:
         ctx.spool.incoming.put(name, "receipts", value)
 
 
+def _due_us(grant: Grant) -> int:
+    """When the person must have been asked: before the consent ends, or when that was agreed on."""
+    return grant.end_us if grant.review_us is None else min(grant.end_us, grant.review_us)
+
+
+def _anew(grant: Grant) -> str:
+    """Of a consent that was amended, or confirmed until a later day, the days begin anew."""
+    return "" if grant.since_us == ALWAYS and grant.review_us is None else f"-{_due_us(grant)}"
+
+
 def _in_force(grant: Grant, now_us: int) -> bool:
     return grant.start_us <= now_us < grant.end_us and not grant.fault & standing.INVALIDATED
 
 
 def _due(grant: Grant, now_us: int) -> int | None:
     """The nearest day that has come; a consent that never had so many days left is not told of for them."""
-    left, life = grant.until_us - now_us, grant.until_us - grant.start_us
+    left, life = _due_us(grant) - now_us, _due_us(grant) - grant.start_us
     return next((days for days in DAYS if left <= days * _DAY_US < life), None)
 
 
 def _takes_over(other: Grant, grant: Grant) -> bool:
     """Whether another consent in force covers all of this one and holds longer: the person was asked already."""
     return (
-        other.until_us > grant.until_us
+        other.end_us > grant.end_us
         and other.units >= grant.units
         and other.holders >= grant.holders
         and other.roles >= grant.roles

@@ -43,6 +43,7 @@ from schemas.records import Record
 Random = Callable[[int], bytes]
 """Gives that many unpredictable bytes."""
 
+_NO_PERIOD = (None, None)
 KEY_BYTES = 32
 SALT_BYTES = 16
 NONCE = bytes(12)  # every section key encrypts one text only
@@ -53,8 +54,8 @@ class SealPlan:
     """One event before it is sealed; times in microseconds UTC, identifiers 16 bytes.
 
     `sections` are encoded projections by category (`schemas.projection.split`). `persons` gives the person numbers a
-    section concerns, (0,) where it is silent; `public_interest_released` the categories for which the sender's own
-    release decision of chapter 18 OSL exists.
+    section concerns, (0,) where silent; `periods` when its data are from, where stated; `public_interest_released`
+    the categories for which the sender's own release decision of chapter 18 OSL exists.
     """
 
     case_tag: bytes
@@ -73,6 +74,7 @@ class SealPlan:
     roles: tuple[str, ...]
     sections: Mapping[str, bytes]
     persons: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    periods: Mapping[str, tuple[int | None, int | None]] = field(default_factory=dict)
     public_interest_released: frozenset[str] = frozenset()
     is_minor: bool
     protected_handling: bool
@@ -247,14 +249,15 @@ def wrap_info(core_hash: bytes, case_tag: bytes, key_id: bytes) -> bytes:
 
 
 def _check_plan(plan: SealPlan) -> None:
-    event_types.content_type(plan.event_type)
+    event_types.carried_type(plan.event_type)
     codes.known("purpose", plan.purpose, "purpose")
     codes.known("action", plan.action, "action")
     for role in plan.roles:
         codes.known("role", role, "role")
     for category in plan.sections:
         codes.known("category", category, "category")
-    if not plan.sections or not (plan.persons.keys() | plan.public_interest_released) <= plan.sections.keys():
+    stated = plan.persons.keys() | plan.periods.keys() | plan.public_interest_released
+    if not plan.sections or not stated <= plan.sections.keys():
         raise PayloadRejected(field="sections")
     if not plan.roles or len(set(plan.roles)) != len(plan.roles):
         raise PayloadRejected(field="roles")
@@ -308,6 +311,8 @@ def _routing_of(plan: SealPlan, sections: Sequence[SealedSection], salt: bytes) 
                 digest=sha256(section.item),
                 persons=plan.persons.get(section.category, (0,)),
                 public_interest_released=section.category in plan.public_interest_released,
+                data_from_us=plan.periods.get(section.category, _NO_PERIOD)[0],
+                data_until_us=plan.periods.get(section.category, _NO_PERIOD)[1],
             )
             for section in sections
         ),

@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from connectors import fields, ledgers, reports, retry, sealing, waiting
+from connectors import fields, ledgers, reports, retry, sealing, stated, waiting
 from connectors.context import Context
 from connectors.identity import Seat
 from connectors.keys import PublicKeys
@@ -151,6 +151,7 @@ def released(ctx: Context, seat: Seat, event: Mapping[str, Any], role: str) -> f
         purpose=event["purpose"],
         action=event["action"],
         public_interest=frozenset(event["public_interest_released"]),
+        **stated.of(event),
     )
     return frozenset(section.category for section in decision.sections if section.released)
 
@@ -175,6 +176,7 @@ def _first(ctx: Context, seat: Seat, event: OutgoingEvent) -> SealedEvent:
         replaces=parsed(given["replaces"]) if given["replaces"] else None,
         roles=tuple(given["to"]),
         sections=projection.split(event.event_type, fields.from_json(event.event_type, given["data"])),
+        **stated.of(given),
         public_interest_released=frozenset(given["public_interest_released"]),
         is_minor=False,
         protected_handling=False,

@@ -37,6 +37,7 @@ class Settings(BaseSettings):
     trust_file: Path = Path("trust.toml")
     trust_fingerprint: str = Field(pattern=r"^([0-9a-f]{64})?$")
     folder: Path = Path("folder")
+    texts_dir: Path | None = None  # the agency's own information texts, with their index.toml
     backup_dir: Path = Path("backup")
     backups_kept: int = Field(default=14, ge=1)
     backup_hours: float = Field(default=24.0, gt=0)
@@ -134,4 +135,5 @@ def load(path: Path) -> Settings:
         known = first["type"] != "extra_forbidden" and first["loc"]
         raise HandslagError("HS-CONFIG-INVALID", field=str(first["loc"][0]) if known else "unknown key") from None
     base = path.resolve().parent
-    return settings.model_copy(update={name: base / getattr(settings, name) for name in _PATHS})
+    paths = [*_PATHS, *(["texts_dir"] if settings.texts_dir is not None else [])]
+    return settings.model_copy(update={name: base / getattr(settings, name) for name in paths})

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 
-from connectors import operators, reports, waiting
+from connectors import operators, reports, rulesets, waiting
 from connectors.context import Context
 from connectors.fields import moment, shown_moment
 from connectors.waiting import OutgoingState
+from consent.rules import shipped
 from schemas import limits
 from schemas.calls import ProofsAnswer, ProofsRequest, UnitsAnswer
 from schemas.errors import HandslagError
@@ -30,7 +31,7 @@ async def directory(ctx: Context) -> None:
         if error.code == "HS-DIRECTORY-OLD":
             reports.alarm(ctx, error, error.code.lower())
         raise
-    if hashlib.sha256(await ctx.link.raw("/v1/rules")).digest() != ctx.rules.hash32:
+    if hashlib.sha256(await ctx.link.raw("/v1/rules")).digest() != shipped()[1].hash32:
         raise HandslagError("HS-RULES-OTHER")
 
 
@@ -39,6 +40,7 @@ async def operator(ctx: Context) -> None:
     await operators.follow(ctx)
     operators.unsigned(ctx)
     operators.unsigned_rules(ctx)
+    await rulesets.follow(ctx)
 
 
 async def checkpoint(ctx: Context) -> None:

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from schemas.errors import HandslagError
-from schemas.event_types import content_type
+from schemas.event_types import carried_type, content_type
+from schemas.statute import TYPE as STATUTORY
 
 
 class OutgoingState(StrEnum):
@@ -72,6 +73,7 @@ NOTICE_EFFECT: Mapping[str, SectionState] = {
     "delivery_reseal": SectionState.KEYLESS,
 }
 NOT_DELIVERED = frozenset({"delivery_overdue", "delivery_expired"})
+_NOT_AGAIN = frozenset({"delivery_reseal", "delivery_cancelled", "delivery_rejected"})
 LIFE_SAFETY = {
     "sv": "INTE FRAMME. Ring. Vid fara: 112.",
     "en": "NOT DELIVERED. Phone. In danger: 112.",
@@ -132,6 +134,7 @@ def step(standing: Standing, now_us: int) -> Step:
 def warning(code: str, event_type: str) -> dict[str, str] | None:
     """The sender's sentence when a life-safety message did not arrive, else None; keys `sv` and `en`."""
     # INVARIANT: test_life_safety_sentence
-    if code in NOT_DELIVERED and content_type(event_type).life_safety:
+    if code in NOT_DELIVERED and carried_type(event_type).life_safety:
         return dict(LIFE_SAFETY)
-    return None
+    # What people decided without consent no machine sends again: whoever decided must know that it did not arrive.
+    return dict(LIFE_SAFETY) if event_type == STATUTORY and code in _NOT_AGAIN else None

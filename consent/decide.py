@@ -7,7 +7,7 @@ Order (architecture, "Decisions"; domain page A), every step run for every secti
     3  category: may go between the roles, can be waived                    CATEGORY_NOT_ALLOWED, NON_WAIVABLE, CAPACITY
     4  the sender's own release decision where 18 kap. OSL asks it          PUBLIC_INTEREST_NOT_RELEASED
     5  consent of this discloser, in force, covering all of it              consent/standing.py
-    6  every person concerned                                               OTHER_SUBJECT_NO_CONSENT
+    6  a consent of every other person concerned                            OTHER_SUBJECT_NO_CONSENT
     7  blocks; what the sender's connector withheld                         BLOCK_IN_FORCE, SENDER_WITHHELD
     8  what the event's name alone tells must be released too               TYPE_WITHHELD
        (what is said outside the broker has no name; each category stands by itself)
@@ -19,6 +19,7 @@ reserved one would open something.
 from __future__ import annotations
 
 from consent import standing
+from consent.conditions import judged, owed
 from consent.ledger import LedgerView
 from consent.records import FOREVER, Block, Grant, Withdrawal
 from consent.rules import NOT_ALLOWED, Lane, Rules
@@ -32,8 +33,15 @@ _RULES = frozenset(reason for reason in codes.table()["reason"] if codes.reason_
 _HUMANS = frozenset(reason for reason in codes.table()["reason"] if codes.reason_kind(reason) == "HUMAN")
 
 
-# One section examined: reasons against it, the grant it rests on, and until when that covers it.
-_Found = tuple[tuple[str, ...], Grant | None, int]
+# One section examined: reasons against it, the grant it rests on, until when it is covered, the grants of others.
+_Found = tuple[tuple[str, ...], Grant | None, int, tuple[Grant, ...]]
+
+
+_UNNAMED: _Found = ((), None, FOREVER, ())
+
+# What every section of one request is examined with: request, view, rules, lane, reasons against all, grants in force,
+# and how all grants stand, filled by the first section that none covers. A plain tuple: it is made for every decision.
+_Asked = tuple[DecisionRequest, LedgerView, Rules, Lane, tuple[str, ...], list[Grant], list[tuple[Grant, int]]]
 
 
 def decide(request: DecisionRequest, view: LedgerView, rules: Rules) -> Decision:
@@ -44,39 +52,47 @@ def decide(request: DecisionRequest, view: LedgerView, rules: Rules) -> Decision
     """
     lane = rules.lane(request.event_type, request.sender.role, request.recipient.role)
     wide = wide_reasons(request, view, rules, lane)
-    live = _live(request, view.grants, lane.to_unit)
-    stood: list[tuple[Grant, int]] = []
-    found = [_examine(ask, request, view, lane, wide, live, stood) for ask in request.sections]
-    name_grant: Grant | None = None
-    holds_until = FOREVER
+    asked: _Asked = (request, view, rules, lane, wide, _live(request, view.grants, lane.to_unit, rules), [])
+    found = [_examine(ask, asked) for ask in request.sections]
     named = request.event_type != SPOKEN
-    if named:
-        name = _name_released(request, lane, found)
-        if name is None:
-            name = _examine(
-                SectionAsk(lane.type_category, _ALONE, False, False), request, view, lane, wide, live, stood
-            )
-        _, name_grant, holds_until = name
-    name_cited = () if name_grant is None else (name_grant.consent_id,)
+    name = _name_released(asked, found) if named else _UNNAMED
+    _, name_grant, holds_until, name_others = name
+    name_cited = () if name_grant is None else _ids(name_grant, name_others)
     depends_on: tuple[bytes, ...] = ()
     sections = []
     given = 0
-    for ask, (reasons, grant, until_us) in zip(request.sections, found):  # noqa: B905 - made of the same list
+    for ask, (reasons, grant, until_us, others) in zip(request.sections, found):  # noqa: B905 - of the same list
         if name_grant is None and named:
             sections.append(SectionDecision(ask.category, False, _with_name(reasons), ()))
         elif grant is None:
             sections.append(SectionDecision(ask.category, False, reasons, ()))
         else:
             given += 1
-            cited = name_cited if grant is name_grant else (grant.consent_id, *name_cited)
+            cited = name_cited if grant is name_grant and not others else (*_ids(grant, others), *name_cited)
             if cited != depends_on:
+                cited = tuple(dict.fromkeys(cited))
                 depends_on = tuple(dict.fromkeys(depends_on + cited))
             if until_us < holds_until:  # noqa: PLR1730 - min() costs more than the rest of the loop
                 holds_until = until_us
             sections.append(SectionDecision(ask.category, True, (), cited))
     if not given:
         return Decision(_outcome(sections, 0), tuple(sections), None, (), ())
-    return Decision(_outcome(sections, given), tuple(sections), holds_until, depends_on, lane.obligations)
+    obligations = _joined(lane.obligations, (*found, name), rules)
+    return Decision(_outcome(sections, given), tuple(sections), holds_until, depends_on, obligations)
+
+
+def _ids(grant: Grant, others: tuple[Grant, ...]) -> tuple[bytes, ...]:
+    return (grant.consent_id, *(other.consent_id for other in others)) if others else (grant.consent_id,)
+
+
+def _joined(own: tuple[str, ...], found: tuple[_Found, ...], rules: Rules) -> tuple[str, ...]:
+    """The lane's own obligations first, then those of the consents used in the table's order."""
+    owing = [one for one in found if one[3] or (one[1] is not None and one[1].owes)]
+    if not owing:
+        return own
+    used = [grant for _, first, _, others in owing if first is not None for grant in (first, *others)]
+    more = {code for grant in used for code in owed(grant.facts, grant.obligations, rules)} - set(own)
+    return own + tuple(code for code in codes.table()["obligation"] if code in more)
 
 
 def _outcome(sections: list[SectionDecision], given: int) -> Outcome:
@@ -111,10 +127,12 @@ def wide_reasons(request: DecisionRequest, view: LedgerView, rules: Rules, lane:
     return tuple(dict.fromkeys(reasons)) if reasons else reasons
 
 
-def grant_bits(grant: Grant, request: DecisionRequest, to_unit: bool) -> int:
-    """Every way in which a grant fails this request, leaving the category and partial withdrawals aside."""
+def grant_bits(grant: Grant, request: DecisionRequest, to_unit: bool, rules: Rules) -> int:
+    """Every way in which a grant fails this request, leaving the section and partial withdrawals aside."""
     recipient, at_us = request.recipient, request.at_us
     bits = grant.fault
+    if grant.facts is not None:
+        bits |= judged(grant.facts, request.action, rules)
     if grant.member != request.sender.member:
         bits |= standing.WRONG_DISCLOSER
     if recipient.unit not in grant.units:
@@ -130,23 +148,39 @@ def grant_bits(grant: Grant, request: DecisionRequest, to_unit: bool) -> int:
         bits |= standing.PURPOSE_MISMATCH
     if request.action not in grant.actions:
         bits |= standing.ACTION_NOT_COVERED
-    if at_us < grant.start_us:
-        bits |= standing.NOT_YET_VALID
+    return bits if grant.start_us <= at_us < grant.end_us and not grant.pauses else bits | _life_bits(grant, at_us)
+
+
+def _life_bits(grant: Grant, at_us: int) -> int:
+    bits = standing.NOT_YET_VALID if at_us < grant.start_us else 0
     if at_us >= grant.end_us:
         bits |= grant.ended(at_us)
-    return bits
+    return bits | standing.SUSPENDED if grant.paused(at_us) else bits
 
 
-def category_bits(grant: Grant, request: DecisionRequest, category: str) -> int:
-    """What the category adds: not covered, or taken out by a partial withdrawal."""
-    bits = 0 if category in grant.categories else standing.CATEGORY_NOT_COVERED
+def section_bits(grant: Grant, request: DecisionRequest, ask: SectionAsk) -> int:
+    """What the section adds: category not covered or taken out by a partial withdrawal, data of another time."""
+    bits = 0 if ask.category in grant.categories else standing.CATEGORY_NOT_COVERED
+    if grant.period is not None and not _within(grant.period, ask):
+        bits |= standing.DATA_PERIOD
     for part in grant.parts:
-        if part.from_us <= request.at_us and _takes(part, request, category):
+        if part.from_us <= request.at_us and _takes(part, request, ask.category):
             bits |= part.bit
     return bits
 
 
-def _live(request: DecisionRequest, grants: tuple[Grant, ...], to_unit: bool) -> list[Grant]:
+def _within(period: tuple[int | None, int | None], ask: SectionAsk) -> bool:
+    """Whether the stated period of a section lies within a consent's; one that is not stated does not."""
+    first, last = ask.data_from_us, ask.data_until_us
+    if first is not None and last is not None and first >= last:
+        return False
+    since, until = period
+    return (since is None or (first is not None and first >= since)) and (
+        until is None or (last is not None and last <= until)
+    )
+
+
+def _live(request: DecisionRequest, grants: tuple[Grant, ...], to_unit: bool, rules: Rules) -> list[Grant]:
     """The grants that `grant_bits` has nothing against, found without asking what is wrong with the others."""
     recipient, at_us, purpose = request.recipient, request.at_us, request.purpose
     live = []
@@ -155,7 +189,7 @@ def _live(request: DecisionRequest, grants: tuple[Grant, ...], to_unit: bool) ->
             continue
         if recipient.unit not in grant.units and (to_unit or recipient.role not in grant.roles):
             continue
-        if not grant_bits(grant, request, to_unit):
+        if not grant_bits(grant, request, to_unit, rules):
             live.append(grant)
     return live
 
@@ -164,94 +198,154 @@ def _takes(part: Withdrawal, request: DecisionRequest, category: str) -> bool:
     return part.reach is None or (part.reach.takes(category) and part.reach.meets(request.recipient, request.purpose))
 
 
-def block_meets(block: Block, request: DecisionRequest, category: str) -> bool:
-    """Whether a block forbids this category to this recipient, at whatever time."""
+def concerned(ask: SectionAsk) -> tuple[int, ...]:
+    """Every person a section concerns: in a person's own case it always tells something of that person (0) too."""
+    return ask.persons if ask.persons == _ALONE else tuple(dict.fromkeys((THE_PERSON, *ask.persons)))
+
+
+def block_meets(block: Block, request: DecisionRequest, ask: SectionAsk) -> bool:
+    """Whether a block forbids this section to this recipient, at whatever time."""
     if block.actions is not None and request.action not in block.actions:
         return False
-    return block.reach.takes(category) and block.reach.meets(request.recipient, request.purpose)
+    if block.about is not None and block.about.isdisjoint(concerned(ask)):
+        return False
+    return block.reach.takes(ask.category) and block.reach.meets(request.recipient, request.purpose)
 
 
-def _examine(
-    ask: SectionAsk,
-    request: DecisionRequest,
-    view: LedgerView,
-    lane: Lane,
-    wide: tuple[str, ...],
-    live: list[Grant],
-    stood: list[tuple[Grant, int]],
-) -> _Found:
-    """One section by itself, steps 1 to 7; `stood` is filled by the first section that no grant covers."""
+def lifted_until(block: Block, request: DecisionRequest, category: str) -> int | None:
+    """Until when the block is lifted for this category and recipient; None when it is not now."""
+    at_us = request.at_us
+    ends = [
+        lift.until_us
+        for lift in block.lifts
+        if lift.from_us <= at_us < lift.until_us and lift.meets(request.recipient, request.purpose, category)
+    ]
+    return max(ends, default=None)
+
+
+def _examine(ask: SectionAsk, asked: _Asked) -> _Found:
+    """One section by itself, steps 1 to 7."""
+    request, view, _rules, lane, reasons, live, stood = asked
     category = ask.category
-    reasons = wide
     if verdict := lane.verdicts.get(category, NOT_ALLOWED):
         reasons += verdict
     if category in lane.needs_release and not ask.public_interest_released:
         reasons += ("PUBLIC_INTEREST_NOT_RELEASED",)
-    grant, until_us = _covering(category, request, live)
+    grant, until_us = _covering(THE_PERSON, ask, request, live)
+    others: tuple[Grant, ...] = ()
     if grant is None:
         if not stood:
-            stood += [(one, grant_bits(one, request, lane.to_unit)) for one in view.grants]
-        reasons += _closest(category, request, stood)
-    if ask.persons != _ALONE and set(ask.persons) != {THE_PERSON}:
-        reasons += ("OTHER_SUBJECT_NO_CONSENT",)  # nobody else's consent can be recorded yet; no person named is none
+            stood += _stood(asked)
+        reasons += _closest(ask, request, stood)
+    if ask.persons != _ALONE:
+        others, until_us = _of_others(ask, request, live, until_us)
+        if len(others) < len(set(ask.persons) - {THE_PERSON}) or not ask.persons:
+            reasons += ("OTHER_SUBJECT_NO_CONSENT",)  # no person named is none
     if view.blocks:
-        blocked, until_us = _blocked(category, request, view, until_us)
+        blocked, until_us = _blocked(ask, request, view, until_us)
         if blocked:
             reasons += ("BLOCK_IN_FORCE",)
     if ask.sender_withheld:
         reasons += ("SENDER_WITHHELD",)
-    return reasons, None if reasons else grant, until_us
+    return reasons, None if reasons else grant, until_us, others
 
 
-def _covering(category: str, request: DecisionRequest, live: list[Grant]) -> tuple[Grant | None, int]:
-    """The grant that covers the category longest (of two as long, the smaller id), and until when it does."""
-    best: Grant | None = None
-    best_until = request.at_us
-    for grant in live:
-        if category in grant.categories:
-            end_us = _part_end(grant, request, category) if grant.parts else grant.end_us
-            if end_us > best_until or (best and end_us == best_until and grant.consent_id < best.consent_id):
-                best, best_until = grant, end_us
-    return best, best_until
-
-
-def _part_end(grant: Grant, request: DecisionRequest, category: str) -> int:
-    """Until when a grant in force covers a category, seeing its partial withdrawals; in the past if it does not now."""
-    return min(grant.end_us, *(part.from_us if _takes(part, request, category) else FOREVER for part in grant.parts))
-
-
-def _closest(category: str, request: DecisionRequest, stood: list[tuple[Grant, int]]) -> tuple[str, ...]:
+def _closest(ask: SectionAsk, request: DecisionRequest, stood: list[tuple[Grant, int]]) -> tuple[str, ...]:
+    category = ask.category
     return standing.closest(
         [
-            bits if category in grant.categories and not grant.parts else bits | category_bits(grant, request, category)
+            bits
+            if category in grant.categories and not grant.parts and grant.period is None
+            else bits | section_bits(grant, request, ask)
             for grant, bits in stood
         ]
     )
 
 
-def _blocked(category: str, request: DecisionRequest, view: LedgerView, until_us: int) -> tuple[bool, int]:
-    """Whether a block is in force, and the earlier of `until_us` and the next moment one begins."""
+def _stood(asked: _Asked) -> list[tuple[Grant, int]]:
+    """The consents about the case's own person as they stand at the moment asked about, with what speaks against."""
+    request, view, rules, lane = asked[:4]
+    at_us, to_unit = request.at_us, lane.to_unit
+    return [
+        (one, grant_bits(one, request, to_unit, rules))
+        for one in view.grants
+        if one.since_us <= at_us < one.replaced_us and (one.about is None or THE_PERSON in one.about)
+    ]
+
+
+def _of_others(
+    ask: SectionAsk, request: DecisionRequest, live: list[Grant], until_us: int
+) -> tuple[tuple[Grant, ...], int]:
+    """A covering consent of each other person who has one, and the earliest end of all.
+
+    INVARIANT: test_every_person_of_a_datum_permits_or_it_stays.
+    """
+    found = []
+    for person in dict.fromkeys(ask.persons):
+        if person == THE_PERSON:
+            continue
+        grant, person_until = _covering(person, ask, request, live)
+        if grant is not None:
+            found.append(grant)
+            until_us = min(until_us, person_until)
+    return tuple(found), until_us
+
+
+def _covering(person: int, ask: SectionAsk, request: DecisionRequest, live: list[Grant]) -> tuple[Grant | None, int]:
+    """The grant that covers the section longest (of two as long, the smaller id), and until when it does."""
+    best: Grant | None = None
+    best_until = request.at_us
+    category = ask.category
+    for grant in live:
+        if category in grant.categories:
+            if (person or grant.special) and not _fits(grant, person, ask):
+                continue
+            end_us = _part_end(grant, request, category) if grant.parts or grant.pauses else grant.end_us
+            if end_us > best_until or (best and end_us == best_until and grant.consent_id < best.consent_id):
+                best, best_until = grant, end_us
+    return best, best_until
+
+
+def _fits(grant: Grant, person: int, ask: SectionAsk) -> bool:
+    """Whether it is about the person, and the section's data are from its period."""
+    return grant.concerns(person) and (grant.period is None or _within(grant.period, ask))
+
+
+def _part_end(grant: Grant, request: DecisionRequest, category: str) -> int:
+    """Until when a grant in force covers a category, seeing what is taken out and suspended; in the past if not now."""
+    parts = (part.from_us for part in grant.parts if _takes(part, request, category))
+    pauses = (pause.from_us for pause in grant.pauses if request.at_us < pause.until_us)
+    return min([grant.end_us, *parts, *pauses])
+
+
+def _blocked(ask: SectionAsk, request: DecisionRequest, view: LedgerView, until_us: int) -> tuple[bool, int]:
+    """Whether a block is in force, and the earlier of `until_us` and the next moment one begins or holds again."""
     at_us = request.at_us
     for block in view.blocks:
-        if block_meets(block, request, category):
-            if block.from_us <= at_us <= block.until_us:
-                return True, until_us
-            if at_us < block.from_us:
+        if block_meets(block, request, ask):
+            if block.holds(at_us):
+                again_us = lifted_until(block, request, ask.category) if block.lifts else None
+                if again_us is None:
+                    return True, until_us
+                if again_us <= block.until_us:
+                    until_us = min(until_us, again_us)
+            elif at_us < block.from_us:
                 until_us = min(until_us, block.from_us)
     return False, until_us
 
 
-def _name_released(request: DecisionRequest, lane: Lane, found: list[_Found]) -> _Found | None:
+def _name_released(asked: _Asked, found: list[_Found]) -> _Found:
     """Step 8: whether the category that the event's name tells goes to this recipient.
 
-    It is the section of that category. Without one (None) the same question is asked as if there were an empty one,
-    for which the sender has stated no release decision.
+    It is the section of that category. Without one the same question is asked as if there were an empty one, for which
+    the sender has stated no release decision and no period.
     """
+    request, category = asked[0], asked[3].type_category
     name: _Found | None = None
     for place, ask in enumerate(request.sections):
-        if ask.category == lane.type_category and (name is None or found[place][1] is None):
+        if ask.category == category and (name is None or found[place][1] is None):
             name = found[place]
-    return name
+    return _examine(SectionAsk(category, _ALONE, False, False), asked) if name is None else name
 
 
 def _with_name(reasons: tuple[str, ...]) -> tuple[str, ...]:

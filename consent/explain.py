@@ -5,23 +5,24 @@ For the discloser's own auditors; a sender is told less (`schemas.codes.shown_to
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from consent import standing
-from consent.decide import block_meets, category_bits, grant_bits
+from consent.decide import block_meets, concerned, grant_bits, lifted_until, section_bits
 from consent.ledger import LedgerView
-from consent.records import Grant
-from consent.rules import Rules
-from consent.terms import Decision, DecisionRequest, Party, SectionDecision
+from consent.records import Block, Grant
+from consent.rules import Rules, shipped
+from consent.terms import Decision, DecisionRequest, Party, SectionAsk, SectionDecision
 from schemas.codes import words
 from schemas.identifiers import shown
 
 
 class Considered(NamedTuple):
-    """One record looked at for one category.
+    """One record looked at for one section, the section in place `place` of the request.
 
-    `kind`: GRANT or BLOCK; `effect`: a word of list `effect`, or None for a grant that does not cover; `why_not`:
-    reason codes of such a grant; `follows`: it covers because it followed the role to another holder.
+    `kind`: a word of list `record`; `effect`: a word of list `effect`, or None for a grant that does not cover;
+    `why_not`: reason codes of such a grant; `follows`: it covers because it followed the role to another holder.
     """
 
     category: str
@@ -30,31 +31,52 @@ class Considered(NamedTuple):
     effect: str | None
     why_not: tuple[str, ...]
     follows: bool = False
+    place: int = 0
 
 
 def considered(
     decision: Decision, request: DecisionRequest, view: LedgerView, rules: Rules | None = None
 ) -> tuple[Considered, ...]:
-    """Every grant and block of the view for every section of the request, in ledger order.
+    """Every grant, block and note of the view for every section of the request, in ledger order.
 
-    `rules` tell whether the type goes to a unit without a seat; without them that is read from the recipient.
+    Of an amended consent the terms that stand at the moment asked about. `rules` are those of the decision; without
+    them the shipped ones, and whether the type goes to a unit without a seat is read from the recipient.
     """
-    to_unit = _to_unit(request, rules)
+    to_unit, judging = _to_unit(request, rules), rules or shipped()[1]
     found: list[Considered] = []
-    for section in decision.sections:
-        for grant in view.grants:
-            bits = grant_bits(grant, request, to_unit) | category_bits(grant, request, section.category)
-            used = grant.consent_id in section.grants
-            effect = "USED" if used else None if bits else "COVERS"
-            why_not = () if used else standing.reasons(bits)
-            follows = effect is not None and _followed(grant, request.recipient)
-            found.append(Considered(section.category, grant.consent_id, "GRANT", effect, why_not, follows))
+    for place, (ask, section) in enumerate(zip(request.sections, decision.sections, strict=True)):
+        standing_now = (grant for grant in view.grants if grant.stands(request.at_us))
+        found += [
+            _grant(grant, request, ask, section, to_unit, judging)._replace(place=place) for grant in standing_now
+        ]
         for block in view.blocks:
-            effect = "BLOCK_OTHER"
-            if block_meets(block, request, section.category):
-                effect = "BLOCKS" if block.from_us <= request.at_us <= block.until_us else "BLOCK_LIFTED"
-            found.append(Considered(section.category, block.consent_id, "BLOCK", effect, ()))
+            effect = _block(block, request, ask)
+            found.append(Considered(ask.category, block.consent_id, "BLOCK", effect, (), place=place))
+        found += [
+            Considered(ask.category, noted.consent_id, noted.kind, "RECORDED", (), place=place) for noted in view.noted
+        ]
     return tuple(found)
+
+
+def _grant(
+    grant: Grant, request: DecisionRequest, ask: SectionAsk, section: SectionDecision, to_unit: bool, rules: Rules
+) -> Considered:
+    used = grant.consent_id in section.grants
+    bits = grant_bits(grant, request, to_unit, rules) | section_bits(grant, request, ask)
+    why_not = standing.reasons(bits)
+    if not any(grant.concerns(person) for person in concerned(ask)):
+        why_not = ("OTHER_SUBJECT_NO_CONSENT", *why_not)
+    effect = "USED" if used else None if why_not else "COVERS"
+    follows = effect is not None and _followed(grant, request.recipient)
+    return Considered(ask.category, grant.consent_id, "GRANT", effect, () if used else why_not, follows)
+
+
+def _block(block: Block, request: DecisionRequest, ask: SectionAsk) -> str:
+    if not block_meets(block, request, ask):
+        return "BLOCK_OTHER"
+    if not block.holds(request.at_us):
+        return "BLOCK_LIFTED"
+    return "BLOCKS" if lifted_until(block, request, ask.category) is None else "LIFTED_FOR_NOW"
 
 
 def sentences(
@@ -64,12 +86,27 @@ def sentences(
 
     With `rules`, a section that is not released also names the row of the domain page that speaks about it.
     """
-    records = considered(decision, request, view, rules)
+    return worded(decision, request, considered(decision, request, view, rules), language, rules, broken=view.broken)
+
+
+def worded(
+    decision: Decision,
+    request: DecisionRequest,
+    records: Sequence[Considered],
+    language: str = "en",
+    rules: Rules | None = None,
+    *,
+    broken: bool = False,
+) -> tuple[str, ...]:
+    """As `sentences`, of records that somebody else looked at; `broken`: the ledger cannot be read."""
     told = [f"{words('role', request.recipient.role, language)}: {words('outcome', decision.outcome, language)}."]
-    for section in decision.sections:
+    for place, section in enumerate(decision.sections):
         told.append(_section(section, language, _row(request, section, rules)))
-        told += [_record(one, language) for one in records if one.category == section.category]
-    if view.broken:
+        told += [_record(one, language) for one in records if one.place == place]
+    if decision.obligations:
+        duties = "; ".join(f"{words('obligation', code, language)} ({code})" for code in decision.obligations)
+        told.append(f"{words('record', 'DUTIES', language)}: {duties}.")
+    if broken:
         told.append(f"{words('record', 'LEDGER', language)}: {words('reason', 'EVALUATION_ERROR', language)}.")
     return tuple(told)
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from consent import standing
-from consent.terms import Party
+from consent.conditions import METHODS, Conditions, Facts, conditions_of, lifted, uncoded
+from consent.terms import THE_PERSON, Party
 from schemas import codes
 from schemas.acts import ConsentAct, LedgerEvent, RecipientRef, Terms
 from schemas.identifiers import authority_of
 
 FOREVER = 1 << 62  # after every moment the schemas can hold in practice (year 148,000)
 ALWAYS = -FOREVER
-_METHODS = frozenset({"WRITTEN", "EID", "ORAL_DOCUMENTED"})  # implied consent is none (OSL 12:2: no doubt may remain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +59,22 @@ class Withdrawal:
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
-    """One consent. In force from `start_us` to before `end_us`, the earlier of its own end and its full withdrawals.
+class Pause:
+    """The person suspended a consent, from `from_us` to before `until_us`."""
 
-    `holders`: (role, member) pairs; `followed`: roles it follows to another holder; `fault`: bits that never go away.
+    from_us: int
+    until_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One set of terms of one consent. In force from `start_us` to before `end_us`, the earliest of all its ends.
+
+    `holders`: (role, member) pairs; `followed`: roles it follows to another holder; `fault`: bits that never go away;
+    `ends`: what its own terms end it with, `stops`: what later acts do; both are in `end_us`. `about`: person numbers,
+    None is the case's own person alone. `period`: first and first-no-more moment of the data, either may be open.
+    `special`: `about` or `period` is stated. `owes`: it may lay duties on the recipient. `review_us`: when to ask the
+    person again. `since_us` and `replaced_us`: between these it is what the person said; an amendment replaces it.
     """
 
     consent_id: bytes
@@ -81,39 +93,101 @@ class Grant:
     fault: int
     stops: tuple[Withdrawal, ...] = field(default=())
     parts: tuple[Withdrawal, ...] = field(default=())
+    ends: tuple[Withdrawal, ...] = field(default=())
+    pauses: tuple[Pause, ...] = field(default=())
+    about: frozenset[int] | None = None
+    period: tuple[int | None, int | None] | None = None
+    facts: Facts | None = None
+    obligations: tuple[str, ...] = ()
+    owes: bool = False
+    special: bool = False
+    until_event: str | None = None
+    guardians: frozenset[int] = frozenset()
+    all_agencies: bool = False
+    review_us: int | None = None
+    since_us: int = ALWAYS
+    replaced_us: int = FOREVER
+
+    def stands(self, at_us: int) -> bool:
+        """Whether these are the consent's terms at a moment, in force or not."""
+        return self.since_us <= at_us < self.replaced_us
+
+    def concerns(self, person: int) -> bool:
+        """Whether it lifts this person's secrecy (number in the case)."""
+        return person == THE_PERSON if self.about is None else person in self.about
+
+    def paused(self, at_us: int) -> bool:
+        """Whether it is suspended at a moment."""
+        return any(pause.from_us <= at_us < pause.until_us for pause in self.pauses)
 
     def ended(self, at_us: int) -> int:
         """LIFE bits of a grant at or after its `end_us`."""
         bits = standing.EXPIRED if at_us >= self.until_us else 0
-        for stop in self.stops:
+        for stop in (*self.ends, *self.stops):
             if at_us >= stop.from_us:
                 bits |= stop.bit
         return bits
 
 
 @dataclass(frozen=True, slots=True)
+class Lift:
+    """A block does not hold from `from_us` to before `until_us`, for what it names; None means all of the block.
+
+    It widens: only what is certainly meant is met. `holders`: (role, member) pairs.
+    """
+
+    from_us: int
+    until_us: int
+    units: frozenset[str] | None
+    holders: frozenset[tuple[str, bytes]]
+    categories: frozenset[str] | None
+    purposes: frozenset[str] | None
+
+    def meets(self, party: Party, purpose: str, category: str) -> bool:
+        """Whether this recipient, purpose and category are certainly among what is lifted."""
+        if self.categories is not None and category not in self.categories:
+            return False
+        if self.purposes is not None and purpose not in self.purposes:
+            return False
+        return self.units is None or party.unit in self.units or (party.role, party.member) in self.holders
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
-    """The person forbids something whatever else is recorded; in force from `from_us` to and with `until_us`."""
+    """The person forbids something whatever else is recorded; in force from `from_us` to and with `until_us`.
+
+    `about`: the persons whose data it forbids, None everybody. `lifts`: when it does not hold after all.
+    """
 
     consent_id: bytes
     from_us: int
     until_us: int
     reach: Reach
     actions: frozenset[str] | None
+    about: frozenset[int] | None = None
+    lifts: tuple[Lift, ...] = ()
+
+    def holds(self, at_us: int) -> bool:
+        """Whether it is in force at a moment, lifts aside."""
+        return self.from_us <= at_us <= self.until_us
 
 
 def grant_of(act: ConsentAct, event: LedgerEvent, act_hash: bytes) -> Grant:
-    """Compile a GRANT; what it lacks becomes a fault, never a default.
+    """Compile a GRANT or AMEND; what it lacks becomes a fault, never a default.
 
-    Only the secrecy waiver counts: `processing_acknowledged`, `terms_version` and `text_version` are not read here.
+    Only the secrecy waiver counts: `processing_acknowledged` and `terms_version` are not read here.
     INVARIANT: test_only_the_waiver_opens.
     """
     terms = act.terms
     if terms is None:
         return _empty(act, act_hash)
-    # A consent never takes effect before it is recorded, whatever it says.
-    start = max(terms.valid_from_us, event.recorded_at_us, act.effective_at_us or ALWAYS)
+    about = lifted(terms)
+    period = _period(terms)
+    given = conditions_of(terms, event.recorded_at_us)
+    # A consent never takes effect before it is recorded, nor before the last who gave it, whatever it says.
+    start = max(terms.valid_from_us, event.recorded_at_us, act.effective_at_us or ALWAYS, given.start_us or ALWAYS)
     until = ALWAYS if terms.valid_until_us is None else terms.valid_until_us
+    ends = tuple(Withdrawal(at_us, bit, None) for at_us, bit in given.ends)
     refs = [ref for ref in terms.recipients if ref.kind == "ROLE"]
     return Grant(
         consent_id=act.consent_id,
@@ -121,7 +195,7 @@ def grant_of(act: ConsentAct, event: LedgerEvent, act_hash: bytes) -> Grant:
         act_hash=act_hash,
         start_us=start,
         until_us=until,
-        end_us=until,
+        end_us=min([until, *(end.from_us for end in ends)]),
         units=frozenset(ref.id for ref in terms.recipients if ref.kind == "UNIT"),
         roles=_shared("role", tuple(ref.id for ref in refs)),
         followed=_shared("role", tuple(ref.id for ref in refs if ref.follows_role)),
@@ -129,8 +203,25 @@ def grant_of(act: ConsentAct, event: LedgerEvent, act_hash: bytes) -> Grant:
         categories=_shared("category", terms.categories),
         purposes=_shared("purpose", terms.purposes),
         actions=_shared("action", terms.actions),
-        fault=_fault(terms, event),
+        fault=_fault(terms, event, given),
+        ends=ends,
+        about=about,
+        period=period,
+        special=about is not None or period is not None,
+        facts=given.facts,
+        obligations=given.obligations,
+        owes=bool(given.obligations or (given.facts is not None and given.facts.reservations)),
+        until_event=terms.until_event,
+        guardians=frozenset(one.person for one in terms.givers or () if one.capacity == "GUARDIAN"),
+        all_agencies=bool(terms.all_agencies_required),
+        review_us=terms.review_by_us,
     )
+
+
+def _period(terms: Terms) -> tuple[int | None, int | None] | None:
+    if terms.data_from_us is None and terms.data_until_us is None:
+        return None
+    return terms.data_from_us, terms.data_until_us
 
 
 def _holders(ref: RecipientRef, event: LedgerEvent) -> list[tuple[str, bytes]]:
@@ -150,13 +241,13 @@ def _shared(kind: str, items: tuple[str, ...]) -> frozenset[str]:
     return frozenset(known.get(item, item) for item in items)
 
 
-def _fault(terms: Terms, event: LedgerEvent) -> int:
-    bits = 0
-    if event.signature is None or terms.valid_until_us is None or terms.method not in _METHODS:
+def _fault(terms: Terms, event: LedgerEvent, given: Conditions) -> int:
+    bits = given.fault
+    if event.signature is None or terms.valid_until_us is None or terms.method not in METHODS:
         bits |= standing.INVALIDATED
-    if terms.given_by != "SELF":
+    if terms.given_by != "SELF" and terms.givers is None:
         bits |= standing.CAPACITY
-    if terms.reservations:
+    if uncoded(terms.reservations):
         bits |= standing.RESERVATION
     return bits
 
@@ -209,7 +300,39 @@ def block_of(act: ConsentAct, recorded_at_us: int) -> Block:
         until_us=FOREVER if terms.valid_until_us is None else terms.valid_until_us,
         reach=reach_of(terms.recipients, terms.categories, terms.purposes),
         actions=_listed("action", terms.actions),
+        about=frozenset(terms.about) if terms.about else None,
     )
+
+
+def lift_of(act: ConsentAct, event: LedgerEvent, block: Block) -> Lift | None:
+    """Compile a LIFT of `block`; None when any part of it is not understood, or lies outside the block."""
+    until_us, scope = act.lift_until_us, act.scope
+    if event.signature is None or until_us is None or act.effective_at_us is not None:
+        return None
+    if scope is None:
+        return Lift(event.recorded_at_us, until_us, None, frozenset(), None, None)
+    known = codes.table()
+    named = [("category", scope.categories, block.reach.categories), ("purpose", scope.purposes, block.reach.purposes)]
+    for kind, words, forbidden in named:
+        if not set(words) <= (known[kind].keys() if forbidden is None else forbidden):
+            return None
+    if not all(_within(ref, block.reach) for ref in scope.recipients):
+        return None
+    return Lift(
+        from_us=event.recorded_at_us,
+        until_us=until_us,
+        units=frozenset(ref.id for ref in scope.recipients if ref.kind == "UNIT") if scope.recipients else None,
+        holders=frozenset(held for ref in scope.recipients if ref.kind == "ROLE" for held in _holders(ref, event)),
+        categories=frozenset(scope.categories) or None,
+        purposes=frozenset(scope.purposes) or None,
+    )
+
+
+def _within(ref: RecipientRef, reach: Reach) -> bool:
+    """Whether a recipient certainly is one that the block names."""
+    if ref.kind == "UNIT":
+        return reach.units is None or ref.id in reach.units
+    return ref.kind == "ROLE" and ref.id in codes.table()["role"] and (reach.units is None or ref.id in reach.roles)
 
 
 def reach_of(recipients: tuple[RecipientRef, ...], categories: tuple[str, ...], purposes: tuple[str, ...]) -> Reach:

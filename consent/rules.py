@@ -16,14 +16,17 @@ from functools import cache
 from importlib import resources
 from typing import Any, NamedTuple
 
+from consent import rules_about
+from consent.majority import midnight_us
 from schemas import codes, event_types
 from schemas.errors import HandslagError
 from schemas.said import SPOKEN
 
 LIMIT = 64 * 1024  # far more than every role, type and category need
-SHIPPED = "2026-11-22.toml"
+SHIPPED = "2026-11-23.toml"
 NOT_ALLOWED = ("CATEGORY_NOT_ALLOWED",)
 _TOP = {"version", "in_force_from", "never_individual", "public_interest", "not_waivable", "never", "types", "pairs"}
+_SINCE_23 = {"minors", "reservations", "texts_ended"}  # of 2026-11-23; without them nothing of the kind is understood
 
 
 class Lane(NamedTuple):
@@ -51,11 +54,28 @@ class Lane(NamedTuple):
         return self.verdicts.get(category, NOT_ALLOWED)
 
 
+class MinorRule(NamedTuple):
+    """What a child's consent needs: its own word beside them (`cosign`), all its guardians jointly (`guardians`)."""
+
+    row: str
+    cosign: bool
+    guardians: bool
+
+
+class Reserve(NamedTuple):
+    """What a coded reservation does: actions it denies, duties it lays on the recipient, or a human each time."""
+
+    denies: frozenset[str]
+    obligations: tuple[str, ...]
+    asks_human: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """One rule set: its version, the SHA-256 (32 bytes) of the file as received, and its lanes.
 
-    `spoken`: by (sender role, recipient role) what may be said outside the broker.
+    `spoken`: by (sender role, recipient role) what may be said outside the broker. `minors`: by (age band, maturity);
+    `reservations`: by code; `texts_ended`: from when (microseconds UTC) a wording is out of use, by its version.
     """
 
     version: str
@@ -66,6 +86,9 @@ class Rules:
     actions: frozenset[str]
     lanes: Mapping[tuple[str, str, str], Lane]
     spoken: Mapping[tuple[str, str], Lane]
+    minors: Mapping[tuple[str, str], MinorRule]
+    reservations: Mapping[str, Reserve]
+    texts_ended: Mapping[str, int]
 
     def lane(self, event_type: str, sender_role: str, recipient_role: str) -> Lane:
         """The lane; for words the rules do not know, one in which everything is refused."""
@@ -73,6 +96,12 @@ class Rules:
         if found is None and event_type == SPOKEN:
             found = self.spoken.get((sender_role, recipient_role))
         return self._closed(event_type, sender_role, recipient_role) if found is None else found
+
+    def never(self, sender_role: str, recipient_role: str) -> bool:
+        """Whether nothing goes between two roles, with support in law either: their lane has not one category."""
+        lane = self.lane(SPOKEN, sender_role, recipient_role)
+        barred = lane.recipient_authority in self.never_individual
+        return barred or bool(lane.refusals) or not lane.verdicts
 
     def row(self, event_type: str, sender_role: str, recipient_role: str, category: str) -> str:
         """The row of the domain page that allows or forbids a category in a lane; `-` where none lists it."""
@@ -124,7 +153,8 @@ def parse(data: bytes) -> Rules:
         text = tomllib.loads(data.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError):
         raise _invalid("toml") from None
-    _only_keys(text, _TOP, "file")
+    _only_keys(text, _TOP | _SINCE_23 | rules_about.KEYS, "file")
+    rules_about.about(text)
     never = _table(text, "never_individual")
     since = text.get("in_force_from")
     if type(since) is not datetime.date:
@@ -139,6 +169,9 @@ def parse(data: bytes) -> Rules:
         actions=frozenset(codes.table()["action"]),
         lanes=_lanes(text),
         spoken=_spoken(text),
+        minors=_minors(text),
+        reservations=_reservations(text),
+        texts_ended=_texts_ended(text),
     )
 
 
@@ -264,6 +297,41 @@ def _never(text: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     for item in items:
         _only_keys(item, {"row", "sender", "recipient"}, "never")
     return items
+
+
+def _minors(text: Mapping[str, Any]) -> dict[tuple[str, str], MinorRule]:
+    found: dict[tuple[str, str], MinorRule] = {}
+    for item in _tables(text, "minors") if "minors" in text else []:
+        _only_keys(item, {"row", "age_band", "maturity", "cosign", "guardians"}, "minors")
+        key = _known("age_band", item, "age_band"), _known("maturity", item, "maturity")
+        if key in found or type(item.get("cosign")) is not bool or item.get("guardians") not in ("ALL", "NONE"):
+            raise _invalid("minors")
+        found[key] = MinorRule(_row(item), item["cosign"], item["guardians"] == "ALL")
+    return found
+
+
+def _reservations(text: Mapping[str, Any]) -> dict[str, Reserve]:
+    found: dict[str, Reserve] = {}
+    for item in _tables(text, "reservations") if "reservations" in text else []:
+        _only_keys(item, {"row", "code", "denies", "obligations", "asks_human"}, "reservations")
+        code, asks_human = _known("reservation", item, "code"), item.get("asks_human", False)
+        denies = _words(item, "denies", "action", empty=True)
+        owed = tuple(sorted(_words(item, "obligations", "obligation", empty=True)))
+        if code in found or type(asks_human) is not bool or not (_row(item) and (denies or owed or asks_human)):
+            raise _invalid("reservations")  # a reservation that does nothing would be one that is ignored
+        found[code] = Reserve(denies, owed, asks_human)
+    return found
+
+
+def _texts_ended(text: Mapping[str, Any]) -> dict[str, int]:
+    """The first moment out of use of each wording: 00:00 in Stockholm on the day that stands by its version."""
+    if "texts_ended" not in text:
+        return {}
+    table = _table(text, "texts_ended")
+    days = {version: day for version, day in table.items() if version != "row"}
+    if not _row(table) or any(type(day) is not datetime.date for day in days.values()):
+        raise _invalid("texts_ended")
+    return {version: midnight_us(day) for version, day in days.items()}
 
 
 # --- small strict readers: each returns what it promises or refuses the file

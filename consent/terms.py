@@ -34,12 +34,17 @@ class Party:
 
 @dataclass(frozen=True, slots=True)
 class SectionAsk:
-    """One section of the event: category, persons by index (0 is the case's own), and the sender's two statements."""
+    """One section of the event: category, persons by index (0 is the case's own), and what the sender states of it.
+
+    `data_from_us` and `data_until_us`: the period its data are from (half open, microseconds UTC), where stated.
+    """
 
     category: str
     persons: tuple[int, ...]
     public_interest_released: bool
     sender_withheld: bool
+    data_from_us: int | None = None
+    data_until_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,74 @@ class Reservation(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Giver(Record):
+    """One who gave a consent, for himself or in another's place; `authority_until_us` is the first moment without."""
+
+    SCHEMA: ClassVar[str] = "handslag.ledger.Giver"
+
+    person: int
+    capacity: str
+    method: str
+    at_us: int
+    authority_from_us: int | None = None
+    authority_until_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MinorGround(Record):
+    """What was assessed of a person under 18; no birth date, no name (consent ledger, L3, L5, L6)."""
+
+    SCHEMA: ClassVar[str] = "handslag.ledger.MinorGround"
+
+    rule_id: str
+    age_band: str
+    maturity: str
+    child_view: str
+    guardians: int
+    guardians_excluded: int
+    reassess_at_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapacityGround(Record):
+    """What was assessed of the person's capacity to decide."""
+
+    SCHEMA: ClassVar[str] = "handslag.ledger.CapacityGround"
+
+    status: str
+    assessed_at_us: int
+    valid_until_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InformationGiven(Record):
+    """How the wording of `text_version` was told to the person."""
+
+    SCHEMA: ClassVar[str] = "handslag.ledger.InformationGiven"
+
+    language: str
+    form: str
+    interpreter: bool
+    how: str
+    consequences_told: bool
+    voluntary_told: bool
+    refusal_told: bool
+    text_hash: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceRef(Record):
+    """One piece of evidence kept at the agency, by its hash."""
+
+    SCHEMA: ClassVar[str] = "handslag.ledger.EvidenceRef"
+
+    kind: str
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Terms(Record):
-    """What a grant permits or a block forbids. Empty lists of a block mean all."""
+    """What a grant permits or a block forbids. Empty lists of a block mean all; None: as before the field existed."""
 
     SCHEMA: ClassVar[str] = "handslag.ledger.Terms"
 
@@ -49,17 +115,35 @@ class Terms(Record):
     given_by: str
     method: str
     evidence_hash: bytes | None = None
+    kind: str | None = None
+    about: tuple[int, ...] | None = None
+    givers: tuple[Giver, ...] | None = None
+    minor: MinorGround | None = None
+    capacity: CapacityGround | None = None
+    data_from_us: int | None = None
+    data_until_us: int | None = None
+    until_event: str | None = None
+    review_by_us: int | None = None
+    information: InformationGiven | None = None
+    withdrawal_method: str | None = None
+    all_agencies_required: bool | None = None
+    recipient_obligations: tuple[str, ...] | None = None
+    retention_until_us: int | None = None
+    supersedes: bytes | None = None
+    reserved: tuple[str, ...] | None = None
+    evidence: tuple[EvidenceRef, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope(Record):
-    """What a partial withdrawal takes back. Empty lists mean all."""
+    """What a partial withdrawal takes back, a lift lifts, a lapse ends. Empty lists mean all."""
 
     SCHEMA: ClassVar[str] = "handslag.ledger.Scope"
 
     recipients: tuple[RecipientRef, ...]
     categories: tuple[str, ...]
     purposes: tuple[str, ...]
+    givers: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +165,9 @@ class ConsentAct(Record):
     actor_ref: str
     assurance: str
     noted_at_us: int
+    lift_until_us: int | None = None
+    ended_event: str | None = None
+    review_by_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

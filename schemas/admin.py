@@ -17,6 +17,8 @@ HOLD = "HOLD"
 ERASE = "ERASE"
 RESTRICT = "RESTRICT"
 LIFT = "LIFT"
+PROPOSE = "PROPOSE"
+ACTIVATE = "ACTIVATE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +45,10 @@ class AdminTarget(Record):
 class AdminAct(Record):
     """One act; `previous` is the SHA-256 of the encoded act before it, zeros in the first; times in microseconds.
 
-    `subject` (32 bytes): the hash of the rules of RULES; `audit.continuation.subject` of RESTORE and HOLD; of ERASE,
-    RESTRICT and LIFT `SeatKeys.erasure_subject`, by which nobody knows the seat; else None. `reason` of ERASE and
-    RESTRICT is a code of the list `erasure_ground` or `restriction_ground`.
+    `subject` (32 bytes): the hash of the rules of RULES, PROPOSE and ACTIVATE; `audit.continuation.subject` of RESTORE
+    and HOLD; of ERASE, RESTRICT and LIFT `SeatKeys.erasure_subject`, by which nobody knows the seat; else None.
+    `reason` of ERASE and RESTRICT is a code of the list `erasure_ground` or `restriction_ground`. `rules` of PROPOSE
+    is the file itself.
     """
 
     SCHEMA: ClassVar[str] = "handslag.admin.AdminAct"
@@ -60,6 +63,7 @@ class AdminAct(Record):
     administrators: tuple[Administrator, ...] = ()
     reason: str | None = None
     subject: bytes | None = None
+    rules: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

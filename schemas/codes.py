@@ -123,3 +123,9 @@ def outcome_of(sections: Iterable[tuple[bool, Iterable[str]]]) -> Outcome:
     if kinds == {"RULE"}:
         return Outcome.REFUSED
     return Outcome.NEEDS_HUMAN if "HUMAN" in kinds else Outcome.WITHHELD
+
+
+@cache
+def consent_acts(kind: str) -> frozenset[str]:
+    """The consent acts of a class: WIDENS, NARROWS or NEITHER."""
+    return frozenset(act for act, row in table()["consent_act"].items() if row["class"] == kind)

@@ -40,6 +40,8 @@ class RoutedSection(Record):
     digest: bytes
     persons: tuple[int, ...]
     public_interest_released: bool
+    data_from_us: int | None = None
+    data_until_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,9 +73,20 @@ def content_type(code: str) -> EventType:
     return found
 
 
+def carried_type(code: str) -> EventType:
+    """The type of anything that is sealed and handed over: a case event, or a disclosure with support in law.
+
+    Raises as `content_type`. What asks consent asks `content_type`, which refuses the other.
+    """
+    found = table().get(code)
+    if found is not None and found.available and found.type_class is TypeClass.STATUTORY:
+        return found
+    return content_type(code)
+
+
 def schema_of(code: str) -> catalogue.SchemaEntry:
-    """The schema of a case event; raises as `content_type`."""
-    return catalogue.by_name(content_type(code).schema_name)
+    """The schema of what is sealed and handed over; raises as `carried_type`."""
+    return catalogue.by_name(carried_type(code).schema_name)
 
 
 def type_category(code: str) -> str:

@@ -107,6 +107,23 @@ class Recall(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentEnded(Record):
+    """What was received earlier no longer rests on a consent in force."""
+
+    SCHEMA: ClassVar[str] = "handslag.inbox.ConsentEnded"
+
+    seat_id: bytes
+    delivery_id: bytes
+    event_id: bytes
+    role: str
+    categories: tuple[str, ...]
+    code: str
+    at_us: int
+    entry_id: bytes
+    leaf_hash: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatementNotice(Record):
     """Keys of a member, or an acceptance that waits for the lead's statement."""
 

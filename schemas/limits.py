@@ -19,3 +19,4 @@ PADDING_CLASSES = (256, 1024, 4 * 1024, 16 * 1024, 64 * 1024, 256 * 1024)
 SENT_BACK_US = 30 * 24 * 3600 * 1_000_000  # a delivery is not older than the longest shelf life and a holiday
 SENT_AHEAD_US = 5 * 60 * 1_000_000  # clock difference between two agencies
 CAPSULE = 4096  # bytes of a place in its capsule: every place is as long as every other
+APPROVALS = 100  # rule sets that a unit approves in one call; it approves a few a year

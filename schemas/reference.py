@@ -40,7 +40,11 @@ _TITLES = {
     "annul_verdict": "What a recipient did with what an annulled consent released",
     "kept_reason": "Why a recipient keeps it",
     "incident_step": "Steps of an incident file",
+    "rules_finding": "What an examination of a rule file finds",
+    "rules_effect": "What a new rule set does",
+    "rules_change": "Differences between two rule sets",
     "manner": "Ways in which something is said outside the broker",
+    "fhir_reason": "Why one FHIR R4 Consent is answered as it is",
 }
 _MADE = "Made by `make reference`; change the table, not this page.\n"
 

@@ -41,6 +41,8 @@ class DecidedSection(Record):
     grants: tuple[bytes, ...]
     public_interest_released: bool
     sender_withheld: bool
+    data_from_us: int | None = None
+    data_until_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

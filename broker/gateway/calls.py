@@ -12,7 +12,20 @@ from audit.tiles import parse_tile_path
 from broker.gateway import bounds
 from broker.gateway.port import Core
 from schemas import calls as records
-from schemas import capsule, catalogue, hold, instances, joins, limits, rekey, said, trust_calls
+from schemas import (
+    capsule,
+    catalogue,
+    explain,
+    hold,
+    instances,
+    joins,
+    limits,
+    rekey,
+    rules,
+    said,
+    statute,
+    trust_calls,
+)
 from schemas.errors import HandslagError
 from schemas.records import Record
 
@@ -69,6 +82,26 @@ POSTS: Mapping[str, RecordCall] = {
     ),
     "/v1/disclosures:record": RecordCall(
         "said", said.DisclosureRequest, lambda core, unit, request: core.record_disclosure(unit, request)
+    ),
+    "/v1/disclosures:statutory": RecordCall(
+        "statute",
+        statute.StatuteRequest,
+        lambda core, unit, request: core.disclose(unit, request),
+        limit=limits.SUBMISSION + limits.CALL,
+    ),
+    "/v1/disclosures:confirm": RecordCall(
+        "statute_confirm",
+        statute.SecondRequest,
+        lambda core, unit, request: core.confirm_disclosure(unit, request),
+    ),
+    "/v1/provisions:approve": RecordCall(
+        "approve", statute.ApprovalRequest, lambda core, unit, request: core.approve_provision(unit, request)
+    ),
+    "/v1/decisions:explain": RecordCall(
+        "explain", explain.ExplainRequest, lambda core, unit, request: core.explain(unit, request)
+    ),
+    "/v1/decisions:simulate": RecordCall(
+        "simulate", explain.SimulateRequest, lambda core, unit, request: core.simulate(unit, request)
     ),
     "/v1/annulments:list": RecordCall(
         "annulments", said.AnnulmentsRequest, lambda core, unit, request: core.annulments(unit, request)
@@ -131,6 +164,9 @@ POSTS: Mapping[str, RecordCall] = {
         lambda core, unit, request: core.proofs(unit, request),
         check=bounds.check_proofs,
     ),
+    "/v1/rules:state": RecordCall(
+        "rules_state", rules.RulesStateRequest, lambda core, unit, request: core.rules_state(unit, request)
+    ),
     "/v1/trust": RecordCall("trust", trust_calls.TrustRequest, lambda core, unit, request: core.trust(unit, request)),
     "/v1/hold:replay": RecordCall(
         "replay",
@@ -174,7 +210,7 @@ BEHIND_CODES = frozenset({"HS-BROKER-BEHIND", "HS-HOLD", "HS-LOG-CONTINUED"})
 
 _NUMBER = 9  # digits of an act's number
 
-NOT_YET: Mapping[str, str] = {"/v1/decisions:explain": "explain", "/v1/checkpoint/cosign": "cosign"}
+NOT_YET: Mapping[str, str] = {"/v1/checkpoint/cosign": "cosign"}
 
 
 async def _units(core: Core, _rest: str) -> bytes:

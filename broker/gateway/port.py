@@ -34,10 +34,12 @@ from schemas.calls import (
     UnitsAnswer,
 )
 from schemas.capsule import LookAnswer, LookRequest
+from schemas.explain import ExplainAnswer, ExplainRequest, SimulateAnswer, SimulateRequest
 from schemas.hold import ConfirmRequest, HoldActsAnswer, HoldActsRequest, HoldAnswer, HoldSeatAnswer, ReplayRequest
 from schemas.instances import CompromisedAnswer, CompromisedRequest, InstanceAnswer, InstanceRequest
 from schemas.joins import JoinAnswer, JoinRequest, SeparateAnswer, SeparateRequest
 from schemas.rekey import LostSeatsAnswer, LostSeatsRequest, RekeyRequest
+from schemas.rules import RulesStateAnswer, RulesStateRequest
 from schemas.said import (
     AnnulAnswer,
     AnnulAnswerRequest,
@@ -48,6 +50,7 @@ from schemas.said import (
     DisclosureAnswer,
     DisclosureRequest,
 )
+from schemas.statute import ApprovalRequest, RecordedAnswer, SecondRequest, StatuteAnswer, StatuteRequest
 from schemas.trust_calls import TrustAnswer, TrustRequest
 
 
@@ -72,6 +75,18 @@ class Core(Protocol):
 
     async def record_disclosure(self, unit: str, request: DisclosureRequest) -> DisclosureAnswer:
         """POST /v1/disclosures:record: what was said, whatever the consents say about it."""
+        ...
+
+    async def approve_provision(self, unit: str, request: ApprovalRequest) -> RecordedAnswer:
+        """POST /v1/provisions:approve: an agency's lawyer has approved a provision."""
+        ...
+
+    async def disclose(self, unit: str, request: StatuteRequest) -> StatuteAnswer:
+        """POST /v1/disclosures:statutory: one disclosure that people decided without consent, to one role."""
+        ...
+
+    async def confirm_disclosure(self, unit: str, request: SecondRequest) -> RecordedAnswer:
+        """POST /v1/disclosures:confirm: a second person's word about a disclosure in acute danger."""
         ...
 
     async def annulments(self, unit: str, request: AnnulmentsRequest) -> AnnulmentsPage:
@@ -146,6 +161,14 @@ class Core(Protocol):
         """POST /v1/compromised: the unit is closed by its own word."""
         ...
 
+    async def explain(self, unit: str, request: ExplainRequest) -> ExplainAnswer:
+        """POST /v1/decisions:explain."""
+        ...
+
+    async def simulate(self, unit: str, request: SimulateRequest) -> SimulateAnswer:
+        """POST /v1/decisions:simulate."""
+        ...
+
     async def ledger_fetch(self, unit: str, request: LedgerFetchRequest) -> LedgerPage:
         """POST /v1/ledger:fetch."""
         ...
@@ -184,6 +207,10 @@ class Core(Protocol):
 
     async def units(self) -> UnitsAnswer:
         """GET /v1/units: the whole directory, the same for everybody."""
+        ...
+
+    async def rules_state(self, unit: str, request: RulesStateRequest) -> RulesStateAnswer:
+        """POST /v1/rules:state: records the unit's approvals that are new, and tells where its rules stand."""
         ...
 
     async def rules(self) -> bytes:

@@ -29,6 +29,7 @@ HANDLES = {
     "unit_memory": ("unit",),
     "contact": ("unit",),
     "case_join": ("unit",),
+    "rule_approval": ("unit",),
 }
 SEALED = {
     "invitation": ("envelope", "acceptance"),

@@ -76,6 +76,8 @@ class SectionRow:
     item: bytes | None
     wrapped_key: bytes | None
     live: bool
+    data_from_us: int | None = None
+    data_until_us: int | None = None
 
 
 def ready(cipher: ColumnCipher, row: DeliveryRow) -> Ready[DeliveryRow]:

@@ -18,6 +18,7 @@ from broker.store.erasure_tables import erasure
 from broker.store.inbox import Item, Leased, opened
 from broker.store.join_tables import case_join, crossing
 from broker.store.shared import moved
+from broker.store.statute_tables import acute
 from schemas.codes import DeliveryState, SeatState
 from schemas.identifiers import ZERO32
 
@@ -222,6 +223,7 @@ class ErasureRows:
         self._delete(invited, or_(invited.c.seat_id == seat_id, invited.c.inviter_seat == seat_id))
         ended = case_join.c.ended_at_us.is_not(None)
         self._delete(case_join, or_(case_join.c.seat_id == seat_id, case_join.c.other_seat_id == seat_id) & ended)
+        self._delete(acute, or_(acute.c.seat_id == seat_id, acute.c.recipient_seat == seat_id))
         self._bare(seat_id)
         entries = select(tables.entry.c.entry_id).where(
             tables.entry.c.handle == handle, tables.entry.c.operation != "ERASURE"

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import re
 
-from broker.store import conversion, erasure_tables, join_tables, shared_tables
+from broker.store import conversion, erasure_tables, join_tables, rule_tables, shared_tables, statute_tables
 from broker.store.keyport import SEAT_KEY
 from broker.store.tables import metadata
 from schemas.errors import HandslagError
 
-ADDED_ONLY = ("admin_act", "beat", "checkpoint", "continuation", "entry", "leaf")
+ADDED_ONLY = (
+    "admin_act", "beat", "checkpoint", "continuation", "entry", "leaf", "rule_approval", "rule_set", "rule_step",
+)  # fmt: skip
 """Tables whose rows are added and never altered or removed."""
 FORGOTTEN = ("ledger_event", "payload", "statement")
 """Tables whose rows are added and, when a seat is erased, removed; never altered."""
-_KNOWN = (conversion, erasure_tables, join_tables, shared_tables)  # their tables are in `metadata` once they are loaded
+# their tables are in `metadata` once they are loaded
+_KNOWN = (conversion, erasure_tables, join_tables, rule_tables, shared_tables, statute_tables)
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.ASCII)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -93,6 +93,14 @@ class InboxRows:
             numbers = [row.number for row in fit]
             self._c.execute(update(item).where(item.c.number.in_(numbers)).values(lease_until_us=until_us))
         return [Leased(row.item_id, unit, row.kind, row.body) for row in fit]
+
+    def of_kinds(self, unit: str, item_ids: Collection[bytes], kinds: Collection[str]) -> list[Leased]:
+        """Those of these items of a unit that are of one of the kinds, oldest first."""
+        if not item_ids:
+            return []
+        wanted = (item.c.item_id.in_(list(item_ids)), item.c.kind.in_(list(kinds)))
+        rows = self._c.execute(select(item).where(self._of(unit), *wanted).order_by(item.c.number))
+        return [Leased(row.item_id, unit, row.kind, row.body) for row in rows]
 
     def remove(self, unit: str, item_ids: Iterable[bytes]) -> set[bytes]:
         """Delete acknowledged items of a unit; returns the ids that were there."""

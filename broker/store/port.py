@@ -32,8 +32,10 @@ from broker.store.ledger import LedgerRows
 from broker.store.log import LogRows
 from broker.store.origins import OriginRows
 from broker.store.rekeys import RekeyRows
+from broker.store.rules import RuleRows
 from broker.store.sealing import Sealing
 from broker.store.shared import SharedRows
+from broker.store.statutes import StatuteRows
 from broker.store.stream import StreamRows
 from broker.store.units import UnitRows
 
@@ -64,8 +66,10 @@ class Rows:
         self.joins = JoinRows(connection, cipher)
         self.hold = HoldRows(connection)
         self.rekeys = RekeyRows(connection)
+        self.rules = RuleRows(connection, cipher)
         self.erasures = ErasureRows(connection, cipher)
         self.shared = SharedRows(connection, cipher)
+        self.statutes = StatuteRows(connection)
 
 
 class Store(Protocol):

@@ -296,6 +296,8 @@ delivery_section = Table(
     Column("item", LargeBinary),
     Column("wrapped_key", LargeBinary),
     Column("live", Boolean, nullable=False),
+    Column("data_from_us", BigInteger),
+    Column("data_until_us", BigInteger),
     # live = in PENDING, HANDED, ACKED or REJECTED and not removed: the agency's system is given a section once
     Index("section_once", "event_id", "recipient_seat", "digest", unique=True, sqlite_where=text("live"),
           postgresql_where=text("live")),

@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from audit.tiles import frontier
 from broker.engine_settings import StoreSettings
-from broker.store import conversion, erasure_tables, join_tables, shared_tables
+from broker.store import conversion, erasure_tables, join_tables, rule_tables, shared_tables, statute_tables
 from broker.store.keyport import METADATA, SEAT_KEY
 from broker.store.log import LogRows
 from broker.store.migrate import migrate, migrate_server
@@ -29,7 +29,8 @@ from schemas.errors import HandslagError
 
 Told = Callable[[str, int], None]
 PIECE = 1_000
-_KNOWN = (conversion, erasure_tables, join_tables, shared_tables)  # their tables are in `metadata` once they are loaded
+# Their tables are in `metadata` once they are loaded.
+_KNOWN = (conversion, erasure_tables, join_tables, rule_tables, shared_tables, statute_tables)
 _OF_NODES = {"key_holder", "lease", "node"}  # who is there: no part of what is kept
 _DRAWN = ("entry", "inbox_item")
 

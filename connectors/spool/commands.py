@@ -113,7 +113,7 @@ class Commands:
         """Commands of a case without an answer that would permit or tell something."""
         rows = self._store.all(
             "SELECT number, command_id, ref, kind, tries, value, state FROM command WHERE ref=? AND state='ACCEPTED'"
-            " AND kind IN ('grant', 'unblock', 'invite') ORDER BY number",
+            " AND kind IN ('grant', 'amend', 'unblock', 'resume', 'lift', 'invite') ORDER BY number",
             ref,
         )
         return [self._waiting(row) for row in rows]

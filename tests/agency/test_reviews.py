@@ -8,7 +8,7 @@ import pytest
 
 from connectors import ledgers, reviews
 from consent.ledger import head_after
-from schemas.acts import ConsentAct, LedgerEvent
+from schemas.acts import ConsentAct, Giver, LedgerEvent, MinorGround
 
 DAY = 24 * 3600 * 1_000_000
 
@@ -141,3 +141,33 @@ async def test_nothing_leaves_and_a_noted_withdrawal_is_waited_for(diary):
     assert await diary.told() == []
     assert diary.world.ctx.spool.outgoing.counts() == {}
     assert diary.world.ctx.spool.store.all("SELECT 1 FROM call") == []
+
+
+async def test_a_day_agreed_on_begins_anew_when_the_person_was_asked(diary):
+    terms = ConsentAct.from_bytes(diary.world.act("GRANT", ("IC08",)).act).terms
+    start = diary.world.ctx.now()
+    terms = replace(terms, valid_until_us=start + 300 * DAY, review_by_us=start + 60 * DAY)
+    consent = diary.record(terms=terms).consent_id
+    diary.at(31)
+    assert await diary.told() == [30]
+    assert diary.values[0]["days_left"] == 29
+    diary.record("CONFIRM", consent_id=consent, terms=None, review_by_us=start + 120 * DAY)
+    assert await diary.told() == []
+    diary.at(91)
+    assert await diary.told() == [30]
+
+
+async def test_majority_is_told_of_before_it_comes(diary):
+    """The consent ends with the guardian's authority, and so the days are counted to that."""
+    start = diary.world.ctx.now()
+    mother = Giver(person=1, capacity="GUARDIAN", method="WRITTEN", at_us=start, authority_until_us=start + 40 * DAY)
+    child = MinorGround(
+        rule_id="L6", age_band="15_TO_17", maturity="SUFFICIENT", child_view="AGREES", guardians=1,
+        guardians_excluded=0, reassess_at_us=start + 40 * DAY,
+    )  # fmt: skip
+    terms = ConsentAct.from_bytes(diary.world.act("GRANT", ("IC08",)).act).terms
+    own = replace(mother, person=0, capacity="SELF", authority_until_us=None)
+    diary.record(terms=replace(terms, valid_until_us=start + 300 * DAY, givers=(own, mother), minor=child))
+    diary.at(26)
+    assert await diary.told() == [14]
+    assert diary.values[0]["days_left"] == 14

@@ -32,6 +32,7 @@ BENCHES = {
     "broker_step_kafka": ["tests.bench.broker_step", "--on", "kafka"],
     "memory": ["tests.bench.growth", "grants", "--upto", "100000"],
     "decide": ["tests.bench.decide"],
+    "history": ["tests.bench.history"],
     "seal": ["tests.bench.seal"],
     "beat": ["tests.bench.beat"],
     "verify": ["tests.bench.verify"],

@@ -1,213 +1,265 @@
-"""A second decision, written from the design pages without looking for speed: it reads the acts themselves each time.
+"""A second decision, written from the design pages and the README of the vectors without looking for speed.
 
-Shares nothing with `consent/` but the request's types: rules are taken from the file's text, the ledger from the acts.
+It loops over all acts for each section, person and moment, and shares nothing with `consent/` but the types of the
+request and the rules file. `reference_rules` answers steps 1 to 3, `reference_consents` what is wrong with a consent.
 """
 
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import consent
-from schemas import codes, event_types
-from schemas.acts import ConsentAct
+from consent.terms import SectionAsk
+from schemas import codes
+from tests.consent import reference_rules
+from tests.consent.reference_consents import (
+    consent_ids,
+    duties,
+    lists,
+    meets,
+    persons_of,
+    reasons,
+    terms_at,
+    version_at,
+)
+from tests.consent.reference_givers import Asked, Noted, code
 
-RULES = tomllib.loads((Path(consent.__file__).parent / "rules" / "2026-11-22.toml").read_text(encoding="utf-8"))
-SCOPE = {
+RULES = tomllib.loads((Path(consent.__file__).parent / "rules" / "2026-11-23.toml").read_text(encoding="utf-8"))
+SCOPE = (
     "WRONG_DISCLOSER", "RECIPIENT_NOT_COVERED", "RECIPIENT_CHANGED", "CATEGORY_NOT_COVERED", "PURPOSE_MISMATCH",
-    "ACTION_NOT_COVERED",
+    "ACTION_NOT_COVERED", "DATA_PERIOD",
+)  # fmt: skip
+LIFE = (
+    "INVALIDATED", "NOT_YET_VALID", "EXPIRED", "WITHDRAWN", "PARTIALLY_WITHDRAWN", "SUSPENDED", "SUPERSEDED",
+    "GUARDIAN_AUTHORITY_ENDED", "TEXT_VERSION_STALE", "CHILD_COSIGN_MISSING", "GUARDIAN_MISSING",
+)  # fmt: skip
+HUMAN = ("CAPACITY", "RESERVATION")
+ORDER = (*SCOPE, *LIFE, *HUMAN)
+KNOWN_ACTS = {
+    "GRANT", "AMEND", "RESUME", "UNBLOCK", "LIFT", "WITHDRAW", "WITHDRAW_ALL", "BLOCK", "SUSPEND", "EXPIRE", "LAPSE",
+    "ANNUL", "ANNUL_WRONG_PERSON", "REQUEST", "REFUSE", "CONFIRM",
 }  # fmt: skip
-LIFE = {"INVALIDATED", "NOT_YET_VALID", "EXPIRED", "WITHDRAWN", "PARTIALLY_WITHDRAWN", "SUSPENDED"}
-NARROWING = {"WITHDRAW", "WITHDRAW_ALL", "SUSPEND", "AMEND"}
 
 
-def rule_reasons(request, category, flag):
-    """Steps 1 to 4 for one category, as a set."""
-    found = set()
-    types, roles = RULES["types"], codes.table()["role"]
-    rule = types.get(request.event_type)
-    sender, recipient = request.sender, request.recipient
-    if rule is None:
-        found.add("SCHEMA_UNKNOWN")
-        rule = {"senders": list(roles), "recipients": list(roles), "purposes": []}
-    if sender.role not in rule["senders"] or roles[sender.role]["authority"] != sender.authority:
-        found.add("SENDER_NOT_ALLOWED")
-    if not sender.active:
-        found.add("SENDER_INACTIVE")
-    if recipient.role not in rule["recipients"] or roles[recipient.role]["authority"] != recipient.authority:
-        found.add("TYPE_NOT_ALLOWED")
-    if request.purpose not in rule.get("purposes", codes.table()["purpose"]):
-        found.add("TYPE_NOT_ALLOWED")
-    if not rule.get("to_unit"):
-        if not recipient.held:
-            found.add("NO_HOLDER")
-        elif not recipient.active:
-            found.add("SEAT_INACTIVE")
-    pair = (sender.role, recipient.role)
-    rows = [rule] if "categories" in rule else [p for p in RULES["pairs"] if (p["sender"], p["recipient"]) == pair]
-    row = next((one for one in rows if category in one["categories"]), None)
-    if (
-        any((one["sender"], one["recipient"]) == pair for one in RULES["never"])
-        or row is None
-        or request.event_type not in row.get("only", {}).get(category, [request.event_type])
-    ):
-        found.add("CATEGORY_NOT_ALLOWED")
-    elif "asks_human" in row:
-        found.add(row["asks_human"])
-    if category in RULES["not_waivable"]:
-        found.add("NON_WAIVABLE")
-    public = RULES["public_interest"]
-    if sender.authority in public["sender_authorities"] and category in public["categories"] and not flag:
-        found.add("PUBLIC_INTEREST_NOT_RELEASED")
-    return found, bool(rule.get("to_unit"))
+class Answer(NamedTuple):
+    """Outcome; (category, reasons in order) of each section; what it rests on, its duties and until when."""
+
+    outcome: str
+    sections: list
+    depends_on: set
+    obligations: set
+    holds_until_us: int | None
 
 
-def hits(recipients, party):
-    """Whether a narrowing list of recipients meets a party."""
-    if not recipients:
+# --- blocks
+
+
+def within(lift, block, known):
+    """Whether a list of a lift lies within that of the block; an empty one is all that the block holds."""
+    everything = not block or not all(map(known, block))
+    return all(map(known, lift)) and (everything or set(lift) <= set(block))
+
+
+def known_ref(ref):
+    kind, name = ref
+    return kind == "UNIT" or (kind == "ROLE" and code("role", name) is not None)
+
+
+def lift_reaches(asked, noted, block):
+    """Whether a lift lets this section through: all its words known, all of it within the block."""
+    part, party = noted.act.scope, asked.request.recipient
+    if part is None:
         return True
-    for ref in recipients:
-        if ref.kind == "ROLE" and ref.id == party.role:
+    refs = {(one.kind, one.id) for one in part.recipients}
+    inside = (
+        within(refs, [(one.kind, one.id) for one in block.recipients], known_ref)
+        and within(part.categories, block.categories, lambda word: code("category", word) is not None)
+        and within(part.purposes, block.purposes, lambda word: code("purpose", word) is not None)
+    )
+    named = not part.recipients or any(
+        (one.kind == "UNIT" and party.unit is not None and one.id == party.unit)
+        or (one.kind == "ROLE" and one.id == party.role and one.member is not None and one.member == party.member)
+        for one in part.recipients
+    )
+    return (
+        inside
+        and named
+        and (not part.categories or asked.section.category in part.categories)
+        and (not part.purposes or asked.request.purpose in part.purposes)
+    )
+
+
+def opened(asked, place):
+    """Whether the block at `place` was ended, or is lifted just now for what is asked."""
+    block = asked.notes[place].act
+    for later in asked.notes[place + 1 :]:
+        if later.act.consent_id != block.consent_id or not later.signed or asked.at_us < later.recorded_us:
+            continue
+        if later.act.act == "UNBLOCK" and later.act.scope is None:
             return True
-        if ref.kind == "UNIT":
-            if party.unit is None and ref.id.split("/")[0] == party.authority:
-                return True
-            if ref.id == party.unit:
-                return True
+        until = later.act.lift_until_us
+        lifted = later.act.act == "LIFT" and until is not None and asked.at_us < until
+        if lifted and lift_reaches(asked, later, block.terms):
+            return True
     return False
 
 
-def listed(items, word):
-    return not items or word in items
-
-
-def grant_reasons(acts, place, request, category, to_unit):
-    """Everything wrong with the grant at `place` for one category, as a set."""
-    grant, recorded, signed = acts[place]
-    given, party, at = grant.terms, request.recipient, request.at_us
-    found = set()
-    if grant.member != request.sender.member:
-        found.add("WRONG_DISCLOSER")
-    by_unit = any(ref.kind == "UNIT" and ref.id == party.unit for ref in given.recipients)
-    by_role = [ref for ref in given.recipients if ref.kind == "ROLE" and ref.id == party.role and not to_unit]
-    same = any(ref.follows_role or (ref.member is not None and ref.member == party.member) for ref in by_role)
-    if not by_unit and not by_role:
-        found.add("RECIPIENT_NOT_COVERED")
-    elif not by_unit and not same and party.held:
-        found.add("RECIPIENT_CHANGED")
-    if category not in given.categories:
-        found.add("CATEGORY_NOT_COVERED")
-    if request.purpose not in given.purposes:
-        found.add("PURPOSE_MISMATCH")
-    if request.action not in given.actions:
-        found.add("ACTION_NOT_COVERED")
-    if at < given.valid_from_us or at < recorded:
-        found.add("NOT_YET_VALID")
-    if given.valid_until_us is None or at >= given.valid_until_us:
-        found.add("EXPIRED")
-    if given.valid_until_us is None or not signed:
-        found.add("INVALIDATED")
-    if given.given_by != "SELF":
-        found.add("CAPACITY")
-    if given.reservations:
-        found.add("RESERVATION")
-    for other_place, (other, other_recorded, _signed) in enumerate(acts):
-        since = other_recorded if other.effective_at_us is None else min(other.effective_at_us, other_recorded)
-        mine = other.consent_id == grant.consent_id
-        if other.act == "GRANT" and mine and other_place > place and other != grant and at >= other_recorded:
-            found.add("INVALIDATED")
-        if other.act in {"ANNUL", "ANNUL_WRONG_PERSON"} and mine:
-            found.add("INVALIDATED")  # never valid, whenever one asks
-        if other.act not in NARROWING or at < since:
+def blocked(asked):
+    concerned = {0, *asked.section.persons}
+    for place, one in enumerate(asked.notes):
+        if one.act.act != "BLOCK":
             continue
-        if other.act == "WITHDRAW_ALL" and other_place > place:
-            found.add("WITHDRAWN")
-        elif other.act in {"SUSPEND", "AMEND"} and mine:
-            found.add("SUSPENDED")
-        elif other.act == "WITHDRAW" and mine:
-            part = other.scope
-            if part is None or not (part.recipients or part.categories or part.purposes):
-                found.add("WITHDRAWN")
-            elif (
-                hits(part.recipients, party)
-                and listed(part.categories, category)
-                and listed(part.purposes, request.purpose)
-            ):
-                found.add("PARTIALLY_WITHDRAWN")
-    return found
-
-
-def blocked(acts, request, category):
-    for place, (act, recorded, _signed) in enumerate(acts):
-        if act.act != "BLOCK":
-            continue
-        given, at = act.terms, request.at_us
-        since = min(recorded, given.valid_from_us, recorded if act.effective_at_us is None else act.effective_at_us)
-        lifted = [
-            max(when, other.effective_at_us or when)
-            for other, when, signed in acts[place + 1 :]
-            if other.act == "UNBLOCK" and other.consent_id == act.consent_id and signed and other.scope is None
-        ]
-        over = any(at >= when for when in lifted)
-        ended = given.valid_until_us is not None and at > given.valid_until_us
+        given = one.act.terms
+        over = given.valid_until_us is not None and asked.at_us > given.valid_until_us
         if (
-            at >= since
+            asked.at_us >= min(one.since_us, given.valid_from_us)
             and not over
-            and not ended
-            and hits(given.recipients, request.recipient)
-            and listed(given.categories, category)
-            and listed(given.purposes, request.purpose)
-            and listed(given.actions, request.action)
+            and (not given.about or concerned & set(given.about))
+            and meets(given.recipients, asked.request.recipient)
+            and lists("category", given.categories, asked.section.category)
+            and lists("purpose", given.purposes, asked.request.purpose)
+            and lists("action", given.actions, asked.request.action)
+            and not opened(asked, place)
         ):
             return True
     return False
 
 
-def section_reasons(request, acts, category, *, flag, persons, withheld):
-    found, to_unit = rule_reasons(request, category, flag)
-    places = []
-    for place, (act, _recorded, _signed) in enumerate(acts):
-        if act.act == "GRANT" and all(acts[before][0].consent_id != act.consent_id for before in places):
-            places.append(place)
-    each = [grant_reasons(acts, place, request, category, to_unit) for place in places]
-    if not each:
-        found.add("NO_RECORD")
-    elif all(each):
-
-        def far(one):
-            return (len(one & SCOPE), len(one & LIFE), len(one - SCOPE - LIFE))
-
-        nearest = min(far(one) for one in each)
-        found |= set().union(*(one for one in each if far(one) == nearest))
-    if set(persons) != {0}:
-        found.add("OTHER_SUBJECT_NO_CONSENT")
-    if blocked(acts, request, category):
-        found.add("BLOCK_IN_FORCE")
-    if withheld:
-        found.add("SENDER_WITHHELD")
-    return found
+# --- one section
 
 
-def decide(request, acts):
-    """(outcome, {category: set of reasons}); acts are (ConsentAct, recorded_at_us, signed) in order."""
-    assert all(isinstance(act, ConsentAct) for act, _when, _signed in acts)
-    each = {
-        ask.category: section_reasons(
-            request,
-            acts,
-            ask.category,
-            flag=ask.public_interest_released,
-            persons=ask.persons,
-            withheld=ask.sender_withheld,
-        )
-        for ask in request.sections
-    }
-    name = event_types.type_category(request.event_type)
-    tells = each.get(name)
-    if tells is None:
-        tells = section_reasons(request, acts, name, flag=False, persons=(0,), withheld=False)
-    if tells:
-        for found in each.values():
+def counted(asked, person):
+    """Consents about a person that can open anything at all."""
+    return [
+        one
+        for one in consent_ids(asked.notes)
+        if person in persons_of(terms_at(asked.notes, version_at(asked.notes, one, asked.at_us)))
+    ]
+
+
+def distance(found):
+    return (len(found & set(SCOPE)), len(found & set(LIFE)), len(found & set(HUMAN)))
+
+
+def consent_reasons(asked):
+    """Steps 4 and 5."""
+    own = [reasons(asked, one) for one in counted(asked, 0)]
+    told = []
+    if not own:
+        told.append("NO_RECORD")
+    elif all(own):
+        nearest = min(distance(one) for one in own)
+        told += [word for word in ORDER if any(word in one for one in own if distance(one) == nearest)]
+    others = set(asked.section.persons) - {0}
+    if not asked.section.persons or any(not covering(asked, person) for person in others):
+        told.append("OTHER_SUBJECT_NO_CONSENT")
+    return told
+
+
+def covering(asked, person):
+    return [one for one in counted(asked, person) if not reasons(asked, one)]
+
+
+def section_reasons(asked, readable):
+    """Steps 1 to 6."""
+    told = reference_rules.party_reasons(asked.rules, asked.request)
+    if not readable:
+        told.append("EVALUATION_ERROR")
+    told += reference_rules.lane_reasons(asked.rules, asked.request, asked.section) + consent_reasons(asked)
+    if blocked(asked):
+        told.append("BLOCK_IN_FORCE")
+    if asked.section.sender_withheld:
+        told.append("SENDER_WITHHELD")
+    return reference_rules.once(told)
+
+
+# --- until when
+
+
+def moments(asked):
+    """Every moment at which anything could change: all that the acts name, and the microsecond after a block's end."""
+    found = set()
+    for one in asked.notes:
+        found |= {one.recorded_us, one.since_us, one.act.lift_until_us}
+        given = one.act.terms
+        if given is None:
+            continue
+        found |= {given.valid_from_us, given.valid_until_us, given.valid_until_us and given.valid_until_us + 1}
+        for giver in given.givers or ():
+            found |= {giver.at_us, giver.authority_from_us, giver.authority_until_us}
+        found |= {given.minor and given.minor.reassess_at_us, given.capacity and given.capacity.valid_until_us}
+    return sorted(one for one in found if one is not None and one > asked.at_us)
+
+
+def covers_until(asked, consent_id):
+    """First moment at which the terms in force now are not those in force, or do not cover."""
+    now = version_at(asked.notes, consent_id, asked.at_us)
+    for then in moments(asked):
+        if version_at(asked.notes, consent_id, then) != now or reasons(replace(asked, at_us=then), consent_id):
+            return then
+    return None
+
+
+def rests_on(asked):
+    """(consent, until) for each person of a released section: the one that covers longest, then the smaller bytes."""
+    each = []
+    for person in sorted({0, *asked.section.persons}):
+        ends = [(one, covers_until(asked, one)) for one in covering(asked, person)]
+        each.append(min(ends, key=lambda pair: (-pair[1], pair[0])))
+    return each
+
+
+def next_block(asked):
+    return next((then for then in moments(asked) if blocked(replace(asked, at_us=then))), None)
+
+
+# --- the whole
+
+
+def question(rules, notes, request, section):
+    invitation = reference_rules.is_invitation(rules, request)
+    return Asked(rules, tuple(notes), request, section, invitation, request.at_us)
+
+
+def decide(request, acts, rules=RULES, known_at_us=None):
+    """The answer; `acts` are (ConsentAct, recorded_at_us, signed) in the order recorded."""
+    notes = [Noted(*one) for one in acts if known_at_us is None or one[1] <= known_at_us]
+    readable = all(one.act.act in KNOWN_ACTS for one in notes)
+    each = [question(rules, notes, request, section) for section in request.sections]
+    told = [section_reasons(one, readable) for one in each]
+    name = reference_rules.TOLD_BY_NAME.get(request.event_type)
+    tells = [(one, found) for one, found in zip(each, told, strict=True) if one.section.category == name]
+    if name is not None and not tells:
+        alone = question(rules, notes, request, SectionAsk(name, (0,), False, False))
+        tells = [(alone, section_reasons(alone, readable))]
+    if any(found for _, found in tells):
+        for found in told:
             if not any(codes.reason_kind(one) == "RULE" for one in found):
-                found.add("TYPE_WITHHELD")
-    return codes.outcome_of([(not found, found) for found in each.values()]), each
+                found.append("TYPE_WITHHELD")
+    released = [one for one, found in zip(each, told, strict=True) if not found]
+    carried = released + [one for one, _ in tells if released and one not in released]
+    rests = [pair for one in carried for pair in rests_on(one)]
+    ends = [until for _, until in rests] + [next_block(one) for one in carried]
+    owed = set().union(*(reference_rules.lane_duties(rules, request, one.section.category) for one in released))
+    for one in carried:
+        owed |= set().union(*(duties(one, used) for used, _ in rests_on(one)))
+    return Answer(
+        codes.outcome_of([(not found, found) for found in told]),
+        [(one.section.category, found) for one, found in zip(each, told, strict=True)],
+        {used for used, _ in rests},
+        owed,
+        min((one for one in ends if one is not None), default=None),
+    )
+
+
+def why(request, acts, consent_id, rules=RULES, known_at_us=None):
+    """Why a consent was not used for the first section, in order; empty: it covers."""
+    notes = [Noted(*one) for one in acts if known_at_us is None or one[1] <= known_at_us]
+    asked = question(rules, notes, request, request.sections[0])
+    given = terms_at(asked.notes, version_at(asked.notes, consent_id, asked.at_us))
+    found = reasons(asked, consent_id)
+    elsewhere = [] if {0, *asked.section.persons} & persons_of(given) else ["OTHER_SUBJECT_NO_CONSENT"]
+    return elsewhere + [word for word in ORDER if word in found]

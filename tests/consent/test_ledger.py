@@ -90,10 +90,17 @@ def test_only_a_signed_whole_unblock_lifts():
     assert goes(ledger(GRANT, block, later), at_us=T0 + 20 * HOUR)
 
 
-def test_resume_and_amend_open_nothing():
-    assert not goes(ledger(GRANT, act("SUSPEND"), act("RESUME")))
-    assert not goes(ledger(GRANT, act("AMEND", terms=GRANT.terms)))
+def test_only_a_signed_whole_resume_ends_a_suspension():
+    assert not goes(ledger(GRANT, act("SUSPEND")))
+    assert goes(ledger(GRANT, act("SUSPEND"), act("RESUME")))
+    assert not goes(ledger(GRANT, act("SUSPEND"), act("RESUME")), at_us=T0 + HOUR)  # it was suspended then
+    assert not goes(ledger(GRANT, act("SUSPEND"), act("RESUME"), unsigned=(2,)))
+    assert not goes(ledger(GRANT, act("SUSPEND"), act("RESUME", scope=scope(categories=("IC13",)))))
+    assert not goes(ledger(GRANT, act("SUSPEND"), act("RESUME"), act("SUSPEND")))
+    assert not goes(ledger(act("SUSPEND"), GRANT))
     assert goes(ledger(GRANT, act("RESUME")))
+    later = act("RESUME", effective_at_us=T0 + 20 * HOUR)
+    assert not goes(ledger(GRANT, act("SUSPEND"), later))
 
 
 @pytest.mark.parametrize("change", [{"valid_until_us": None}, {"method": "IMPLIED"}])

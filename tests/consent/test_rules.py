@@ -20,7 +20,7 @@ TEXT = shipped()[0].decode()
 def test_the_hash_is_of_the_file():
     data, rules = shipped()
     assert rules.hash32 == hashlib.sha256(data).digest()
-    assert (rules.version, rules.in_force_from.isoformat()) == ("2026-11-22", "2026-11-22")
+    assert (rules.version, rules.in_force_from.isoformat()) == ("2026-11-23", "2026-11-23")
 
 
 def test_every_type_that_exists_has_rules():
@@ -35,7 +35,7 @@ def test_every_type_that_exists_has_rules():
 def test_every_line_cites_a_row():
     rows = re.findall(r'^row = "(.+)"$', TEXT, re.MULTILINE)
     assert len(rows) == len(re.findall(r"^(\[\[|\[(?!not_waivable))", TEXT, re.MULTILINE))
-    assert all(re.fullmatch(r"LB-\d\d|B-\d\d|PROTOCOL", row) for row in rows)
+    assert all(re.fullmatch(r"LB-\d\d|B-\d\d|L\d|PROTOCOL", row) for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -102,8 +102,8 @@ def test_threat_goes_to_the_police_only_as_a_request():
 @pytest.mark.parametrize(
     ("old", "new", "place"),
     [
-        ('version = "2026-11-22"', "version = 1", "version"),
-        ("in_force_from = 2026-11-22", 'in_force_from = "soon"', "in_force_from"),
+        ('version = "2026-11-23"', "version = 1", "version"),
+        ("in_force_from = 2026-11-23", 'in_force_from = "soon"', "in_force_from"),
         ("[public_interest]", "[publik_interest]", "file"),
         (
             'sender = "police_coordination"\nrecipient = "provider"',

@@ -108,7 +108,7 @@ async def test_an_unknown_call_has_the_one_shape(line, method, path):
         assert (answer.status, (await answer.json(content_type=None))["code"]) == (404, "HS-CALL-UNKNOWN")
 
 
-@pytest.mark.parametrize("path", ["/v1/decisions:explain", "/v1/checkpoint/cosign"])
+@pytest.mark.parametrize("path", ["/v1/checkpoint/cosign"])
 async def test_what_does_not_exist_yet_says_so(line, path):
     status, _headers, body = await line.post(path, b"")
     assert (status, json.loads(body)["code"]) == (501, "HS-NOT-YET")

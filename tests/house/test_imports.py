@@ -28,6 +28,7 @@ LIBRARIES = {
     "click": ("*/cli.py", "*/*_cli.py", "broker/cli_parts.py", "handslag.py"),
     "cryptography": ("audit/*", "broker/*", "connectors/*"),
     "fastavro": ("schemas/*",),
+    "fhir": ("connectors/fhir/model.py",),
     "prometheus_client": ("broker/metrics.py", "broker/gateway/operations.py"),
     "pydantic": (
         "broker/settings.py",
@@ -35,6 +36,7 @@ LIBRARIES = {
         "connectors/settings.py",
         "connectors/command*.py",
         "connectors/lost_commands.py",
+        "connectors/fhir/model.py",
     ),
     "psycopg": ("broker/store/*",),
     "pydantic_settings": ("broker/settings.py", "connectors/settings.py"),

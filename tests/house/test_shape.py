@@ -19,6 +19,8 @@ LONG_FUNCTIONS = {
     ("broker/handover.py", "disclosure_entries"): (51, "two entries that belong together, a field on each line"),
     ("broker/invitations.py", "_release"): (41, "two records written out with a field on each line"),
     ("broker/invitations.py", "invite"): (45, "checks before, and the one transaction as a function inside"),
+    ("broker/resolve.py", "resolve"): (42, "one record written out with a field on each line"),
+    ("broker/said.py", "_entry"): (41, "one record written out with a field on each line"),
     ("broker/store/migrations/versions/0001_the_first_tables.py", "upgrade"): (
         269,
         "one statement for each table, written once by the tool and never edited",
@@ -31,7 +33,7 @@ LONG_FUNCTIONS = {
     ("connectors/consent_cli.py", "show"): (41, "a table for the terminal, in order"),
 }
 LONG_FILES = {
-    "broker/core.py": (440, "one method for each call"),
+    "broker/core.py": (460, "one method for each call"),
     "broker/store/tables.py": (480, "the list of the tables, one statement for each"),
 }
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from alembic import command
 
 from broker.engine_settings import StoreSettings
-from broker.store import erasure_tables, join_tables, shared_tables
+from broker.store import erasure_tables, join_tables, rule_tables, shared_tables
 from broker.store.inbox import Item
 from broker.store.migrate import configured, is_newest, migrate_server
 from broker.store.postgresql import PostgresStore
@@ -22,7 +22,7 @@ from tests.engines import PATIENT
 from tests.postgres.conftest import CIPHER, Standing
 
 RELEASED = "0018"  # the newest tables of 0.2.0
-LOADED = (erasure_tables, join_tables, shared_tables)
+LOADED = (erasure_tables, join_tables, rule_tables, shared_tables)
 
 
 @pytest.fixture

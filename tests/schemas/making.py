@@ -22,7 +22,9 @@ import schemas.hold
 import schemas.instances
 import schemas.joins
 import schemas.rekey
+import schemas.rules
 import schemas.said
+import schemas.statute
 import schemas.stream_record
 import schemas.trail
 import schemas.trust_calls  # noqa: F401

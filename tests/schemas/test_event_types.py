@@ -13,6 +13,10 @@ from tests.schemas.making import EVENTS
 TABLE = event_types.table()
 RAW = tomllib.loads((Path(event_types.__file__).parent / "tables/event_types.toml").read_text("utf-8"))
 CONTENT_NOW = {code for code, kind in TABLE.items() if kind.available and kind.type_class is TypeClass.CONTENT}
+# What is sealed and handed over: case events, and the one type that people decide without consent.
+CARRIED_NOW = CONTENT_NOW | {
+    code for code, kind in TABLE.items() if kind.available and kind.type_class is TypeClass.STATUTORY
+}
 
 
 def test_every_type_is_in_exactly_one_of_four_classes():
@@ -33,9 +37,9 @@ def test_numbers_and_names_are_unique_and_the_catalogue_is_whole():
 
 
 def test_a_schema_exists_if_and_only_if_the_type_does():
-    assert {TABLE[code].schema_name for code in CONTENT_NOW} == set(EVENTS)
+    assert {TABLE[code].schema_name for code in CARRIED_NOW} == set(EVENTS)
     for code, kind in TABLE.items():
-        assert (kind.schema_name in catalogue.loaded()) == (code in CONTENT_NOW)
+        assert (kind.schema_name in catalogue.loaded()) == (code in CARRIED_NOW)
 
 
 @pytest.mark.parametrize("code", sorted(CONTENT_NOW))
@@ -48,7 +52,19 @@ def test_an_available_type_has_its_times_and_its_own_category(code):
         assert kind.deadline_us == 3600 * 1_000_000
 
 
-@pytest.mark.parametrize("code", sorted(set(TABLE) - CONTENT_NOW))
+def test_what_is_disclosed_without_consent_is_no_case_event():
+    """One type, carried like the others, and refused wherever consent is asked about."""
+    (code,) = CARRIED_NOW - CONTENT_NOW
+    assert event_types.carried_type(code).life_safety
+    with pytest.raises(HandslagError) as refused:
+        event_types.content_type(code)
+    assert refused.value.code == "HS-NOT-YET"
+    carried = {field["category"] for field in event_types.schema_of(code).source["fields"]}
+    assert not carried & {"IC10", "IC11"}
+    assert all(isinstance(field["type"], list) for field in event_types.schema_of(code).source["fields"])
+
+
+@pytest.mark.parametrize("code", sorted(set(TABLE) - CARRIED_NOW))
 def test_what_does_not_exist_yet_is_refused(code):
     expected = "HS-CODE-UNKNOWN" if TABLE[code].type_class is TypeClass.NOTICE else "HS-NOT-YET"
     for call in (event_types.content_type, event_types.schema_of, event_types.type_category):

@@ -184,7 +184,7 @@ def test_a_broken_source_of_randomness_is_noticed():
     ("changes", "code"),
     [
         ({"event_type": "no_such"}, "HS-CODE-UNKNOWN"),
-        ({"event_type": "statutory_disclosure"}, "HS-NOT-YET"),
+        ({"event_type": "threat_level_changed"}, "HS-NOT-YET"),
         ({"purpose": "NO_SUCH"}, "HS-CODE-UNKNOWN"),
         ({"action": "NO_SUCH"}, "HS-CODE-UNKNOWN"),
         ({"roles": ("nobody",)}, "HS-CODE-UNKNOWN"),

@@ -17,6 +17,7 @@ from broker.store.contacts import ContactRow
 from broker.store.conversion import EMPTY, HANDLES, SEALED
 from broker.store.instances import InstanceRow, Memory
 from broker.store.joins import JoinRow
+from broker.store.rules import ApprovalRow
 from broker.store.tables import metadata
 from schemas.errors import HandslagError
 from tests.canaries.scan import spellings
@@ -46,6 +47,7 @@ async def played(tmp_path):
         rows.shared.put_file("admissions/exempel.json", code.encode(), 0)
         rows.contacts.put([ContactRow(code, 1, "0.1.0", 0)])
         rows.instances.remember(code, Memory(seen_size=1))
+        rows.rules.approve(ApprovalRow(code, os.urandom(32), os.urandom(16), os.urandom(32), 1))
         rows.instances.take(InstanceRow(code, 2, os.urandom(16), code.encode(), b"answer", 1))
 
     await site.store.write(work)
@@ -216,6 +218,10 @@ def test_the_list_of_columns_covers_every_table():
         "key_holder": {"node_id"},
         "lease": {"name", "holder"},
         "node": {"node_id", "version"},
+        "rule_approval": {"rules_hash", "entry_id", "leaf_hash"},
+        "rule_recheck": {"delivery_id"},
+        "rule_set": {"rules_hash", "file"},
+        "rule_step": {"base_hash", "rules_hash"},
         "seat": {"seat_id", "case_id", "role", "member", "state", "head", "signing_key", "seat_key_id",
                  "recipient_sealed", "recipient_own", "previous_signing_key", "previous_key_id", "chain"},
         "shared_file": {"name"},  # a handle of the file's name

@@ -1,0 +1,136 @@
+"""What an act would do, before anybody says it: to what waits, to what was handed over, to what was received.
+
+The same decisions as when it is recorded, on the ledger as it would be; nothing is written but the entry of the look.
+Counts and roles only, as in the answer to the act itself: never a unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from broker import affected as consequences
+from broker import endings, queries
+from broker.affected import Write
+from broker.calls import answered, recorded, request_hash
+from broker.context import Context
+from broker.narrowing import Shrunk, foreseen
+from broker.quota import QUERIES
+from broker.store.cases import SeatRow
+from broker.store.deliveries import SectionRow
+from broker.store.port import Rows
+from consent.admission import ANNULLING, NARROWING, check_act
+from consent.ledger import LedgerView
+from consent.simulate import event_of
+from schemas import limits
+from schemas.acts import ConsentAct, LedgerEvent
+from schemas.errors import HandslagError
+from schemas.explain import SimulateAnswer, SimulatedDelivery, SimulateRequest
+from schemas.identifiers import ZERO16, ZERO32
+
+_EVERYTHING = "WITHDRAW_ALL"
+
+
+async def simulate(context: Context, unit: str, request: SimulateRequest) -> SimulateAnswer:
+    """Answer `POST /v1/decisions:simulate`; the CONSULTATION entry commits with the answer.
+
+    An act that would be refused is answered with the code of that refusal and with nothing else. Raises as
+    `broker.explaining.explain`, and PayloadRejected for what is no act.
+    """
+    queries.check(request.query)
+    if len(request.act) > limits.ACT:
+        raise HandslagError("HS-TOO-LARGE", limit=limits.ACT)
+    act = ConsentAct.from_bytes(request.act)
+    if (before := await answered(context, unit, request)) is not None:
+        return SimulateAnswer.from_bytes(before, limits.SUBMISSION)
+    seat = await queries.asked(context, unit, request.seat_id)
+    context.quotas.take(seat.unit, {QUERIES: 1})
+    found = await context.store.read(lambda rows: _simulated(context, rows, seat, request, act))
+    controller, at_us = context.directory.controller(seat.unit), context.now_us()
+    payload = replace(queries.looking(seat, request.query), ledger_seq=found.ledger_seq, decided_at_us=found.as_of_us)
+    entry = context.recorder.about_seat(seat, controller, "CONSULTATION", payload, at_us)
+    told = replace(found, entry_id=entry.entry_id, leaf_hash=entry.leaf_hash)
+    raw = told.to_bytes()
+    if len(raw) > limits.SUBMISSION:
+        raise HandslagError("HS-TOO-LARGE", limit=limits.SUBMISSION)
+
+    def work(rows: Rows) -> SimulateAnswer:
+        # INVARIANT: test_simulating_changes_nothing_but_the_trail
+        rows.entries.insert([entry])
+        rows.units.answer(unit, request.call_id, request_hash(request), raw, at_us)
+        return told
+
+    return await recorded(context, unit, request, work, SimulateAnswer, shared=True, limit=limits.SUBMISSION)
+
+
+def _simulated(
+    context: Context, rows: Rows, asking: SeatRow, request: SimulateRequest, act: ConsentAct
+) -> SimulateAnswer:
+    seat = rows.cases.seat(asking.seat_id) or asking
+    view = context.views.of(rows, [seat])[seat.seat_id]
+    at_us = max(context.now_us(), view.recorded_at_us)
+    nothing = SimulateAnswer(
+        call_id=request.call_id,
+        as_of_us=at_us,
+        ledger_seq=view.ledger_seq,
+        counts=(),
+        deliveries=(),
+        entry_id=ZERO16,
+        leaf_hash=ZERO32,
+    )
+    refused = _refused(seat, act, view, at_us)
+    if refused is not None:
+        return replace(nothing, refused=refused)
+    event = event_of(view, request.act, at_us)
+    write = Write(seat, act, event, view.applied(event), view)
+    shrunk, received, lost = _effects(context, rows, write, event, at_us)
+    return replace(
+        nothing,
+        counts=consequences.counts_of(seat.seat_id, shrunk, received),
+        deliveries=tuple(_told(one) for one in (*shrunk, *lost)),
+    )
+
+
+def _effects(
+    context: Context, rows: Rows, write: Write, event: LedgerEvent, at_us: int
+) -> tuple[list[Shrunk], consequences.Acked, list[Shrunk]]:
+    """What would shrink of what is open, what was received under it, and what of that would be told of."""
+    before, after = {write.seat.seat_id: write.before}, {write.seat.seat_id: write.view}
+    rules_of = context.rules_of(rows)
+    waiting = rows.deliveries.open_of_senders(after)
+    sections = rows.deliveries.sections([row.delivery_id for row in waiting])
+    found = foreseen(rows, waiting, sections, after, rules_of, event.recorded_at_us)
+    shrunk = [one for one, _until in found if one.removed]
+    received = consequences.received(rows, [write])
+    may_end = endings.may_end(write.act) or write.act.act in ANNULLING
+    lost = endings.uncovered(rows, before, after, rules_of, at_us) if may_end else []
+    return shrunk, received, lost
+
+
+def _refused(seat: SeatRow, act: ConsentAct, view: LedgerView, at_us: int) -> str | None:
+    """The code with which the act would be refused now; None when it would be recorded."""
+    try:
+        if act.case_tag != seat.case_tag or act.member != seat.member:
+            raise HandslagError("HS-SIGNATURE-INVALID")
+        if act.act != _EVERYTHING:  # that one is the broker's own: the person's word about every ledger of the case
+            check_act(act, seat.head, at_us, view if act.act == "AMEND" else None)
+        if act.act not in NARROWING | {_EVERYTHING} and not seat.active:
+            raise HandslagError("HS-STATE-INVALID")
+    except HandslagError as error:
+        return error.code
+    return None
+
+
+def _told(one: Shrunk) -> SimulatedDelivery:
+    return SimulatedDelivery(
+        event_id=one.row.event_id,
+        event_type=one.row.event_type,
+        role=one.row.role,
+        state=one.row.state,
+        removed=_categories(one.removed),
+        kept=_categories(one.kept),
+    )
+
+
+def _categories(sections: Sequence[SectionRow]) -> tuple[str, ...]:
+    return tuple(sorted({section.category for section in sections}))

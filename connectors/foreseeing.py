@@ -1,0 +1,148 @@
+"""What an act would do, before it is recorded: at the broker, and to what waits here. Nothing is signed, sent or kept.
+
+The act is built from the same command that would record it. What waits here goes or stays by the same decision as when
+it is sent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from connectors import acts, command_consents, commands, fields, ledgers, reports, stated, waiting
+from connectors.context import Context
+from connectors.fields import shown_moment
+from connectors.identity import Seat
+from connectors.waiting import OutgoingState, SectionState, Standing, Step
+from consent import simulate
+from consent.ledger import LedgerView
+from schemas import projection
+from schemas.calls import AuditQuery
+from schemas.errors import HandslagError
+from schemas.explain import SimulateAnswer, SimulateRequest
+from schemas.identifiers import shown
+
+PATH = "/v1/decisions:simulate"
+_KNOWN = frozenset({*command_consents.WIDENS, *command_consents.NARROWS, "annul"})
+_NOT_GONE = (OutgoingState.ACCEPTED, OutgoingState.SEALED, OutgoingState.WAITING)
+
+
+class Here(NamedTuple):
+    """What would become of an event that waits at this connector, for one role.
+
+    `goes` and `stays`: categories that would be released by then, or no more. `by_itself`: it would go without anybody
+    doing anything; else a named person decides.
+    """
+
+    event_id: bytes
+    event_type: str
+    role: str
+    goes: tuple[str, ...]
+    stays: tuple[str, ...]
+    by_itself: bool
+
+
+def act_of(ctx: Context, seat: Seat, command: Mapping[str, Any]) -> bytes:
+    """The act that a command of docs/folder-adapter.md would record in the case of this seat.
+
+    Raises what the command's own check raises; `HS-INPUT-INVALID` (`ref`) for another case's, and `HS-NOT-YET` (`do`)
+    for a command that records no act of a consent.
+    """
+    if command.get("ref", seat.ref) != seat.ref:
+        raise HandslagError("HS-INPUT-INVALID", field="ref")
+    read = commands.read(json.dumps({**command, "ref": seat.ref}).encode())
+    if read.do not in _KNOWN:
+        raise HandslagError("HS-NOT-YET", field="do")
+    value = {**command_consents.kept(read.model_dump(), ctx.now()), "noted_at_us": ctx.now()}
+    return acts.supposed(ctx, seat, value)
+
+
+async def at_the_broker(ctx: Context, seat: Seat, query: AuditQuery, act: bytes) -> SimulateAnswer:
+    """What the broker says that the act would do there; the look is an entry. Raises HandslagError of the call."""
+    request = SimulateRequest(call_id=ctx.random(16), seat_id=seat.sid, query=query, act=act)
+    answer = await ctx.link.call(PATH, request, SimulateAnswer, tries=3)
+    if answer.call_id != request.call_id:
+        raise HandslagError("HS-ANSWER-INVALID", field="call_id")
+    ctx.spool.memory.want_proof(answer.leaf_hash, "query", ctx.now(), seat.sid)
+    return answer
+
+
+def here(ctx: Context, seat: Seat, act: bytes) -> list[Here]:
+    """What the act would let go of what waits here, and what it would stop; oldest first."""
+    # INVARIANT: test_a_grant_releases_what_simulating_it_said
+    before = ledgers.view(ctx, seat)
+    after = simulate.after(before, act, ctx.now())
+    found = []
+    for event in ctx.spool.outgoing.in_state(*_NOT_GONE):
+        if event.ref != ctx.identities.handle(seat.ref):
+            continue
+        open_now: dict[str, set[str]] = {}
+        for row in ctx.spool.outgoing.sections(event.event_id):
+            if row.state in {SectionState.OPEN, SectionState.KEYLESS}:
+                open_now.setdefault(row.role, set()).add(row.category)
+        for role, categories in sorted(open_now.items()):
+            was = _released(ctx, seat, event.event, role, before) & categories
+            will = _released(ctx, seat, event.event, role, after) & categories
+            if was == will:
+                continue
+            standing = Standing(
+                shelf_until_us=event.shelf_until_us,
+                newly_covered=True,
+                later_same_type=ctx.spool.outgoing.overtaken(event.event_id),
+            )
+            by_itself = event.state is not OutgoingState.WAITING or (
+                waiting.step(standing, ctx.now()) is Step.SEND_AGAIN
+            )
+            goes, stays = tuple(sorted(will - was)), tuple(sorted(was - will))
+            found.append(Here(event.event_id, event.event_type, role, goes, stays, by_itself))
+    return found
+
+
+def _released(ctx: Context, seat: Seat, event: Mapping[str, Any], role: str, known: LedgerView) -> frozenset[str]:
+    decision = ledgers.decided(
+        ctx,
+        seat,
+        ledgers.recipient(ctx, seat, role),
+        event_type=event["event_type"],
+        categories=sorted(projection.split(event["event_type"], fields.from_json(event["event_type"], event["data"]))),
+        purpose=event["purpose"],
+        action=event["action"],
+        public_interest=frozenset(event["public_interest_released"]),
+        known=known,
+        **stated.of(event),
+    )
+    return frozenset(section.category for section in decision.sections if section.released)
+
+
+def told(answer: SimulateAnswer, waits: list[Here]) -> dict[str, Any]:
+    """Both halves as JSON."""
+    return {
+        "as_of": shown_moment(answer.as_of_us),
+        "ledger_seq": answer.ledger_seq,
+        "entry_id": shown(answer.entry_id),
+        "would_be_refused": answer.refused,
+        "counts": reports.counts(answer.counts),
+        "deliveries": [
+            {
+                "event_id": shown(one.event_id),
+                "event_type": one.event_type,
+                "role": one.role,
+                "state": one.state,
+                "removed": list(one.removed),
+                "kept": list(one.kept),
+            }
+            for one in answer.deliveries
+        ],
+        "here": [
+            {
+                "event_id": shown(one.event_id),
+                "event_type": one.event_type,
+                "role": one.role,
+                "goes": list(one.goes),
+                "stays": list(one.stays),
+                "by_itself": one.by_itself,
+            }
+            for one in waits
+        ],
+    }

@@ -1,0 +1,249 @@
+"""What terms add to a plain consent: who gave it, a child's own word, capacity, kind, what the person reserved.
+
+Two parts. What the terms alone decide is compiled once, into faults and moments (`conditions_of`). What the dated
+rules decide - a child's own word, coded reservations, wordings out of use - is kept as facts and judged with the rules
+of the decision (`judged`), so that an old trail comes out as its own rules said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from consent import standing
+from consent.rules import Reserve, Rules
+from schemas import codes
+from schemas.acts import CapacityGround, Giver, MinorGround, Reservation, Terms
+
+METHODS = frozenset({"WRITTEN", "EID", "ORAL_DOCUMENTED"})  # implied consent is none (OSL 12:2: no doubt may remain)
+_KEPT = "RETENTION_LIMIT"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the rules judge of one consent.
+
+    `child`: the child itself is among the givers; `guardians`: how many different guardians are; `appointed`: a
+    specially appointed guardian is. `text_version`: None unless the telling was recorded.
+    """
+
+    reservations: tuple[str, ...] = ()
+    minor: MinorGround | None = None
+    child: bool = False
+    guardians: int = 0
+    appointed: bool = False
+    text_version: str | None = None
+    recorded_at_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Compiled: bits that never go away, the earliest start, (moment, bit) of each end, facts for the rules, duties."""
+
+    fault: int = 0
+    start_us: int | None = None
+    ends: tuple[tuple[int, int], ...] = ()
+    facts: Facts | None = None
+    obligations: tuple[str, ...] = ()
+
+
+_NONE = Conditions()
+
+
+def opens(terms: Terms) -> bool:
+    """Whether a consent of this kind can permit anything; of an unknown kind yes, so that its fault is told."""
+    row = codes.table()["consent_kind"].get(terms.kind or "SECRECY_WAIVER")
+    return row is None or bool(row["opens"])
+
+
+def conditions_of(terms: Terms, recorded_at_us: int) -> Conditions:
+    """Compile everything in `terms` that older versions did not know, and the reservations; nothing: no conditions."""
+    coded = tuple(one.code for one in terms.reservations if one.code is not None and one.text_ref is None)
+    if _plain(terms) and not coded:
+        return _NONE
+    givers = terms.givers or ()
+    fault = _kind_fault(terms) | _limits_fault(terms) | _givers_fault(terms, givers)
+    ends = [end for giver in givers for end in _authority_ends(giver)]
+    if terms.capacity is not None:
+        fault |= 0 if terms.capacity.status == "HAS" else standing.CAPACITY
+        ends += _capacity_ends(terms.capacity)
+    if terms.minor is not None:
+        ends.append((terms.minor.reassess_at_us, standing.GUARDIAN_AUTHORITY_ENDED))
+    return Conditions(
+        fault=fault,
+        start_us=max((giver.at_us for giver in givers), default=None),
+        ends=tuple(ends),
+        facts=_facts(terms, givers, coded, recorded_at_us),
+        obligations=_obligations(terms),
+    )
+
+
+def lifted(terms: Terms) -> frozenset[int] | None:
+    """Whose secrecy is lifted, by number; None: the case's own person alone.
+
+    Nobody consents for another adult: of a consent about several that only some of them gave, their own part counts.
+    """
+    about = frozenset((0,) if terms.about is None else terms.about)
+    themselves = {one.person for one in terms.givers or () if one.capacity == "SELF"}
+    if themselves and themselves <= about and all(one.capacity == "SELF" for one in terms.givers or ()):
+        about &= themselves
+    return None if about == {0} else about
+
+
+def uncoded(reservations: Iterable[Reservation]) -> bool:
+    """Whether the person set a condition in words: a human reads it, it is never skipped."""
+    return any(one.code is None or one.text_ref is not None for one in reservations)
+
+
+def judged(facts: Facts, action: str, rules: Rules) -> int:
+    """The bits that the rules of the decision find against a consent."""
+    bits = 0
+    for code in facts.reservations:
+        effect = rules.reservations.get(code)
+        if effect is None or effect.asks_human or action in effect.denies:
+            bits |= standing.RESERVATION
+    ended_us = rules.texts_ended.get(facts.text_version) if facts.text_version is not None else None
+    if ended_us is not None and facts.recorded_at_us >= ended_us:
+        bits |= standing.TEXT_VERSION_STALE
+    return bits if facts.minor is None else bits | _minor(facts, facts.minor, rules)
+
+
+def owed(facts: Facts | None, obligations: tuple[str, ...], rules: Rules) -> tuple[str, ...]:
+    """What a recipient must keep to under a consent: its own obligations and those of its coded reservations."""
+    if facts is None or not facts.reservations:
+        return obligations
+    coded = (rules.reservations.get(code, _NOTHING).obligations for code in facts.reservations)
+    return obligations + tuple(code for each in coded for code in each)
+
+
+_NOTHING = Reserve(frozenset(), (), False)
+
+
+def _plain(terms: Terms) -> bool:
+    return (
+        terms.kind is None
+        and terms.about is None
+        and terms.givers is None
+        and terms.minor is None
+        and terms.capacity is None
+        and terms.until_event is None
+        and terms.information is None
+        and not terms.recipient_obligations
+        and terms.retention_until_us is None
+        and not terms.reserved
+        and all(ref.kind != "NAMED_OFFICER" for ref in terms.recipients)
+    )
+
+
+def _kind_fault(terms: Terms) -> int:
+    """A kind names all that a consent of it may hold; anything else in it, and no doubt remains what was asked."""
+    if terms.kind is None:
+        return 0
+    row = codes.table()["consent_kind"].get(terms.kind)
+    if row is None:
+        return standing.INVALIDATED
+    only = (("categories", terms.categories), ("purposes", terms.purposes))
+    return standing.INVALIDATED if any(name in row and not set(has) <= set(row[name]) for name, has in only) else 0
+
+
+def _limits_fault(terms: Terms) -> int:
+    bits = 0
+    if terms.about is not None and not terms.about:
+        bits |= standing.INVALIDATED
+    if terms.until_event is not None and terms.until_event not in codes.table()["ending_event"]:
+        bits |= standing.INVALIDATED
+    unread = set(terms.recipient_obligations or ()) - set(codes.table()["obligation"])
+    if terms.reserved or unread or any(ref.kind == "NAMED_OFFICER" for ref in terms.recipients):
+        bits |= standing.RESERVATION
+    return bits
+
+
+def _givers_fault(terms: Terms, givers: tuple[Giver, ...]) -> int:
+    if terms.givers is None:
+        return 0
+    about = frozenset(terms.about or (0,))
+    rows = codes.table()["giver"]
+    bits = 0
+    if not givers or any(one.method not in METHODS for one in givers):
+        bits |= standing.INVALIDATED
+    known = [one for one in givers if one.capacity in rows]
+    stands_for = [one for one in known if rows[one.capacity]["stands_for"]]
+    for one in stands_for:
+        bits |= _authority_fault(one)
+    if len(known) < len(givers) or any(not rows[one.capacity]["power"] for one in known):
+        bits |= standing.CAPACITY
+    if terms.minor is None and any(one.capacity == "GUARDIAN" for one in givers):
+        bits |= standing.CAPACITY  # whether a guardian decides alone nobody has assessed
+    themselves = {one.person for one in givers if one.capacity == "SELF"}
+    if not themselves <= about or any(one.person in about for one in stands_for):
+        bits |= standing.CAPACITY
+    if stands_for and len(about) > 1:
+        bits |= standing.CAPACITY  # a representative speaks for one person; of others each gives his own word
+    named = {one.capacity for one in givers} | {"SELF"}
+    return bits if terms.given_by in named else bits | standing.CAPACITY
+
+
+def _authority_fault(giver: Giver) -> int:
+    """Nobody who had no authority when giving has given, whatever came later."""
+    since, until = giver.authority_from_us, giver.authority_until_us
+    stated = since is not None or not codes.table()["giver"][giver.capacity]["authority"]
+    held = (since is None or since <= giver.at_us) and (until is None or giver.at_us < until)
+    return 0 if stated and held else standing.GUARDIAN_AUTHORITY_ENDED
+
+
+def _authority_ends(giver: Giver) -> list[tuple[int, int]]:
+    return [] if giver.authority_until_us is None else [(giver.authority_until_us, standing.GUARDIAN_AUTHORITY_ENDED)]
+
+
+def _capacity_ends(capacity: CapacityGround) -> list[tuple[int, int]]:
+    return [] if capacity.valid_until_us is None else [(capacity.valid_until_us, standing.CAPACITY)]
+
+
+def _facts(terms: Terms, givers: tuple[Giver, ...], coded: tuple[str, ...], recorded_at_us: int) -> Facts | None:
+    told = None if terms.information is None else terms.text_version
+    if not coded and terms.minor is None and told is None:
+        return None
+    return Facts(
+        reservations=coded,
+        minor=terms.minor,
+        child=(terms.givers is None and terms.given_by == "SELF") or any(one.capacity == "SELF" for one in givers),
+        guardians=len({one.person for one in givers if one.capacity == "GUARDIAN"}),
+        appointed=any(one.capacity == "SPECIAL_GUARDIAN" for one in givers),
+        text_version=told,
+        recorded_at_us=recorded_at_us,
+    )
+
+
+def _obligations(terms: Terms) -> tuple[str, ...]:
+    named = set(terms.recipient_obligations or ())
+    return tuple(
+        code
+        for code in codes.table()["obligation"]
+        if code in named or (code == _KEPT and terms.retention_until_us is not None)
+    )
+
+
+def _minor(facts: Facts, minor: MinorGround, rules: Rules) -> int:
+    """What stands against a child's consent: its own view, its own word, and its guardians' (FB 6:11, 6:13, OSL 12:3).
+
+    INVARIANT: test_a_child_is_never_alone_and_never_overruled.
+    """
+    rule = rules.minors.get((minor.age_band, minor.maturity))
+    if rule is None or minor.child_view not in codes.table()["child_view"]:
+        return standing.CAPACITY
+    bits = standing.CAPACITY if minor.child_view == "OBJECTS" else 0
+    if rule.cosign and (not facts.child or minor.child_view == "NOT_ASKED"):
+        bits |= standing.CHILD_COSIGN_MISSING
+    if minor.child_view == "UNABLE" and facts.child:
+        bits |= standing.CAPACITY  # it signed what it could not say: a human looks
+    return bits | _guardians(facts, minor) if rule.guardians else bits
+
+
+def _guardians(facts: Facts, minor: MinorGround) -> int:
+    """All who have custody and may be asked, jointly; if none may, one specially appointed."""
+    needed = minor.guardians - minor.guardians_excluded
+    if min(minor.guardians, minor.guardians_excluded) < 0 or facts.guardians > max(needed, 0):
+        return standing.CAPACITY  # who may not be asked is perhaps among those who gave
+    if needed <= 0:
+        return 0 if facts.appointed else standing.CAPACITY
+    return standing.GUARDIAN_MISSING if facts.guardians < needed else 0

@@ -1,0 +1,96 @@
+"""When a guardian's word stops counting: the eighteenth birthday, 00:00 in Stockholm. Pure; no clock, nothing kept.
+
+A birth date goes in here and nowhere else. What leaves is a moment, and every moment that a connector writes as an end
+is a Stockholm midnight too, so that it does not show which of them is a birthday.
+
+Whose number is day-moved, or was changed, has the day of the newest number; of a coordination number
+(samordningsnummer) the day minus 60. Born on 29 February: of age on 1 March where the year has no such day.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from schemas.errors import HandslagError
+
+MAJORITY_YEARS = 18  # FB 9:1
+_BANDS = ((12, "UNDER_12"), (15, "12_TO_14"), (MAJORITY_YEARS, "15_TO_17"))
+_COORDINATION = 60  # added to the day of a samordningsnummer
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_ZONE = "Europe/Stockholm"
+
+
+def birth_date(number: str) -> dt.date:
+    """The date that a twelve-digit personnummer or samordningsnummer carries; its check digit is not looked at.
+
+    Raises `HS-INPUT-INVALID` for anything else, so also for a number with twelve signs that is no date.
+    """
+    digits = number.replace("-", "")
+    if len(digits) != 12 or not (digits.isascii() and digits.isdigit()):
+        raise HandslagError("HS-INPUT-INVALID", field="birth_date")
+    year, month, day = int(digits[:4]), int(digits[4:6]), int(digits[6:8])
+    try:
+        return dt.date(year, month, day - _COORDINATION if day > _COORDINATION else day)
+    except ValueError:
+        raise HandslagError("HS-INPUT-INVALID", field="birth_date") from None
+
+
+def birthday(born: dt.date, years: int) -> dt.date:
+    """The day on which somebody born then has lived that many years; raises `HS-INPUT-INVALID` past year 9999."""
+    try:
+        return born.replace(year=born.year + years)
+    except ValueError:
+        if born.year + years > dt.MAXYEAR:
+            raise HandslagError("HS-INPUT-INVALID", field="birth_date") from None
+        return dt.date(born.year + years, 3, 1)  # 29 February
+
+
+def age(born: dt.date, on: dt.date) -> int:
+    """Whole years lived on a day; raises `HS-INPUT-INVALID` for somebody not yet born."""
+    if on < born:
+        raise HandslagError("HS-INPUT-INVALID", field="birth_date")
+    years = on.year - born.year
+    return years if birthday(born, years) <= on else years - 1
+
+
+def band(born: dt.date, at_us: int) -> str | None:
+    """The age band (list `age_band`) of somebody at a moment, by the calendar of Stockholm; None from 18 on."""
+    lived = age(born, day_of(at_us))
+    return next((name for limit, name in _BANDS if lived < limit), None)
+
+
+def majority_us(born: dt.date) -> int:
+    """The moment (microseconds UTC) from which no guardian decides: 18 years, 00:00 in Stockholm.
+
+    INVARIANT: test_on_the_eighteenth_birthday_at_midnight_nobody_decides_for_them.
+    """
+    return midnight_us(birthday(born, MAJORITY_YEARS))
+
+
+def authority_until_us(born: dt.date, reassess_on: dt.date) -> int:
+    """When a guardian's word is to be asked for anew: the earlier of the day agreed on and majority."""
+    return min(midnight_us(reassess_on), majority_us(born))
+
+
+def midnight_us(day: dt.date) -> int:
+    """00:00 in Stockholm on a day, microseconds UTC; raises `HS-ZONES-MISSING` where the machine has no time zones."""
+    start = dt.datetime.combine(day, dt.time(), tzinfo=_stockholm())
+    return (start - _EPOCH) // dt.timedelta(microseconds=1)
+
+
+def day_of(at_us: int) -> dt.date:
+    """The day in Stockholm at a moment."""
+    return (_EPOCH + dt.timedelta(microseconds=at_us)).astimezone(_stockholm()).date()
+
+
+def to_midnight_us(at_us: int) -> int:
+    """The last Stockholm midnight at or before a moment: ends are rounded so that none of them stands out."""
+    return midnight_us(day_of(at_us))
+
+
+def _stockholm() -> ZoneInfo:
+    try:
+        return ZoneInfo(_ZONE)
+    except (ZoneInfoNotFoundError, OSError):
+        raise HandslagError("HS-ZONES-MISSING") from None

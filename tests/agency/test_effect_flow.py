@@ -1,0 +1,138 @@
+"""Asked before, done, and looked back on: simulate, explain and effect as commands, over the real gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from connectors.effect_cli import consent as group
+from tests.evil.house import LEAD, POLICE, assessment, grant, house, request_assessment
+
+LOOK = ("--purpose", "LAWFULNESS", "--case-number", "K-7", "--actor", "auditor-3")
+ASKED = ("--to", POLICE, "--event-type", "threat_assessment_requested", "--for", "THREAT_ASSESSMENT")
+
+
+@pytest.fixture
+async def home(tmp_path):
+    async with house(tmp_path) as made:
+        await made.case("EX-1", "PM-1")
+        yield made
+
+
+def granted(agency, place=-1) -> str:
+    return agency.files("receipts", kind="result", do="grant")[place]["consent"]
+
+
+async def run(agency, command: str, *arguments: str, ref: str = "EX-1", lang: str = "en"):
+    config = str(Path(agency.ctx.settings.folder).parent / "connector.toml")
+    return await asyncio.to_thread(
+        CliRunner().invoke, group, [command, "--ref", ref, *LOOK, *arguments, "--config", config],
+        catch_exceptions=False, obj={"lang": lang},
+    )  # fmt: skip
+
+
+async def answer(agency, command: str, *arguments: str, ref: str = "EX-1") -> dict:
+    done = await run(agency, command, *arguments, "--json", ref=ref)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+async def test_a_withdrawal_from_the_question_to_the_last_acknowledgement(home):
+    home.social.command(**request_assessment("EX-1"))
+    await home.settle()
+    assert len(home.police.files("out", kind="delivery")) == 1
+    consent = granted(home.social)
+
+    asked = await answer(home.social, "simulate", "--withdraw", consent)
+    assert asked["counts"] == [{"role": POLICE, "stopped": 0, "may_have_arrived": 0, "received": 1}]
+    assert [(one["state"], one["kept"]) for one in asked["deliveries"]] == [("ACKED", [])]
+    assert "POL/EXEMPEL" not in json.dumps(asked)
+    assert (await answer(home.social, "effect"))["effects"] == []
+    explained = await answer(home.social, "explain", *ASKED, "--category", "IC04")
+    assert (explained["outcome"], explained["own_copy"]["agrees"]) == ("RELEASED", True)
+    assert consent in {one["consent"] for one in explained["records"] if one["effect"] == "USED"}
+
+    home.social.command(do="withdraw", ref="EX-1", consent=consent)
+    await home.settle()
+    # The agency's system at the police is told, in codes.
+    [told] = home.police.files("out", kind="consent_ended")
+    assert (told["ref"], told["from_role"], told["reason"]["code"]) == ("PM-1", LEAD, "WITHDRAWN")
+    assert told["delivery_id"] == home.police.files("out", kind="delivery")[0]["delivery_id"]
+    assert set(told["categories"]) == set(home.police.files("out", kind="delivery")[0]["categories"])
+    assert [one["role"] for one in home.social.files("receipts", code="end_acknowledged")] == [POLICE]
+
+    [one] = (await answer(home.social, "effect", "--consent", consent))["effects"]
+    assert (one["act"], one["consent"]) == ("WITHDRAW", consent)
+    [role] = one["roles"]
+    assert (role["role"], role["stopped"], role["told"], role["acknowledged"]) == (POLICE, 0, 1, 1)
+    assert one["said_at"] <= one["in_force_everywhere_at"] <= one["all_know_at"]
+    assert one["seconds_until_all_knew"] >= 0
+    assert "POL/EXEMPEL" not in json.dumps(one)
+    assert not [*home.social.files("receipts", kind="alarm"), *home.police.files("receipts", kind="alarm")]
+
+    explained = await answer(home.social, "explain", *ASKED, "--category", "IC04")
+    assert explained["outcome"] == "WITHHELD"
+    assert "WITHDRAWN" in explained["sections"][0]["reasons"]
+    assert {tuple(one["why_not"]) for one in explained["records"] if one["consent"] == consent} == {("WITHDRAWN",)}
+    # A sentence for each record and section, in both languages, with the same consents named.
+    for language, word in (("sv", "samtycket är återkallat"), ("en", "the consent is withdrawn")):
+        lines = [line for line in explained["sentences"][language] if consent in line]
+        assert len(lines) == 1
+        assert word in lines[0].lower()
+    shown = await run(home.social, "effect")
+    assert "1" in shown.stdout
+
+
+async def test_somebody_who_has_not_acknowledged_is_seen(home):
+    home.social.command(**request_assessment("EX-1"))
+    await home.settle()
+    consent = granted(home.social)
+    home.social.command(do="suspend", ref="EX-1", consent=consent)
+    await home.social.beat()
+    [one] = (await answer(home.social, "effect"))["effects"]
+    assert (one["act"], one["all_know_at"], one["roles"][0]["told"], one["roles"][0]["acknowledged"]) == (
+        "SUSPEND", None, 1, 0,
+    )  # fmt: skip
+    await home.settle()
+    [one] = (await answer(home.social, "effect"))["effects"]
+    assert one["roles"][0]["acknowledged"] == 1
+
+
+async def test_a_grant_releases_what_simulating_it_said(home, tmp_path):
+    home.police.command(do="withdraw", ref="PM-1", consent=granted(home.police))
+    await home.settle()
+    home.police.command(**assessment("PM-1"))
+    await home.settle()
+    assert home.social.files("out", kind="delivery") == []
+    given = grant("PM-1", [{"role": LEAD}], ["IC04"], ["THREAT_ASSESSMENT"])
+    (tmp_path / "grant.json").write_text(json.dumps(given))
+    before = home.police.ctx.spool.memory.head(home.police.ctx.identities.get("PM-1").sid)
+    asked = await answer(home.police, "simulate", "--act", str(tmp_path / "grant.json"), ref="PM-1")
+    assert [(one["role"], one["goes"], one["stays"], one["by_itself"]) for one in asked["here"]] == [
+        (LEAD, ["IC04"], [], True)
+    ]
+    assert asked["counts"] == []
+    await home.settle()
+    assert home.social.files("out", kind="delivery") == []  # nothing went by asking, and nothing was recorded
+    assert home.police.ctx.spool.memory.head(home.police.ctx.identities.get("PM-1").sid) == before
+    home.police.command(**given)
+    await home.settle(4)
+    [came] = home.social.files("out", kind="delivery")
+    assert came["categories"] == ["IC04"]
+
+
+async def test_what_cannot_be_simulated_is_refused(home, tmp_path):
+    (tmp_path / "act.json").write_text(json.dumps({"do": "void_case", "ground": "WRONG_PERSON"}))
+    refused = await asyncio.to_thread(
+        CliRunner().invoke, group,
+        ["simulate", "--ref", "EX-1", *LOOK, "--act", str(tmp_path / "act.json"), "--config",
+         str(Path(home.social.ctx.settings.folder).parent / "connector.toml")],
+    )  # fmt: skip
+    assert getattr(refused.exception, "code", None) == "HS-NOT-YET"
+    assert (await run(home.social, "simulate")).exit_code == 2
+    other = await run(home.social, "simulate", "--withdraw", granted(home.social), "--withdraw-case")
+    assert other.exit_code == 2

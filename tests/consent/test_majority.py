@@ -1,0 +1,74 @@
+"""Majority at Stockholm's midnight: cases worked out by hand, and what holds for every birth date."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consent import majority
+from schemas.errors import HandslagError
+
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "majority" / "majority.json").read_text("utf-8"))
+DAY_US = 24 * 3600 * 1_000_000
+dates = st.dates(dt.date(1990, 1, 1), dt.date(2060, 1, 1))
+
+
+def us(text):
+    return int(dt.datetime.fromisoformat(text).timestamp()) * 1_000_000
+
+
+@pytest.mark.parametrize("case", VECTORS["cases"], ids=lambda case: case["born"])
+def test_on_the_eighteenth_birthday_at_midnight_nobody_decides_for_them(case):
+    born = dt.date.fromisoformat(case["born"])
+    at = us(case["majority"])
+    assert majority.majority_us(born) == at, case["sentence"]
+    assert majority.band(born, at) is None
+    assert majority.band(born, at - 1) == "15_TO_17"
+
+
+@pytest.mark.parametrize("case", VECTORS["numbers"], ids=lambda case: case["sentence"])
+def test_a_number_carries_a_day(case):
+    assert majority.birth_date(case["number"]) == dt.date.fromisoformat(case["born"])
+
+
+@pytest.mark.parametrize("number", ["", "1912121212", "191213121212", "191212991212", "19121212121a", "१९१२१२१२१२१२"])
+def test_what_is_no_number_is_refused_without_being_repeated(number):
+    with pytest.raises(HandslagError) as caught:
+        majority.birth_date(number)
+    assert (caught.value.code, caught.value.context) == ("HS-INPUT-INVALID", {"field": "birth_date"})
+
+
+@pytest.mark.parametrize("case", VECTORS["bands"], ids=lambda case: case["sentence"])
+def test_the_band_changes_on_the_day(case):
+    noon = majority.midnight_us(dt.date.fromisoformat(case["on"])) + DAY_US // 2
+    assert majority.band(dt.date.fromisoformat(case["born"]), noon) == case["band"]
+
+
+def test_nobody_is_younger_than_nothing():
+    with pytest.raises(HandslagError, match="HS-INPUT-INVALID"):
+        majority.band(dt.date(2030, 1, 1), us("2026-11-22T12:00:00Z"))
+    with pytest.raises(HandslagError, match="HS-INPUT-INVALID"):
+        majority.majority_us(dt.date(9990, 1, 1))
+
+
+@given(dates)
+def test_every_end_is_a_stockholm_midnight(born):
+    """So that it does not show which end is a birthday."""
+    at = majority.majority_us(born)
+    assert majority.to_midnight_us(at) == at
+    assert majority.to_midnight_us(at + DAY_US // 2) == at
+    assert majority.day_of(at - 1) == majority.day_of(at) - dt.timedelta(days=1)
+    assert majority.authority_until_us(born, dt.date(2200, 1, 1)) == at
+    assert majority.authority_until_us(born, majority.day_of(at) - dt.timedelta(days=1)) < at
+
+
+@given(dates, st.integers(0, 17 * 365))
+def test_whoever_is_older_is_never_in_a_younger_band(born, later):
+    order = ["UNDER_12", "12_TO_14", "15_TO_17", None]
+    first = majority.midnight_us(born + dt.timedelta(days=later))
+    assert order.index(majority.band(born, first)) <= order.index(majority.band(born, first + 30 * DAY_US))

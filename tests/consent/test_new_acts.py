@@ -1,0 +1,161 @@
+"""Amending, suspending, lifting, expiring, lapsing, superseding; and what is only recorded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from consent.decide import decide
+from consent.explain import considered
+from consent.ledger import view_of
+from consent.rules import shipped
+from schemas.acts import Giver, MinorGround
+from tests.consent.making import HOUR, T0, UNITS, act, ledger, named, recorded, request, scope, terms, to_role, to_unit
+
+RULES = shipped()[1]
+POLICE = to_role("police_coordination")
+GRANT = act("GRANT", "A", terms=terms(POLICE))
+
+
+def why(view, **changes):
+    reasons = decide(request(**changes), view, RULES).sections[0].reasons
+    return tuple(reason for reason in reasons if reason != "TYPE_WITHHELD")
+
+
+def effects(view, **changes):
+    asked = request(**changes)
+    return [(one.kind, one.effect, one.why_not) for one in considered(decide(asked, view, RULES), asked, view, RULES)]
+
+
+def amended(name="A", **changes):
+    return act("AMEND", name, seq=1, terms=terms(POLICE, **changes))
+
+
+def test_at_every_moment_one_consent_has_one_set_of_terms():
+    view = ledger(GRANT, amended(categories=("IC01",)))
+    assert why(view, at_us=T0) == ()
+    assert why(view, at_us=T0 + HOUR) == ("CATEGORY_NOT_COVERED",)
+    assert why(view, at_us=T0, sections=("IC01",)) == ("CATEGORY_NOT_COVERED",)
+    assert why(view, sections=("IC01",)) == ()
+    assert decide(request(at_us=T0), view, RULES).holds_until_us == T0 + HOUR
+    assert effects(view) == [("GRANT", None, ("CATEGORY_NOT_COVERED",))]
+
+
+def test_an_amendment_revives_nothing():
+    for narrowing in ("WITHDRAW", "ANNUL", "SUSPEND"):
+        assert why(ledger(GRANT, act(narrowing, "A"), amended())) != ()
+    part = act("WITHDRAW", "A", scope=scope(categories=("IC13",)))
+    assert why(ledger(GRANT, part, amended())) == ("PARTIALLY_WITHDRAWN",)
+    assert why(ledger(GRANT, act("SUSPEND", "A"), amended(), act("RESUME", "A"))) == ()
+    wide, narrow = amended(categories=("IC01", "IC13")), amended(categories=("IC01",))
+    assert why(ledger(GRANT, wide, narrow)) == ("CATEGORY_NOT_COVERED",)
+    assert why(ledger(GRANT, wide, narrow, wide)) == ("CATEGORY_NOT_COVERED",)  # the same bytes, sent again
+    assert why(ledger(GRANT, wide, narrow, GRANT)) == ("CATEGORY_NOT_COVERED",)
+
+
+def test_an_amendment_nobody_signed_ends_the_old_terms_and_opens_nothing():
+    assert why(ledger(GRANT, amended(), unsigned=(1,))) == ("INVALIDATED",)
+    assert why(ledger(GRANT, act("AMEND", "A", seq=1)))[-1] == "EXPIRED"
+    assert why(ledger(GRANT, amended(kind="PROCESSING"))) == ("INVALIDATED",)
+    assert why(ledger(amended(), GRANT)) == ("INVALIDATED",)
+
+
+def test_a_consent_that_replaces_another_ends_it():
+    newer = act("GRANT", "B", terms=terms(POLICE, categories=("IC01",), supersedes=named("A")))
+    assert why(ledger(GRANT, newer)) == ("SUPERSEDED",)
+    assert why(ledger(GRANT, newer), at_us=T0) == ()
+    assert why(ledger(GRANT, newer, act("WITHDRAW", "B"))) == ("SUPERSEDED",)
+    assert why(ledger(newer, GRANT)) == ("SUPERSEDED",)
+    assert why(ledger(act("GRANT", "A", terms=terms(POLICE, supersedes=named("A"))))) == ("SUPERSEDED",)
+
+
+def test_what_ends_with_an_event_ends_with_that_event():
+    ends = act("GRANT", "A", terms=terms(POLICE, until_event="PLACEMENT_ENDED"))
+    happened = act("EXPIRE", "E", ended_event="PLACEMENT_ENDED")
+    assert why(ledger(ends)) == ()
+    assert why(ledger(ends, happened)) == ("EXPIRED",)
+    assert why(ledger(ends, replace(happened, effective_at_us=T0)), at_us=T0) == ("EXPIRED",)
+    assert why(ledger(ends, act("EXPIRE", "E", ended_event="CASE_CLOSED"))) == ()
+    assert why(ledger(ends, act("EXPIRE", "E", ended_event="SOMETHING"))) == ("EXPIRED",)
+    assert why(ledger(ends, act("EXPIRE", "E"))) == ("EXPIRED",)
+    assert why(ledger(GRANT, happened)) == ()
+    assert why(ledger(happened, ends)) == ()  # given after it
+    assert why(ledger(act("GRANT", "A", terms=terms(POLICE, until_event="SOMEDAY")))) == ("INVALIDATED",)
+
+
+def test_when_a_guardian_has_custody_no_more_what_rests_on_it_ends():
+    ground = MinorGround(
+        rule_id="L6", age_band="UNDER_12", maturity="INSUFFICIENT", child_view="AGREES", guardians=1,
+        guardians_excluded=0, reassess_at_us=T0 + 99 * HOUR,
+    )  # fmt: skip
+    mother = Giver(person=1, capacity="GUARDIAN", method="WRITTEN", at_us=T0)
+    child = act("GRANT", "A", terms=terms(POLICE, givers=(mother,), minor=ground))
+    assert why(ledger(child)) == ()
+    assert why(ledger(child, act("LAPSE", "L"))) == ("GUARDIAN_AUTHORITY_ENDED",)
+    assert why(ledger(child, act("LAPSE", "L", scope=replace(scope(), givers=(1,))))) == ("GUARDIAN_AUTHORITY_ENDED",)
+    assert why(ledger(child, act("LAPSE", "L", scope=replace(scope(), givers=(2,))))) == ()
+    assert why(ledger(GRANT, act("LAPSE", "L"))) == ()
+
+
+BLOCK = act("BLOCK", "X", terms=terms(actions=(), categories=(), purposes=(), valid_until_us=None))
+
+
+def lift(hours=40, **changes):
+    return act("LIFT", "X", seq=1, lift_until_us=T0 + hours * HOUR, **changes)
+
+
+def test_a_block_is_lifted_for_a_while():
+    view = ledger(GRANT, BLOCK, lift())
+    assert why(view) == ()
+    assert decide(request(), view, RULES).holds_until_us == T0 + 40 * HOUR
+    assert why(view, at_us=T0 + 40 * HOUR) == ("BLOCK_IN_FORCE",)
+    assert why(view, at_us=T0 + HOUR) == ("BLOCK_IN_FORCE",)
+    assert effects(view)[-1] == ("BLOCK", "LIFTED_FOR_NOW", ())
+    assert why(ledger(GRANT, BLOCK, lift(), lift(60))) == ()
+    assert decide(request(), ledger(GRANT, BLOCK, lift(), lift(60)), RULES).holds_until_us == T0 + 60 * HOUR
+    assert why(ledger(GRANT, BLOCK, lift(), BLOCK)) == ("BLOCK_IN_FORCE",)
+
+
+@pytest.mark.parametrize(
+    ("part", "lifts"),
+    [
+        (scope(), True),
+        (scope(categories=("IC13",)), True),
+        (scope(to_unit(UNITS["police_coordination"])), True),
+        (scope(replace(POLICE, member=None)), False),  # nobody is known to have held the role when it was recorded
+        (scope(POLICE), True),
+        (scope(to_role("police_coordination", member="another")), False),
+        (scope(to_unit("POL/EXEMPEL/NORD")), False),
+        (scope(categories=("IC01",)), False),
+        (scope(categories=("IC13", "IC99")), False),
+        (scope(purposes=("INTAKE",)), False),
+    ],
+)
+def test_a_lift_lifts_only_what_it_certainly_means(part, lifts):
+    assert (why(ledger(GRANT, BLOCK, lift(scope=part))) == ()) is lifts
+
+
+def test_a_lift_outside_its_block_lifts_nothing():
+    only = act("BLOCK", "X", terms=terms(actions=(), categories=("IC13",), purposes=(), valid_until_us=None))
+    assert why(ledger(GRANT, only, lift(scope=scope(categories=("IC13",))))) == ()
+    assert why(ledger(GRANT, only, lift(scope=scope(categories=("IC13", "IC01"))))) == ("BLOCK_IN_FORCE",)
+    assert why(ledger(GRANT, only, lift(), unsigned=(2,))) == ("BLOCK_IN_FORCE",)
+    assert why(ledger(GRANT, only, act("LIFT", "X"))) == ("BLOCK_IN_FORCE",)
+    assert why(ledger(GRANT, only, act("LIFT", "Y", lift_until_us=T0 + 40 * HOUR))) == ("BLOCK_IN_FORCE",)
+
+
+@pytest.mark.parametrize("kind", ["REQUEST", "REFUSE", "CONFIRM"])
+def test_what_is_only_recorded_changes_no_decision(kind):
+    with_terms = act(kind, "A", terms=terms(POLICE))
+    assert why(ledger(with_terms)) == ("NO_RECORD",)
+    assert why(ledger(with_terms, GRANT)) == ()
+    assert why(ledger(GRANT, with_terms)) == ()
+    assert effects(ledger(with_terms)) == [(kind, "RECORDED", ())]
+    assert not ledger(act(kind, "A", terms=terms(to_unit("POL/EXEMPEL/SYD")))).named_units
+
+
+def test_what_was_known_before_an_amendment_stays_known():
+    events = recorded([(GRANT, T0), (amended(categories=("IC01",)), T0 + HOUR)])
+    assert why(view_of(events)) == ("CATEGORY_NOT_COVERED",)
+    assert why(view_of(events).as_known(ledger_seq=1)) == ()

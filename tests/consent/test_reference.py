@@ -1,0 +1,110 @@
+"""The second decision agrees with what lawyers can read, and the first agrees with the second on whatever is asked."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+from hypothesis import given, settings
+
+from consent.decide import decide
+from consent.explain import considered
+from consent.ledger import view_of
+from tests.consent import reference
+from tests.consent.cases import FOLDER, act_of, asked_of, cases, moment
+from tests.consent.generated import PLAIN_RULES, RULES, STORIES, events_of, stories
+from tests.consent.making import named
+
+FILES = sorted(FOLDER.glob("*.json"))
+PURE = settings(max_examples=2000, deadline=None, derandomize=True)
+
+
+def rules_of(case):
+    ended = {version: date.fromisoformat(day) for version, day in case.get("texts_ended", {}).items()}
+    return reference.RULES | {"texts_ended": reference.RULES["texts_ended"] | ended}
+
+
+def told(answer):
+    sections = {}
+    for category, reasons in answer.sections:
+        again = sum(key.split("#")[0] == category for key in sections)
+        sections[f"{category}#{again}" if again else category] = reasons
+    return sections
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_reference_answers_every_case(path):
+    for _, case in cases(path):
+        sender, known = case["request"]["sender"]["role"], case["request"].get("known_at")
+        notes = [
+            (act_of(one, sender), moment(one["recorded_at"]), one.get("signed", True)) for one in case["ledger"]
+        ]  # fmt: skip
+        asked, expected, rules = asked_of(case["request"]), case["expected"], rules_of(case)
+        found = reference.decide(asked, notes, rules, None if known is None else moment(known))
+        assert (found.outcome, told(found)) == (expected["outcome"], expected["sections"]), case["sentence"]
+        assert found.obligations == set(expected.get("obligations", ())), case["sentence"]
+        if "holds_until" in expected:
+            assert found.holds_until_us == moment(expected["holds_until"]), case["sentence"]
+        if "depends_on" in expected:
+            assert found.depends_on == {named(one) for one in expected["depends_on"]}, case["sentence"]
+        for consent, why in expected.get("why", {}).items():
+            assert reference.why(asked, notes, named(consent), rules) == why, case["sentence"]
+
+
+def differing(story, decider):
+    """What the decision answers otherwise than the reference; empty: the same in everything."""
+    found, other = decider(story), reference.decide(story.asked, story.notes, PLAIN_RULES)
+    pairs = {
+        "sections": ([(one.category, list(one.reasons)) for one in found.sections], other.sections),
+        "outcome": (found.outcome, other.outcome),
+        "depends_on": (set(found.depends_on), other.depends_on),
+        "obligations": (set(found.obligations), other.obligations),
+        "holds_until": (found.holds_until_us, other.holds_until_us),
+    }
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def decided(story):
+    return decide(story.asked, view_of(events_of(story.notes)), RULES)
+
+
+@PURE
+@given(stories)
+def test_the_decision_is_the_reference(story):
+    assert differing(story, decided) == {}
+
+
+@settings(PURE, max_examples=300)
+@given(stories)
+def test_why_a_consent_does_not_cover_is_the_same_in_both(story):
+    one = story.asked.sections[0]
+    view = view_of(events_of(story.notes))
+    found = decided(story)
+    if found.sections[0].released or len(story.asked.sections) > 1:
+        return
+    for record in considered(found, story.asked, view, RULES):
+        if record.record == "GRANT" and record.why_not:
+            why = reference.why(story.asked, story.notes, record.consent_id, PLAIN_RULES)
+            assert list(record.why_not) == why, one
+
+
+def test_the_stories_tell_of_every_outcome_and_nearly_every_reason():
+    """Positive control: what the properties range over is not a desert."""
+    answers = [decided(story) for story in STORIES]
+    outcomes = [str(one.outcome) for one in answers]
+    assert {"RELEASED", "PARTIAL", "WITHHELD", "NEEDS_HUMAN", "REFUSED"} <= set(outcomes)
+    assert outcomes.count("RELEASED") > len(STORIES) / 12
+    reasons = {word for one in answers for section in one.sections for word in section.reasons}
+    assert set(reference.ORDER) <= reasons
+
+
+@pytest.mark.parametrize("forgotten", ["WITHDRAW", "SUSPEND", "BLOCK", "AMEND", "RESUME", "LIFT", "EXPIRE", "LAPSE",
+                                       "ANNUL", "UNBLOCK", "WITHDRAW_ALL"])  # fmt: skip
+def test_a_decision_that_forgets_an_act_differs(forgotten):
+    """Positive control."""
+
+    def forgets(story):
+        kept = tuple(one for one in story.notes if one[0].act != forgotten)
+        return decided(story._replace(notes=kept))
+
+    assert any(differing(story, forgets) for story in STORIES)

@@ -1,0 +1,69 @@
+"""A decision that two people made, and rules that change before it went."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from connectors import approving, statute, statute_book
+from connectors.enrolment import load_agency_key
+from connectors.fields import moment
+from connectors.keys import UnitKeyPair
+from connectors.statute import Decision
+from consent.rules import parse, shipped
+from schemas.admin import ACTIVATE, PROPOSE
+from schemas.errors import HandslagError
+from tests.evil.house import LEAD
+from tests.rules.ruling import HEALTH, changed, reviewed
+from tests.rules.test_connector import acted, home
+
+__all__ = ["home"]
+
+PROVISION = "OSL-10-27"
+WIDER = reviewed(changed((HEALTH, 'categories = ["IC07", "IC08"]')), "2026-11-23")
+GIVEN = Decision(
+    ref="P-1",
+    role=LEAD,
+    purpose="PROTECTION",
+    provision=PROVISION,
+    data={"threat": {"statements": [{"kind": "FACT", "as_of": "2026-11-23", "text": "hot i natt"}]}},
+    secrecy=("OSL_35_1",),
+    exclusions=("ROUTINE",),
+    released=("IC04",),
+    necessity="risk för våld",
+    balanced="FOR",
+)
+
+
+async def approved(agency, file):
+    """As the lawyer's own file has it recorded."""
+    ctx = agency.ctx
+    keys = load_agency_key(ctx.settings.keys_dir / "agency.key")
+    until = moment("2036-01-01T00:00:00Z", "until")
+    file.write_text(json.dumps(approving.signed(ctx.settings.agency, keys, PROVISION, "jurist-1", ctx.now(), until,
+                                                acute=False)))  # fmt: skip
+    await approving.take(ctx, file)
+
+
+async def test_a_decision_that_met_other_rules_is_tried_anew(home, tmp_path):
+    """The first try is refused and keeps nothing of its attempt; after the connector has followed it goes, once."""
+    police = home.police.ctx
+    await approved(home.police, tmp_path / "approval.json")
+    made = statute.decide(police, GIVEN, "handl-7", UnitKeyPair.generate())
+    rules = parse(WIDER.encode())
+    await acted(home, PROPOSE, rules, WIDER.encode())
+    await acted(home, ACTIVATE, rules)
+    other = UnitKeyPair.generate()
+    with pytest.raises(HandslagError) as error:
+        await statute.confirm(police, made, "handl-9", other, "CONFIRMED")
+    assert error.value.code == "HS-RULES-OTHER"
+    assert statute_book.one(police, made)["state"] == statute_book.WAITS
+    assert "request" not in statute_book.one(police, made)
+    await home.settle(2)
+    assert police.rules.hash32 not in {shipped()[1].hash32, rules.hash32}
+    answer = await statute.confirm(police, made, "handl-9", other, "CONFIRMED")
+    assert answer.outcome == "RELEASED"
+    await home.settle(2)
+    got = home.social.files("out", kind="delivery", event_type="statutory_disclosure")
+    assert len(got) == 1
