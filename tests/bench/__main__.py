@@ -71,13 +71,14 @@ def measured(name: str) -> list[dict[str, Any]] | None:
     """Run one bench and keep its figures; None when it failed."""
     argv = ["-m", *_ALL[name]]
     on = {**machine(), "load": [round(load, 1) for load in os.getloadavg()]}
+    measuring = commit()
     done = subprocess.run([sys.executable, *argv], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         return None
     about = {
         "command": " ".join(["python", *argv]),
         "machine": on,
-        "commit": commit(),
+        "commit": measuring,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     rows = []
