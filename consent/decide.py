@@ -39,9 +39,12 @@ _Found = tuple[tuple[str, ...], Grant | None, int, tuple[Grant, ...]]
 
 _UNNAMED: _Found = ((), None, FOREVER, ())
 
+# A consent as it stands at the moment asked about: what speaks against it, and how far it is from covering.
+_Stood = tuple[Grant, int, int]
+
 # What every section of one request is examined with: request, view, rules, lane, reasons against all, grants in force,
 # and how all grants stand, filled by the first section that none covers. A plain tuple: it is made for every decision.
-_Asked = tuple[DecisionRequest, LedgerView, Rules, Lane, tuple[str, ...], list[Grant], list[tuple[Grant, int]]]
+_Asked = tuple[DecisionRequest, LedgerView, Rules, Lane, tuple[str, ...], list[Grant], list[_Stood]]
 
 
 def decide(request: DecisionRequest, view: LedgerView, rules: Rules) -> Decision:
@@ -99,10 +102,12 @@ def _outcome(sections: list[SectionDecision], given: int) -> Outcome:
     """As `schemas.codes.outcome_of`, without asking the table about every reason when the answer is plain."""
     if given:
         return Outcome.RELEASED if given == len(sections) else Outcome.PARTIAL
-    reasons = {reason for section in sections for reason in section.reasons}
-    if reasons and reasons <= _RULES:
-        return Outcome.REFUSED
-    return Outcome.WITHHELD if _HUMANS.isdisjoint(reasons) else Outcome.NEEDS_HUMAN
+    ruled = bool(sections)
+    for section in sections:
+        if not _HUMANS.isdisjoint(section.reasons):
+            return Outcome.NEEDS_HUMAN
+        ruled = ruled and _RULES.issuperset(section.reasons)
+    return Outcome.REFUSED if ruled else Outcome.WITHHELD
 
 
 def wide_reasons(request: DecisionRequest, view: LedgerView, rules: Rules, lane: Lane) -> tuple[str, ...]:
@@ -250,27 +255,39 @@ def _examine(ask: SectionAsk, asked: _Asked) -> _Found:
     return reasons, None if reasons else grant, until_us, others
 
 
-def _closest(ask: SectionAsk, request: DecisionRequest, stood: list[tuple[Grant, int]]) -> tuple[str, ...]:
+def _closest(ask: SectionAsk, request: DecisionRequest, stood: list[_Stood]) -> tuple[str, ...]:
+    """Reasons to report when no consent covers: those of the closest consents, of all of them if several tie.
+
+    A consent that was about exactly this and is withdrawn says WITHDRAWN, however many others are about something
+    else; only when none was about this do the others say what they lack. Without any record: NO_RECORD.
+    """
     category = ask.category
-    return standing.closest(
-        [
-            bits
-            if category in grant.categories and not grant.parts and grant.period is None
-            else bits | section_bits(grant, request, ask)
-            for grant, bits in stood
-        ]
-    )
+    nearest, merged = standing.NOWHERE, 0
+    for grant, whole, distance in stood:
+        if grant.parts or grant.special:
+            bits = whole | section_bits(grant, request, ask)
+            far = standing.distance(bits)
+        elif category in grant.categories:
+            bits, far = whole, distance
+        else:
+            bits, far = whole | standing.CATEGORY_NOT_COVERED, distance + standing.ONE_OF_SCOPE
+        if far < nearest:
+            nearest, merged = far, bits
+        elif far == nearest:
+            merged |= bits
+    return standing.reasons(merged) if merged else ("NO_RECORD",)
 
 
-def _stood(asked: _Asked) -> list[tuple[Grant, int]]:
-    """The consents about the case's own person as they stand at the moment asked about, with what speaks against."""
+def _stood(asked: _Asked) -> list[_Stood]:
+    """The consents about the case's own person as they stand at the moment asked about."""
     request, view, rules, lane = asked[:4]
     at_us, to_unit = request.at_us, lane.to_unit
-    return [
-        (one, grant_bits(one, request, to_unit, rules))
-        for one in view.grants
-        if one.since_us <= at_us < one.replaced_us and (one.about is None or THE_PERSON in one.about)
-    ]
+    found = []
+    for grant in view.grants:
+        if grant.since_us <= at_us < grant.replaced_us and (grant.about is None or THE_PERSON in grant.about):
+            bits = grant_bits(grant, request, to_unit, rules)
+            found.append((grant, bits, standing.distance(bits)))
+    return found
 
 
 def _of_others(

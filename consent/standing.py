@@ -66,7 +66,8 @@ def _distance(bits: int) -> int:
 _FAR_LOW = tuple(_distance(bits) for bits in range(1 << _HALF))
 _FAR_HIGH = tuple(_distance(bits << _HALF) for bits in range(1 << _HALF))
 
-_NOWHERE = 1 << 16  # farther than any bits
+NOWHERE = 1 << 16  # farther than any bits
+ONE_OF_SCOPE = _distance(CATEGORY_NOT_COVERED)
 
 
 def distance(bits: int) -> int:
@@ -85,19 +86,3 @@ _HIGH = tuple(_named(bits, NAMES[_HALF:]) for bits in range(1 << _HALF))
 def reasons(bits: int) -> tuple[str, ...]:
     """The reason codes of `bits`, in reporting order."""
     return _LOW[bits & _MASK] + _HIGH[bits >> _HALF]
-
-
-def closest(all_bits: list[int]) -> tuple[str, ...]:
-    """Reasons to report when no consent covers: those of the closest consents, of all of them if several tie.
-
-    A consent that was about exactly this and is withdrawn says WITHDRAWN, however many others are about something
-    else; only when none was about this do the others say what they lack. Without any record: NO_RECORD.
-    """
-    nearest, merged = _NOWHERE, 0
-    for bits in all_bits:
-        far = _FAR_LOW[bits & _MASK] + _FAR_HIGH[bits >> _HALF]
-        if far < nearest:
-            nearest, merged = far, bits
-        elif far == nearest:
-            merged |= bits
-    return reasons(merged) if merged else ("NO_RECORD",)

@@ -15,7 +15,21 @@ from schemas import codes
 from schemas.acts import Holder
 from schemas.codes import Outcome, outcome_of
 from schemas.errors import HandslagError
-from tests.consent.making import HOUR, T0, UNITS, act, ask, ledger, named, party, request, terms, to_role, to_unit
+from tests.consent.making import (
+    HOUR,
+    RESERVED,
+    T0,
+    UNITS,
+    act,
+    ask,
+    ledger,
+    named,
+    party,
+    request,
+    terms,
+    to_role,
+    to_unit,
+)
 
 RULES = shipped()[1]
 MEET = act("GRANT", terms=terms(to_role("police_coordination")))
@@ -125,12 +139,24 @@ def test_an_unreadable_block_blocks_everything():
 
 
 def test_closest_prefers_what_was_about_this():
-    far = standing.RECIPIENT_NOT_COVERED | standing.CATEGORY_NOT_COVERED
-    assert standing.closest([]) == ("NO_RECORD",)
-    assert standing.closest([far, standing.WITHDRAWN]) == ("WITHDRAWN",)
-    assert standing.closest([standing.EXPIRED, standing.WITHDRAWN]) == ("EXPIRED", "WITHDRAWN")
-    assert standing.closest([standing.RESERVATION, standing.WITHDRAWN]) == ("RESERVATION",)
-    assert standing.closest([far, standing.PURPOSE_MISMATCH]) == ("PURPOSE_MISMATCH",)
+    def told(*acts):
+        (found,) = decide(request(), ledger(*acts), RULES).sections
+        return found.reasons
+
+    def withdrawn(consent):
+        return act("WITHDRAW", consent)
+
+    far = act("GRANT", "F", terms=terms(to_role("provider"), categories=("IC01",)))
+    other = act("GRANT", "O", terms=terms(to_role("police_coordination"), purposes=("INTAKE",)))
+    ended = act("GRANT", "E", terms=terms(to_role("police_coordination"), valid_until_us=T0 + 5 * HOUR))
+    worded = act("GRANT", "W", terms=terms(to_role("police_coordination"), reservations=RESERVED))
+    assert told() == ("NO_RECORD", "TYPE_WITHHELD")
+    assert told(far) == ("RECIPIENT_NOT_COVERED", "CATEGORY_NOT_COVERED", "TYPE_WITHHELD")
+    assert told(far, MEET, withdrawn("C1")) == ("WITHDRAWN", "TYPE_WITHHELD")
+    assert told(MEET, withdrawn("C1"), far) == ("WITHDRAWN", "TYPE_WITHHELD")
+    assert told(ended, MEET, withdrawn("C1")) == ("EXPIRED", "WITHDRAWN", "TYPE_WITHHELD")
+    assert told(worded, MEET, withdrawn("C1")) == ("RESERVATION", "TYPE_WITHHELD")
+    assert told(far, other) == ("PURPOSE_MISMATCH", "TYPE_WITHHELD")
 
 
 def test_bits_and_code_table_agree():
