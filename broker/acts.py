@@ -131,8 +131,9 @@ async def own_seat(context: Context, unit: str, seat_id: bytes) -> SeatRow:
 
 def _why(act: ConsentAct) -> str:
     """The code in the notices about what the act stopped."""
-    if act.act == "GRANT" and act.terms is not None and act.terms.supersedes is not None:
-        return "SUPERSEDED"
+    if act.act == "GRANT":  # without a name that it takes the place of, it ends what was granted under its own
+        supersedes = act.terms is not None and act.terms.supersedes is not None
+        return "SUPERSEDED" if supersedes else "INVALIDATED"
     return str(table()["consent_act"][act.act].get("why", "EXPIRED"))
 
 

@@ -7,7 +7,7 @@ brings nothing new about anybody. Its acknowledgement is in the trail of both (`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from broker.acks import outcome_entries, recipient_seat
@@ -22,7 +22,6 @@ from consent.admission import ANNULLING
 from consent.ledger import LedgerView
 from consent.simulate import unsuspended
 from schemas import codes
-from schemas.acts import ConsentAct
 from schemas.inbox import ConsentEnded
 from schemas.statute import TYPE as STATUTORY
 
@@ -30,10 +29,13 @@ TOLD = "HS-CONSENT-ENDED"
 """In the trail: the recipient of something it had acknowledged was told that it rests on no consent any more."""
 
 
-def may_end(act: ConsentAct) -> bool:
+def may_end(write: Write) -> bool:
     """Whether an act can take a consent from under what was received; an annulment tells by itself, and more."""
+    act = write.act
     if act.act == "GRANT":
-        return act.terms is not None and act.terms.supersedes is not None
+        supersedes = act.terms is not None and act.terms.supersedes is not None
+        # Other terms under a name that was granted: neither of the two is valid any more.
+        return supersedes or any(grant.consent_id == act.consent_id for grant in write.before.grants)
     return act.act == "AMEND" or (act.act in codes.consent_acts("NARROWS") and act.act not in ANNULLING)
 
 
@@ -42,36 +44,63 @@ def tell(context: Context, rows: Rows, writes: Sequence[Write], at_us: int, code
 
     In the transaction of the acts. INVARIANT: test_who_holds_data_under_a_consent_is_told_that_it_ended.
     """
-    ending = {write.seat.seat_id: write for write in writes if may_end(write.act)}
-    if not ending:
-        return
-    # Who was told of a suspension is told of the withdrawal that follows it as well.
-    before = {
-        seat_id: write.before if write.act.act == "SUSPEND" else unsuspended(write.before)
-        for seat_id, write in ending.items()
+    ending = {write.seat.seat_id: write for write in writes if may_end(write)}
+    for one in lost(rows, ending.values(), context.rules_of(rows), at_us):
+        _tell(context, rows, one, ending[one.row.sender_seat], at_us, code)
+
+
+def lost(rows: Rows, writes: Iterable[Write], rules_of: RulesOf, at_us: int) -> list[Shrunk]:
+    """What was received with the sections that these acts, one on a ledger, took a consent from.
+
+    Who was told of a suspension is told of the withdrawal that follows it as well, and of nothing else that happens
+    while the consent rests.
+    """
+    # INVARIANT: test_what_happens_beside_a_consent_that_rests_is_no_end_of_it
+    found = _between(rows, {one.seat.seat_id: (one.before, one.view) for one in writes}, rules_of, at_us)
+    resting = {
+        one.seat.seat_id: (unsuspended(one.before), unsuspended(one.view))
+        for one in writes
+        if one.act.act != "SUSPEND" and any(grant.pauses for grant in one.before.grants)
     }
-    after = {seat_id: write.view for seat_id, write in ending.items()}
-    for one in uncovered(rows, before, after, context.rules_of(rows), at_us):
-        write = ending[one.row.sender_seat]
-        _tell(context, rows, one, write, at_us, code)
+    more = _between(rows, resting, rules_of, at_us)
+    return _merged(found, more)
+
+
+def _between(
+    rows: Rows, views: Mapping[bytes, tuple[LedgerView, LedgerView]], rules_of: RulesOf, at_us: int
+) -> list[Shrunk]:
+    if not views:
+        return []
+    before = {seat_id: pair[0] for seat_id, pair in views.items()}
+    return uncovered(rows, before, {seat_id: pair[1] for seat_id, pair in views.items()}, rules_of, at_us)
+
+
+def _merged(found: list[Shrunk], more: list[Shrunk]) -> list[Shrunk]:
+    """Each delivery once, with every section that either names."""
+    every = {one.row.delivery_id: one for one in found}
+    for one in more:
+        known = every.setdefault(one.row.delivery_id, one)
+        digests = {section.digest for section in known.removed}
+        added = tuple(section for section in one.removed if section.digest not in digests)
+        every[one.row.delivery_id] = replace(known, removed=(*known.removed, *added))
+    return list(every.values())
 
 
 def uncovered(
-    rows: Rows, before: dict[bytes, LedgerView], after: dict[bytes, LedgerView], rules_of: RulesOf, at_us: int
+    rows: Rows, before: Mapping[bytes, LedgerView], after: Mapping[bytes, LedgerView], rules_of: RulesOf, at_us: int
 ) -> list[Shrunk]:
     """Acknowledged deliveries of these disclosers with the sections that `before` covers and `after` does not."""
     acked = [(row, held) for row, held in rows.deliveries.acked_of_senders(before) if row.event_type != STATUTORY]
     found, sections = [row for row, _held in acked], {row.delivery_id: held for row, held in acked}
     now = foreseen(rows, found, sections, after, rules_of, at_us)
-    lost = [one for one, _until in now if one.removed]
-    rows_lost = [one.row for one in lost]
+    without = [one for one, _until in now if one.removed]
     was = {
         one.row.delivery_id: {section.digest for section in one.kept}
-        for one, _until in foreseen(rows, rows_lost, sections, before, rules_of, at_us)
+        for one, _until in foreseen(rows, [one.row for one in without], sections, before, rules_of, at_us)
     }
     shrunk = [
         Shrunk(one.row, tuple(s for s in one.removed if s.digest in was[one.row.delivery_id]), one.kept, one.state)
-        for one in lost
+        for one in without
     ]
     return [one for one in shrunk if one.removed]
 

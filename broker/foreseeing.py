@@ -95,15 +95,15 @@ def _effects(
     context: Context, rows: Rows, write: Write, event: LedgerEvent, at_us: int
 ) -> tuple[list[Shrunk], consequences.Acked, list[Shrunk]]:
     """What would shrink of what is open, what was received under it, and what of that would be told of."""
-    before, after = {write.seat.seat_id: write.before}, {write.seat.seat_id: write.view}
+    after = {write.seat.seat_id: write.view}
     rules_of = context.rules_of(rows)
     waiting = rows.deliveries.open_of_senders(after)
     sections = rows.deliveries.sections([row.delivery_id for row in waiting])
     found = foreseen(rows, waiting, sections, after, rules_of, event.recorded_at_us)
     shrunk = [one for one, _until in found if one.removed]
     received = consequences.received(rows, [write])
-    may_end = endings.may_end(write.act) or write.act.act in ANNULLING
-    lost = endings.uncovered(rows, before, after, rules_of, at_us) if may_end else []
+    may_end = endings.may_end(write) or write.act.act in ANNULLING
+    lost = endings.lost(rows, [write], rules_of, at_us) if may_end else []
     return shrunk, received, lost
 
 

@@ -52,10 +52,19 @@ async def _recorded(ctx: Context, command: Waiting) -> dict[str, Any]:
     if "act" not in made:
         if command.kind not in NARROWING and ctx.spool.commands.overtaken(command):
             raise HandslagError("HS-OVERTAKEN")
-        act = _act(ctx, seat, command.value, bytes.fromhex(made["consent"]))
-        signature = seat.keys.sign(act)
-        made = {**made, "call_id": ctx.random(16).hex(), "act": act.hex(), "signature": signature.hex()}
+        made = {**made, **signed(ctx, seat, command.value, bytes.fromhex(made["consent"]))}
         keep(ctx, command, made)
+    return _told(command.kind, made["consent"], await sent(ctx, seat, made))
+
+
+def signed(ctx: Context, seat: Seat, value: dict[str, Any], consent_id: bytes) -> dict[str, str]:
+    """The act that a command's value says, signed by the seat now, with the id of the call that will record it."""
+    act = _act(ctx, seat, value, consent_id)
+    return {"call_id": ctx.random(16).hex(), "act": act.hex(), "signature": seat.keys.sign(act).hex()}
+
+
+async def sent(ctx: Context, seat: Seat, made: dict[str, Any]) -> ConsentsAnswer:
+    """Have what `signed` made recorded, and fetch our copy; raises what the call and the copy raise."""
     call_id = bytes.fromhex(made["call_id"])
     request = ConsentsRequest(
         call_id=call_id,
@@ -69,7 +78,7 @@ async def _recorded(ctx: Context, command: Waiting) -> dict[str, Any]:
     await ledgers.sync(ctx, seat)
     ledgers.require_recorded(ctx, seat, request, answer)
     ctx.spool.memory.want_proof(answer.leaf_hash, "consent", ctx.now(), seat.sid)
-    return _told(command.kind, made["consent"], answer)
+    return answer
 
 
 async def _unsigned(ctx: Context, command: Waiting, error: HandslagError) -> bool:

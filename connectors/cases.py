@@ -19,7 +19,6 @@ from connectors.standing import DEPUTY
 from schemas import limits, projection
 from schemas.calls import (
     AcceptRequest,
-    CloseRequest,
     InviteAnswer,
     InviteRequest,
     OpenRequest,
@@ -337,19 +336,6 @@ def add_statement(ctx: Context, seat: Seat, signed: SignedStatement) -> None:
         # INVARIANT: test_two_statements_of_one_number_raise_the_alarm
         roles = sorted({key.role for member in disputed for key in grown.chains[member]})
         reports.alarm(ctx, HandslagError("HS-EQUIVOCATION"), sha256(data)[:16].hex(), ref=seat.ref, roles=roles)
-
-
-async def close(ctx: Context, command: Waiting) -> dict[str, Any]:
-    """Close this unit's own seat; nothing is sent or received for it any more."""
-    seat = ctx.identities.get(command.value["ref"])
-    made = drawn(command) or keep(ctx, command, {"call_id": ctx.random(16).hex()})
-    call_id = bytes.fromhex(made["call_id"])
-    request = CloseRequest(call_id=call_id, seat_id=seat.sid)
-    answer = await ctx.kept_call("/v1/seats:close", call_id, request, SeatAnswer)
-    with ctx.spool.transaction():
-        ctx.identities.update(replace(seat, state=SeatState.CLOSED))
-        ctx.spool.memory.want_proof(answer.leaf_hash, "seat", ctx.now(), answer.seat_id)
-    return {"state": SeatState.CLOSED.value}
 
 
 def accepted_invitation(

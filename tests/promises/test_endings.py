@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from schemas.acts import Scope, Terms
+from schemas import limits
+from schemas.acts import Giver, MinorGround, Scope
+from schemas.calls import ConsentsAnswer
+from schemas.envelope import Delivery
 from schemas.inbox import ConsentEnded, Recall
-from tests.promises.case import BOTH, PURPOSE, deliveries, grant, items, notices, ready, sent, states
+from tests.promises.case import BOTH, deliveries, grant, items, notices, ready, sent, states
+from tests.promises.test_consent_acts import act, given, whole
+from tests.promises.test_explain import suppose
 from tests.promises.trail import trail
 from tests.site import DAY, LEAD, terms_of, to_role
 
 
-async def received(site, **terms) -> bytes:
+async def consent_and_received(site, **terms) -> bytes:
     """A consent, and one delivery under it that the lead has acknowledged; returns the consent."""
     consent = await grant(site, **terms)
+    await received(site)
+    return consent
+
+
+async def received(site) -> None:
+    """One delivery that the lead has acknowledged."""
     await sent(site)
     [item] = await deliveries(site)
     await site.ack(site.lead, item.item_id)
     await items(site, site.police)
     assert await states(site) == ["ACKED"]
-    return consent
 
 
 async def words(site, kind: str = "ENDED") -> list:
@@ -27,36 +39,106 @@ async def words(site, kind: str = "ENDED") -> list:
     return [item for item in await site.fetch(site.lead) if item.kind == kind]
 
 
-def narrowed(site, **changes) -> Terms:
+def by_guardians(site) -> dict[str, object]:
+    """Terms that two guardians gave for a child below twelve."""
     now = site.clock()
-    made = terms_of([to_role(LEAD)], ["IC04"], [PURPOSE], ("DISCLOSE",), now, now + DAY)
-    return made if not changes else made.__class__(**{**{f: getattr(made, f) for f in made.__slots__}, **changes})
+    until = now + 20 * DAY
+    return {
+        "minor": MinorGround(
+            rule_id="L6", age_band="UNDER_12", maturity="INSUFFICIENT", child_view="AGREES", guardians=2,
+            guardians_excluded=0, reassess_at_us=until,
+        ),
+        "givers": tuple(
+            Giver(person=person, capacity="GUARDIAN", method="WRITTEN", at_us=now, authority_from_us=0,
+                  authority_until_us=until)
+            for person in (2, 3)
+        ),
+    }  # fmt: skip
+
+
+async def consented(site, end: str) -> bytes:
+    """A consent to both categories that `end` will end."""
+    return await given(site, until_event="PLACEMENT_ENDED", **(by_guardians(site) if end == "LAPSE" else {}))
+
+
+async def ended(site, end: str, consent: bytes) -> ConsentsAnswer:
+    """The act that ends it: by its own id, by what happened, by another consent in its place or under its name."""
+    less = whole(site, categories=("IC04",), evidence_hash=b"e" * 32)
+    named, changes = {
+        "EXPIRE": (None, {"ended_event": "PLACEMENT_ENDED"}),
+        "LAPSE": (None, {"scope": Scope(recipients=(), categories=(), purposes=(), givers=(3,))}),
+        "AMEND": (consent, {"terms": less}),
+        "GRANT": (None, {"terms": replace(less, supersedes=consent)}),
+        "GRANT AGAIN": (consent, {"terms": less}),
+    }.get(end, (consent, {}))
+    return await act(site, end.split(maxsplit=1)[0], named, **changes)
 
 
 ENDS = {
-    "WITHDRAW": ("WITHDRAWN", {}),
-    "SUSPEND": ("SUSPENDED", {}),
-    "AMEND": ("SUPERSEDED", {"terms": True}),
+    "WITHDRAW": "WITHDRAWN",
+    "SUSPEND": "SUSPENDED",
+    "AMEND": "SUPERSEDED",
+    "GRANT": "SUPERSEDED",
+    "GRANT AGAIN": "INVALIDATED",
+    "EXPIRE": "EXPIRED",
+    "LAPSE": "GUARDIAN_AUTHORITY_ENDED",
 }
+LESS = {"AMEND", "GRANT"}  # these leave IC04
+LONG = pytest.mark.long
 
 
-@pytest.mark.parametrize("act", sorted(ENDS))
-async def test_who_holds_data_under_a_consent_is_told_that_it_ended(tmp_path, act):
+@pytest.mark.parametrize("end", sorted(ENDS))
+async def test_who_holds_data_under_a_consent_is_told_that_it_ended(tmp_path, end):
     site = await ready(tmp_path)
-    consent = await received(site)
-    code, more = ENDS[act]
-    await site.act(site.police, act, consent, **({"terms": narrowed(site)} if more else {}))
+    consent = await consented(site, end)
+    await received(site)
+    await ended(site, end, consent)
     [item] = await words(site)
     told = ConsentEnded.from_bytes(item.body)
-    assert (told.seat_id, told.code, told.role) == (site.lead.seat_id, code, site.police.role)
-    assert set(told.categories) == ({"IC06"} if more else BOTH)
+    assert (told.seat_id, told.code, told.role) == (site.lead.seat_id, ENDS[end], site.police.role)
+    assert set(told.categories) == ({"IC06"} if end in LESS else BOTH)
     assert await states(site) == ["ACKED"]  # what was received stays what it is
     # Nothing of it is told to anybody else, and nothing a second time.
     assert not [one for one in await items(site, site.probation) if one.kind == "ENDED"]
     await site.ack(site.lead, item.item_id)
     await site.act(site.police, "WITHDRAW", consent)
-    # The amended terms still covered IC04, and a suspension is not the last word; a withdrawal is.
-    assert len(await words(site)) == (0 if act == "WITHDRAW" else 1)
+    # What covers IC04 still is no end, and a suspension is not the last word; a withdrawal is.
+    assert len(await words(site)) == (1 if end in {"AMEND", "SUSPEND"} else 0)
+
+
+@pytest.mark.parametrize("beside", ["WITHDRAW", pytest.param("BLOCK", marks=LONG), pytest.param("EXPIRE", marks=LONG)])
+async def test_what_happens_beside_a_consent_that_rests_is_no_end_of_it(tmp_path, beside):
+    """The recipient was told that it rests; what ends another consent says nothing of this one, foreseen or done."""
+    site = await ready(tmp_path)
+    consent = await given(site, until_event="PLACEMENT_ENDED")
+    other = await given(site, categories=("IC01",), until_event="RELEASED_FROM_CUSTODY")
+    await received(site)
+    await act(site, "SUSPEND", consent)
+    [item] = await words(site)
+    await site.ack(site.lead, item.item_id)
+    if beside == "WITHDRAW":
+        assert (await suppose(site, "WITHDRAW", other)).deliveries == ()
+        await act(site, "WITHDRAW", other)
+    elif beside == "BLOCK":
+        await act(site, "BLOCK", terms=terms_of([to_role(LEAD)], ["IC01"], [], (), site.clock(), None))
+    else:
+        await act(site, "EXPIRE", ended_event="RELEASED_FROM_CUSTODY")
+    assert await words(site) == []
+    [supposed] = (await suppose(site, "WITHDRAW", consent)).deliveries
+    assert (supposed.state, set(supposed.removed)) == ("ACKED", BOTH)
+    await act(site, "WITHDRAW", consent)
+    assert len(await words(site)) == 1
+
+
+async def test_what_only_another_consent_carried_ends_with_it_while_one_rests(tmp_path):
+    site = await ready(tmp_path)
+    consent = await given(site)
+    other = await given(site)
+    await received(site)
+    await act(site, "SUSPEND", consent)
+    assert await words(site) == []  # the other covers it
+    await act(site, "WITHDRAW", other)
+    assert len(await words(site)) == 1
 
 
 async def test_what_came_with_an_invitation_ends_in_the_seat_that_it_led_to(tmp_path):
@@ -78,7 +160,7 @@ async def test_what_came_with_an_invitation_ends_in_the_seat_that_it_led_to(tmp_
 
 async def test_a_block_and_the_end_of_everything_are_told_too(tmp_path):
     site = await ready(tmp_path)
-    await received(site)
+    await consent_and_received(site)
     blocked = terms_of([to_role(LEAD)], ["IC06"], [], (), site.clock(), None)
     await site.act(site.police, "BLOCK", site.new_id(), terms=blocked)
     [first] = await words(site)
@@ -92,7 +174,7 @@ async def test_a_block_and_the_end_of_everything_are_told_too(tmp_path):
 
 async def test_what_another_consent_still_covers_is_not_said_to_have_ended(tmp_path):
     site = await ready(tmp_path)
-    first = await received(site)
+    first = await consent_and_received(site)
     second = await grant(site)
     await site.act(site.police, "WITHDRAW", first)
     assert await words(site) == []
@@ -102,7 +184,7 @@ async def test_what_another_consent_still_covers_is_not_said_to_have_ended(tmp_p
 
 async def test_what_ended_by_itself_is_no_news_when_it_is_withdrawn(tmp_path):
     site = await ready(tmp_path)
-    consent = await received(site, days=1)
+    consent = await consent_and_received(site, days=1)
     site.clock.us += 2 * DAY
     await site.act(site.police, "WITHDRAW", consent)
     assert await words(site) == []
@@ -110,7 +192,7 @@ async def test_what_ended_by_itself_is_no_news_when_it_is_withdrawn(tmp_path):
 
 async def test_each_recipients_acknowledgement_reaches_the_discloser_once(tmp_path):
     site = await ready(tmp_path)
-    consent = await received(site)
+    consent = await consent_and_received(site)
     await site.act(site.police, "WITHDRAW", consent)
     [item] = await words(site)
     assert await notices(site, "end_acknowledged") == []
@@ -138,11 +220,25 @@ async def test_a_recall_is_acknowledged_too_and_a_refusal_is_no_acknowledgement(
     assert len(await notices(site, "end_acknowledged")) == 1
 
 
-@pytest.mark.parametrize("act", ["WITHDRAW", "SUSPEND", "ANNUL"])
-async def test_every_act_that_ends_a_consent_stops_what_waits_under_it(tmp_path, act):
+# Of the others the first tier has the same promise in `test_consent_acts`.
+FIRST = {"WITHDRAW", "SUSPEND", "ANNUL", "LAPSE", "GRANT AGAIN"}
+
+
+@pytest.mark.parametrize("end", [pytest.param(one, marks=() if one in FIRST else LONG) for one in [*ENDS, "ANNUL"]])
+async def test_every_act_that_ends_a_consent_stops_what_waits_under_it(tmp_path, end):
+    """In the call that records it, and nothing comes back by it: deliveries shrink, never grow."""
     site = await ready(tmp_path)
-    consent = await grant(site)
+    consent = await consented(site, end)
     await sent(site)
-    assert await states(site) == ["PENDING"]
-    await site.act(site.police, act, consent)
-    assert await states(site) == ["CANCELLED"]
+    await deliveries(site)  # handed over
+    await sent(site)
+    assert await states(site) == ["HANDED", "PENDING"]
+    await given(site, categories=("IC01",))  # the control: what has nothing to do with it stops nothing
+    answer = await ended(site, end, consent)
+    assert [(one.role, one.stopped, one.may_have_arrived) for one in answer.counts] == [(LEAD, 1, 1)]
+    assert await states(site) == (["HANDED", "PENDING"] if end in LESS else ["RECALLED", "CANCELLED"])
+    told = await site.fetch(site.lead)
+    left = [Delivery.from_bytes(one.body, limits.SUBMISSION).sections for one in told if one.kind == "DELIVERY"]
+    assert [len(sections) for sections in left] == ([1] if end in LESS else [])
+    [recall] = [one for one in told if one.kind == "RECALL"]
+    assert len(Recall.from_bytes(recall.body).digests) == (1 if end in LESS else 2)

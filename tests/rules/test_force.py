@@ -15,19 +15,12 @@ from consent.rules import parse, shipped
 from schemas.codes import DeliveryState
 from schemas.errors import HandslagError
 from schemas.inbox import Recall
-from tests.promises.case import deliveries, event, grant, notices, ready, receipts, sent
+from tests.promises.case import deliveries, event, grant, notices, receipts, sent
 from tests.rules.force import Office, approval, in_force, rows_of, state
 from tests.rules.ruling import CLOSED, SHIPPED, reviewed
 from tests.site import LEAD
 
 BACK = SHIPPED + "\n# the version after it\n"
-
-
-@pytest.fixture
-async def site(tmp_path):
-    made = await ready(tmp_path)
-    yield made
-    made.close()
 
 
 async def refusal(site, unit) -> str | None:

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from schemas.acts import Giver, MinorGround, Reservation
 from schemas.codes import DeliveryState
-from tests.promises.case import PURPOSE, deliveries, ready, sent
+from tests.promises.case import PURPOSE, deliveries, sent
 from tests.rules.force import Office, approval, in_force, rows_of, state
 from tests.rules.ruling import POLICE, changed
 from tests.rules.test_conditions import HALF, MINOR, YOUNG, block
 from tests.site import DAY, LEAD, terms_of, to_role
-
-
-@pytest.fixture
-async def site(tmp_path):
-    made = await ready(tmp_path)
-    yield made
-    made.close()
 
 
 async def given(site, **more):

@@ -15,19 +15,10 @@ from schemas.calls import CloseRequest
 from schemas.envelope import Core
 from schemas.errors import HandslagError
 from schemas.statute import StatutoryDisclosure
-from tests.promises.case import HOUR, PURPOSE, deliveries, notices, ready, receipts, sent
+from tests.promises.case import HOUR, PURPOSE, deliveries, notices, receipts, sent
 from tests.promises.trail import trail
 from tests.site import DAY, LEAD, PROBATION, assessment, to_role
-from tests.statute.making import Desk, Officer, said
-
-
-@pytest.fixture
-async def desk(tmp_path):
-    site = await ready(tmp_path)
-    desk = Desk(site, site.police)
-    await desk.approve()
-    yield desk
-    site.close()
+from tests.statute.making import Officer, said
 
 
 async def entries(desk, operation="STATUTORY_DISCLOSURE"):

@@ -12,7 +12,7 @@ from tests.promises.case import deliveries
 from tests.statute.making import Desk
 
 
-async def test_a_statutory_disclosure_is_forgotten_with_its_seat(tmp_path):
+async def test_a_statutory_disclosure_is_forgotten_with_its_seat(tmp_path, engine):
     home = await begun(tmp_path / "home")
     site = home.site
     desk = Desk(site, site.police)
@@ -35,7 +35,9 @@ async def test_a_statutory_disclosure_is_forgotten_with_its_seat(tmp_path):
     assert waiting == night.disclosure_id
     assert request.call_id in calls
     marks = [night.disclosure_id, sha256(night.to_bytes()), decider]
-    assert all(any(mark in data for data in home.bytes_on_disk().values()) for mark in marks)
+    # What a server keeps of deleted rows is its own affair: docs/postgresql.md says for how long.
+    on_files = engine == "sqlite"
+    assert all(any(mark in data for data in home.bytes_on_disk().values()) for mark in marks) is on_files
     await home.erased(site.police)
     waits, calls = await site.store.read(left)
     assert waits == []

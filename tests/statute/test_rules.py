@@ -7,24 +7,14 @@ import pytest
 from consent.rules import parse, shipped
 from schemas.codes import DeliveryState
 from schemas.errors import HandslagError
-from tests.promises.case import deliveries, notices, ready
+from tests.promises.case import deliveries, notices
 from tests.promises.trail import trail
 from tests.rules.force import Office, approval, in_force, rows_of, state
 from tests.rules.ruling import HEALTH, changed
 from tests.rules.test_law import shut
-from tests.statute.making import Desk
 
 WIDER = (HEALTH, 'categories = ["IC07", "IC08"]')
 SHUT = shut("social_services_lead")
-
-
-@pytest.fixture
-async def desk(tmp_path):
-    site = await ready(tmp_path)
-    desk = Desk(site, site.police)
-    await desk.approve()
-    yield desk
-    site.close()
 
 
 async def decided(desk):

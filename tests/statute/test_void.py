@@ -6,20 +6,10 @@ import pytest
 
 from schemas.codes import DeliveryState
 from schemas.errors import HandslagError
-from tests.promises.case import deliveries, ready
+from tests.promises.case import deliveries
 from tests.promises.test_annul import answered, listed, told
 from tests.promises.test_void import ALL, void
 from tests.rules.force import rows_of
-from tests.statute.making import Desk
-
-
-@pytest.fixture
-async def desk(tmp_path):
-    site = await ready(tmp_path)
-    desk = Desk(site, site.police)
-    await desk.approve()
-    yield desk
-    site.close()
 
 
 async def received(desk):
