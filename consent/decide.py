@@ -68,12 +68,9 @@ def decide(request: DecisionRequest, view: LedgerView, rules: Rules) -> Decision
             sections.append(SectionDecision(ask.category, False, reasons, ()))
         else:
             given += 1
-            cited = name_cited if grant is name_grant and not others else (*_ids(grant, others), *name_cited)
-            if cited != depends_on:
-                cited = tuple(dict.fromkeys(cited))
-                depends_on = tuple(dict.fromkeys(depends_on + cited))
-            if until_us < holds_until:  # noqa: PLR1730 - min() costs more than the rest of the loop
-                holds_until = until_us
+            cited = tuple(dict.fromkeys(_ids(grant, others) + name_cited))
+            depends_on = tuple(dict.fromkeys(depends_on + cited))
+            holds_until = min(holds_until, until_us)
             sections.append(SectionDecision(ask.category, True, (), cited))
     if not given:
         return Decision(_outcome(sections, 0), tuple(sections), None, (), ())
@@ -82,15 +79,12 @@ def decide(request: DecisionRequest, view: LedgerView, rules: Rules) -> Decision
 
 
 def _ids(grant: Grant, others: tuple[Grant, ...]) -> tuple[bytes, ...]:
-    return (grant.consent_id, *(other.consent_id for other in others)) if others else (grant.consent_id,)
+    return (grant.consent_id, *[other.consent_id for other in others])
 
 
 def _joined(own: tuple[str, ...], found: tuple[_Found, ...], rules: Rules) -> tuple[str, ...]:
     """The lane's own obligations first, then those of the consents used in the table's order."""
-    owing = [one for one in found if one[3] or (one[1] is not None and one[1].owes)]
-    if not owing:
-        return own
-    used = [grant for _, first, _, others in owing if first is not None for grant in (first, *others)]
+    used = [grant for _, first, _, others in found if first is not None for grant in (first, *others)]
     more = {code for grant in used for code in owed(grant.facts, grant.obligations, rules)} - set(own)
     return own + tuple(code for code in codes.table()["obligation"] if code in more)
 
@@ -100,7 +94,7 @@ def _outcome(sections: list[SectionDecision], given: int) -> Outcome:
     if given:
         return Outcome.RELEASED if given == len(sections) else Outcome.PARTIAL
     reasons = {reason for section in sections for reason in section.reasons}
-    if reasons and reasons <= _RULES:
+    if reasons and _RULES.issuperset(reasons):
         return Outcome.REFUSED
     return Outcome.WITHHELD if _HUMANS.isdisjoint(reasons) else Outcome.NEEDS_HUMAN
 
@@ -212,15 +206,13 @@ def block_meets(block: Block, request: DecisionRequest, ask: SectionAsk) -> bool
     return block.reach.takes(ask.category) and block.reach.meets(request.recipient, request.purpose)
 
 
-def lifted_until(block: Block, request: DecisionRequest, category: str) -> int | None:
-    """Until when the block is lifted for this category and recipient; None when it is not now."""
-    at_us = request.at_us
-    ends = [
-        lift.until_us
-        for lift in block.lifts
-        if lift.from_us <= at_us < lift.until_us and lift.meets(request.recipient, request.purpose, category)
-    ]
-    return max(ends, default=None)
+def bites_from(block: Block, request: DecisionRequest, category: str) -> int | None:
+    """The first moment from now on at which a block holds and is not lifted for this recipient; None when never."""
+    bites_us = max(request.at_us, block.from_us)
+    for lift in sorted(block.lifts, key=lambda one: one.from_us):
+        if lift.from_us <= bites_us < lift.until_us and lift.meets(request.recipient, request.purpose, category):
+            bites_us = lift.until_us
+    return bites_us if bites_us <= block.until_us else None
 
 
 def _examine(ask: SectionAsk, asked: _Asked) -> _Found:
@@ -320,17 +312,12 @@ def _part_end(grant: Grant, request: DecisionRequest, category: str) -> int:
 
 def _blocked(ask: SectionAsk, request: DecisionRequest, view: LedgerView, until_us: int) -> tuple[bool, int]:
     """Whether a block is in force, and the earlier of `until_us` and the next moment one begins or holds again."""
-    at_us = request.at_us
     for block in view.blocks:
-        if block_meets(block, request, ask):
-            if block.holds(at_us):
-                again_us = lifted_until(block, request, ask.category) if block.lifts else None
-                if again_us is None:
-                    return True, until_us
-                if again_us <= block.until_us:
-                    until_us = min(until_us, again_us)
-            elif at_us < block.from_us:
-                until_us = min(until_us, block.from_us)
+        bites_us = bites_from(block, request, ask.category) if block_meets(block, request, ask) else None
+        if bites_us is not None:
+            if bites_us <= request.at_us:
+                return True, until_us
+            until_us = min(until_us, bites_us)
     return False, until_us
 
 

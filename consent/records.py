@@ -73,8 +73,7 @@ class Grant:
     `holders`: (role, member) pairs; `followed`: roles it follows to another holder; `fault`: bits that never go away;
     `ends`: what its own terms end it with, `stops`: what later acts do; both are in `end_us`. `about`: person numbers,
     None is the case's own person alone. `period`: first and first-no-more moment of the data, either may be open.
-    `special`: `about` or `period` is stated. `owes`: it may lay duties on the recipient. `review_us`: when to ask the
-    person again. `since_us` and `replaced_us`: between these it is what the person said; an amendment replaces it.
+    `special`: `about` or `period` is stated. `review_us`: when to ask the person again. `since_us` and `replaced_us`: between these it is what the person said; an amendment replaces it.
     """
 
     consent_id: bytes
@@ -99,7 +98,6 @@ class Grant:
     period: tuple[int | None, int | None] | None = None
     facts: Facts | None = None
     obligations: tuple[str, ...] = ()
-    owes: bool = False
     special: bool = False
     until_event: str | None = None
     guardians: frozenset[int] = frozenset()
@@ -210,7 +208,6 @@ def grant_of(act: ConsentAct, event: LedgerEvent, act_hash: bytes) -> Grant:
         special=about is not None or period is not None,
         facts=given.facts,
         obligations=given.obligations,
-        owes=bool(given.obligations or (given.facts is not None and given.facts.reservations)),
         until_event=terms.until_event,
         guardians=frozenset(one.person for one in terms.givers or () if one.capacity == "GUARDIAN"),
         all_agencies=bool(terms.all_agencies_required),
