@@ -136,7 +136,7 @@ def verified(data: bytes, trusted: trust.Trust) -> dict[str, Any]:
         vouched = SignedUnit(entry=entry_bytes, signature=bytes.fromhex(proof["agency_signature"]))
         if (
             set(value) != {"record", "proof"}
-            or record["profile"] != PROFILE
+            or record["schema_version"] != PROFILE
             or any(name not in record for name in _SHAPE)
         ):
             raise _invalid("shape")

@@ -1,4 +1,4 @@
-"""The person's own copy of one consent, in the terms of ISO/IEC TS 27560:2023, and who may be given it.
+"""The person's own copy of one consent, in words after ISO/IEC TS 27560:2023, and who may be given it.
 
 Pure. It says what the person already knows and nothing more: codes, moments, who gave it in which capacity. What was
 assessed of a child, and that a guardian was kept out, is not in it, whoever gets it.
@@ -22,7 +22,6 @@ from schemas.codes import known
 from schemas.errors import HandslagError
 from schemas.identifiers import authority_of, shown
 
-SCHEMA_VERSION = "ISO/IEC TS 27560:2023"
 PROFILE = "handslag consent record 1"
 LABEL = b"HS1 consent record\n"  # before what is signed, so that no other signature of the unit is one of this
 HANDED_OVER, KEPT, READ_ALOUD = "HANDED_OVER_IN_PERSON", "KEPT_AT_AGENCY", "READ_ALOUD_ONLY"
@@ -140,8 +139,7 @@ def record_of(view: LedgerView, consent_id: bytes, about: About, rules: Rules) -
     """The copy, before it is signed; raises `HS-RECORD-NOT-FOUND`."""
     grant, terms, event = found(view, consent_id, about.at_us)
     return {
-        "schema_version": SCHEMA_VERSION,
-        "profile": PROFILE,
+        "schema_version": PROFILE,
         "record_id": shown(about.record_id),
         "created": iso(about.at_us),
         "pii_principal_id": about.principal,
