@@ -40,7 +40,7 @@ _Found = tuple[tuple[str, ...], Grant | None, int, tuple[Grant, ...]]
 _UNNAMED: _Found = ((), None, FOREVER, ())
 
 # What every section of one request is examined with: request, view, rules, lane, reasons against all, grants in force,
-# and how all grants stand, filled by the first section that none covers. A plain tuple: it is made for every decision.
+# and how all grants stand. A plain tuple: it is made for every decision.
 _Asked = tuple[DecisionRequest, LedgerView, Rules, Lane, tuple[str, ...], list[Grant], list[tuple[Grant, int]]]
 
 
@@ -52,7 +52,9 @@ def decide(request: DecisionRequest, view: LedgerView, rules: Rules) -> Decision
     """
     lane = rules.lane(request.event_type, request.sender.role, request.recipient.role)
     wide = wide_reasons(request, view, rules, lane)
-    asked: _Asked = (request, view, rules, lane, wide, _live(request, view.grants, lane.to_unit, rules), [])
+    # The consents that stand at the moment asked about, and what speaks against each, whatever the section.
+    stood = [(one, grant_bits(one, request, lane.to_unit, rules)) for one in view.grants if one.stands(request.at_us)]
+    asked: _Asked = (request, view, rules, lane, wide, [one for one, bits in stood if not bits], stood)
     found = [_examine(ask, asked) for ask in request.sections]
     named = request.event_type != SPOKEN
     name = _name_released(asked, found) if named else _UNNAMED
@@ -142,11 +144,8 @@ def grant_bits(grant: Grant, request: DecisionRequest, to_unit: bool, rules: Rul
         bits |= standing.PURPOSE_MISMATCH
     if request.action not in grant.actions:
         bits |= standing.ACTION_NOT_COVERED
-    return bits if grant.start_us <= at_us < grant.end_us and not grant.pauses else bits | _life_bits(grant, at_us)
-
-
-def _life_bits(grant: Grant, at_us: int) -> int:
-    bits = standing.NOT_YET_VALID if at_us < grant.start_us else 0
+    if at_us < grant.start_us:
+        bits |= standing.NOT_YET_VALID
     if at_us >= grant.end_us:
         bits |= grant.ended(at_us)
     return bits | standing.SUSPENDED if grant.paused(at_us) else bits
@@ -174,27 +173,13 @@ def _within(period: tuple[int | None, int | None], ask: SectionAsk) -> bool:
     )
 
 
-def _live(request: DecisionRequest, grants: tuple[Grant, ...], to_unit: bool, rules: Rules) -> list[Grant]:
-    """The grants that `grant_bits` has nothing against, found without asking what is wrong with the others."""
-    recipient, at_us, purpose = request.recipient, request.at_us, request.purpose
-    live = []
-    for grant in grants:
-        if purpose not in grant.purposes or not grant.start_us <= at_us < grant.end_us:
-            continue
-        if recipient.unit not in grant.units and (to_unit or recipient.role not in grant.roles):
-            continue
-        if not grant_bits(grant, request, to_unit, rules):
-            live.append(grant)
-    return live
-
-
 def _takes(part: Withdrawal, request: DecisionRequest, category: str) -> bool:
     return part.reach is None or (part.reach.takes(category) and part.reach.meets(request.recipient, request.purpose))
 
 
 def concerned(ask: SectionAsk) -> tuple[int, ...]:
     """Every person a section concerns: in a person's own case it always tells something of that person (0) too."""
-    return ask.persons if ask.persons == _ALONE else tuple(dict.fromkeys((THE_PERSON, *ask.persons)))
+    return tuple(dict.fromkeys((THE_PERSON, *ask.persons)))
 
 
 def block_meets(block: Block, request: DecisionRequest, ask: SectionAsk) -> bool:
@@ -226,8 +211,6 @@ def _examine(ask: SectionAsk, asked: _Asked) -> _Found:
     grant, until_us = _covering(THE_PERSON, ask, request, live)
     others: tuple[Grant, ...] = ()
     if grant is None:
-        if not stood:
-            stood += _stood(asked)
         reasons += _closest(ask, request, stood)
     if ask.persons != _ALONE:
         others, until_us = _of_others(ask, request, live, until_us)
@@ -243,26 +226,10 @@ def _examine(ask: SectionAsk, asked: _Asked) -> _Found:
 
 
 def _closest(ask: SectionAsk, request: DecisionRequest, stood: list[tuple[Grant, int]]) -> tuple[str, ...]:
-    category = ask.category
+    """What the closest consents about the case's own person lack."""
     return standing.closest(
-        [
-            bits
-            if category in grant.categories and not grant.parts and grant.period is None
-            else bits | section_bits(grant, request, ask)
-            for grant, bits in stood
-        ]
+        [bits | section_bits(grant, request, ask) for grant, bits in stood if grant.concerns(THE_PERSON)]
     )
-
-
-def _stood(asked: _Asked) -> list[tuple[Grant, int]]:
-    """The consents about the case's own person as they stand at the moment asked about, with what speaks against."""
-    request, view, rules, lane = asked[:4]
-    at_us, to_unit = request.at_us, lane.to_unit
-    return [
-        (one, grant_bits(one, request, to_unit, rules))
-        for one in view.grants
-        if one.since_us <= at_us < one.replaced_us and (one.about is None or THE_PERSON in one.about)
-    ]
 
 
 def _of_others(
@@ -290,9 +257,9 @@ def _covering(person: int, ask: SectionAsk, request: DecisionRequest, live: list
     category = ask.category
     for grant in live:
         if category in grant.categories:
-            if (person or grant.special) and not _fits(grant, person, ask):
+            if not _fits(grant, person, ask):
                 continue
-            end_us = _part_end(grant, request, category) if grant.parts or grant.pauses else grant.end_us
+            end_us = _part_end(grant, request, category)
             if end_us > best_until or (best and end_us == best_until and grant.consent_id < best.consent_id):
                 best, best_until = grant, end_us
     return best, best_until

@@ -1,7 +1,8 @@
 """Mutation testing of the decision: each small change to it, or to a line of its rules, must make something fail.
 
     python -m tests.consent.mutants                          all, and write docs/evidence/mutants-consent.md
-    python -m tests.consent.mutants consent/decide.py ...    only these files; no page is written
+    python -m tests.consent.mutants consent/decide.py ...    only these files
+    python -m tests.consent.mutants --again                  what survived before, and what files changed since
 
 Each change is tried in a process of its own, forked with everything but `consent` imported. Three killers, the cheapest
 first: the written cases (`tests/vectors/consent`), stories against the reference, the tests and properties of this
@@ -30,6 +31,7 @@ from typing import NamedTuple
 import pytest
 from hypothesis import settings
 
+from tests.consent import mutants_kept as kept
 from tests.consent import mutants_page
 from tests.consent.mutations import Mutant, mutants, mutated
 from tests.consent.mutations_of_rules import rules_mutants
@@ -227,7 +229,7 @@ def tried(file, changes, prepared, jobs):
         with os.fdopen(end, "rb") as told:
             word = told.read().decode()
         found[at] = word or None if status == 0 else f"ended by {status & 0x7F or status >> 8}"
-        if found[at] is None:
+        if found[at] is None and changes[at][0].number >= 0:
             print(f"  survives: {changes[at][0].line}: {changes[at][0].key}", flush=True)
     return [found[at] for at in range(len(changes))]
 
@@ -251,33 +253,42 @@ def _forked(file, number, data, prepared):
     os._exit(0)
 
 
-def run(files, jobs, page=None):
-    """Try every change of the files; 0 where at the most ten survive, each with its sentence, and none too many."""
-    prepared, started = ready(), time.monotonic()
+def run(files, jobs, again):
+    """Try every change of the files; 0 where at the most ten survive, each with its sentence, and none too many.
+
+    `again`: of a file that is as it was only what survived; what was noticed then is noticed still, tests only grow.
+    """
+    prepared, before = ready(), kept.read() if again else {}
     gc.freeze()  # what was made now is shared with every process and looked at by none
-    honest = (ROOT / RULES_FILE).read_bytes()
-    nothing = [(Mutant(-1, "", 0, "", "", ""), honest)]
+    nothing = [(Mutant(-1, "", 0, "", "", ""), (ROOT / RULES_FILE).read_bytes())]
     sound = tried(CODE[0], nothing, prepared, 1)
     if sound != [None]:
         print(f"something fails without any change: {sound[0]}")
         return 1
-    found = {}
     for file in files:
-        changes = every(file)
-        killers = tried(file, changes, prepared, jobs)
-        found[file] = [(one, killer) for (one, _), killer in zip(changes, killers, strict=True)]
-        alive = sum(killer is None for killer in killers)
-        print(f"{file}: {len(changes)} changes, {alive} survived, {time.monotonic() - started:.0f} s", flush=True)
-    return mutants_page.judged(found, files == FILES, time.monotonic() - started, page)
+        started, changes = time.monotonic(), every(file)
+        known = before.get(file, {}) if before.get(file, {}).get("sha256") == kept.sha256(file) else {}
+        noticed_by = {key: killer for key, _, killer in known.get("changes", []) if killer is not None}
+        left = [pair for pair in changes if pair[0].key not in noticed_by]
+        noticed_by |= {one.key: who for (one, _), who in zip(left, tried(file, left, prepared, jobs), strict=True)}
+        rows = [(one.key, one.line, noticed_by[one.key]) for one, _ in changes]
+        alive = sum(killer is None for _, _, killer in rows)
+        kept.write(file, rows, known.get("seconds", 0) + time.monotonic() - started)
+        print(f"{file}: {len(rows)} changes, {alive} survived, {time.monotonic() - started:.0f} s", flush=True)
+    found = kept.read()
+    if set(found) >= set(FILES):
+        mutants_page.write({file: found[file] for file in FILES})
+    return mutants_page.judged({file: found[file] for file in files}, files == FILES)
 
 
 def main(arguments=None):
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m tests.consent.mutants", description=__doc__.splitlines()[0])
-    parser.add_argument("files", nargs="*", help="Files of consent/; without any: all, and the page is written.")
+    parser.add_argument("files", nargs="*", help="Files of consent/; all without any.")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="Processes at a time.")
+    parser.add_argument("--again", action="store_true", help="Only what survived before, and files changed since.")
     given = parser.parse_args(arguments)
-    return run(tuple(given.files) or FILES, given.jobs, None if given.files else mutants_page.PAGE)
+    return run(tuple(given.files) or FILES, given.jobs, given.again)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import os
-import platform
-import subprocess
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -22,10 +18,10 @@ def sentences():
     return {(row["file"], row["change"]): row["because"] for row in rows}
 
 
-def judged(found, whole, seconds, page):
-    """Print what is wrong; 1 if anything is. `found`: file -> (change, killer or None); `whole`: all were tried."""
+def judged(found, whole):
+    """Print what is wrong; 1 if anything is. `found`: as `mutants_kept.read`; `whole`: all files were tried."""
     known = sentences()
-    alive = [(file, one.key) for file, every in found.items() for one, killer in every if killer is None]
+    alive = [(file, key) for file, one in found.items() for key, _, killer in one["changes"] if killer is None]
     faults = [f"no sentence: {file} {key}" for file, key in alive if not known.get((file, key), "").strip()]
     faults += [f"no survivor: {file} {key}" for file, key in known if file in found and (file, key) not in alive]
     faults += [f"no such file: {file} {key}" for file, key in known if whole and file not in found]
@@ -33,11 +29,14 @@ def judged(found, whole, seconds, page):
         faults.append(f"{len(alive)} survivors, {MOST} at the most")
     for fault in faults:
         print(fault)
-    if page is not None:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(told(found, known, seconds), encoding="utf-8")
-    print(f"{sum(map(len, found.values()))} changes, {len(alive)} survivors, {len(faults)} faults")
+    print(f"{sum(len(one['changes']) for one in found.values())} changes, {len(alive)} survivors, {len(faults)} faults")
     return int(bool(faults))
+
+
+def write(found):
+    """Write the page."""
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    PAGE.write_text(told(found, sentences()), encoding="utf-8")
 
 
 def kind(killer):
@@ -51,48 +50,39 @@ def kind(killer):
     return "test"
 
 
-def told(found, known, seconds):
+def told(found, known):
     """The page."""
-    total = Counter(kind(killer) if killer else "nobody" for every in found.values() for _, killer in every)
+    total = Counter(kind(who) if who else "nobody" for one in found.values() for _, _, who in one["changes"])
     lines = [
         "# Mutants of the consent decision",
         "",
         "Every small change to the decision's code and to its rules, one at a time: does anything notice? The written",
         "cases are asked first, then stories against the naive reference, then the tests and properties of",
         "`tests/consent`. A change is *stumbled over* when the decision raises on the first case it meets, or the",
-        "changed rules file is refused.",
+        "changed rules file is refused. Which changes are made: `tests/consent/mutations.py`, `mutations_of_rules.py`.",
         "",
         "| | |",
         "|---|---|",
-        f"| date | {datetime.datetime.now(tz=datetime.UTC).date().isoformat()} |",
         "| command | `python -m tests.consent.mutants` (`make mutants`) |",
-        f"| commit | `{_commit()}` |",
-        f"| machine | {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()} |",
-        "| seed | stories 7, 3,000 of them; properties derandomized, 20 examples each |",
-        f"| took | {seconds / 60:.0f} minutes |",
+        f"| machine | {', '.join(sorted({one['machine'] for one in found.values()}))} |",
+        "| seed | 3,000 stories of seed 7; 20 derandomized examples of each property |",
+        f"| took | {sum(one['seconds'] for one in found.values()) / 60:.0f} minutes |",
         f"| changes | {sum(total.values())} |",
-        f"| survivors | {total['nobody']} |",
+        f"| survivors | {total['nobody']}, of {MOST} at the most |",
         "",
-        "| file | changes | a case | the reference | a test or property | stumbled | survived |",
-        "|---|---|---|---|---|---|---|",
+        "| file | date | commit | changes | a case | the reference | a test or property | stumbled | survived |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    for file, every in found.items():
-        by = Counter(kind(killer) if killer else "nobody" for _, killer in every)
-        cells = [len(every), by["case"], by["reference"], by["test"], by["stumbled"], by["nobody"]]
-        lines.append(f"| `{file}` | {' | '.join(map(str, cells))} |")
+    for file, one in found.items():
+        by = Counter(kind(who) if who else "nobody" for _, _, who in one["changes"])
+        cells = [len(one["changes"]), by["case"], by["reference"], by["test"], by["stumbled"], by["nobody"]]
+        lines.append(f"| `{file}` | {one['date']} | `{one['commit']}` | {' | '.join(map(str, cells))} |")
     lines += ["", "## Survivors, and why no input tells them apart", ""]
-    for file, every in found.items():
-        for one, killer in every:
-            if killer is None:
-                why = known.get((file, one.key), "**no sentence**")
-                lines.append(f"- `{file}`, line {one.line}, `{one.key}`: {why}")
+    for file, one in found.items():
+        for key, line, who in one["changes"]:
+            if who is None:
+                lines.append(f"- `{file}`, line {line}, `{key}`: {known.get((file, key), '**no sentence**')}")
     lines += ["", "## Who noticed most", "", "| | changes |", "|---|---|"]
-    names = Counter(killer for every in found.values() for _, killer in every if killer)
+    names = Counter(who for one in found.values() for _, _, who in one["changes"] if who)
     lines += [f"| {name} | {many} |" for name, many in names.most_common(40)]
     return "\n".join([*lines, ""])
-
-
-def _commit():
-    return subprocess.run(
-        ["git", "describe", "--always", "--long", "--abbrev=12"], cwd=ROOT, capture_output=True, text=True, check=False
-    ).stdout.strip()

@@ -137,13 +137,15 @@ class Played:
         return consent
 
     def grant_for_a_child(self, categories, *, guardians, excluded, band, cosigned, days):
-        """A guardian gives it, and the child where it signs too; the guardian's authority has a day on which it ends."""
+        """A guardian gives it, and the child where it signs too; the guardian's authority ends some day."""
         now = self.site.clock()
         guardian = Giver(person=1, capacity="GUARDIAN", method="WRITTEN", at_us=now, authority_from_us=now - DAY,
                          authority_until_us=now + days * DAY)  # fmt: skip
         child = Giver(person=0, capacity="SELF", method="WRITTEN", at_us=now)
-        ground = MinorGround(rule_id="L6", age_band=band, maturity="NOT_ASSESSED", child_view="AGREES",
-                             guardians=guardians, guardians_excluded=excluded, reassess_at_us=now + 9 * DAY)  # fmt: skip
+        ground = MinorGround(
+            rule_id="L6", age_band=band, maturity="NOT_ASSESSED", child_view="AGREES", guardians=guardians,
+            guardians_excluded=excluded, reassess_at_us=now + 9 * DAY,
+        )  # fmt: skip
         self.grant(categories, givers=(guardian, child) if cosigned else (guardian,), minor=ground)
 
     def lapse(self):

@@ -108,3 +108,10 @@ def test_a_grant_that_lacks_something_is_invalid(change):
     given = replace(GRANT, terms=replace(GRANT.terms, **change))
     assert "INVALIDATED" in decide(request(), ledger(given), RULES).sections[0].reasons
     assert "INVALIDATED" in decide(request(), ledger(act("GRANT")), RULES).sections[0].reasons
+
+
+def test_going_back_to_where_it_stands_builds_nothing_anew():
+    view = ledger(act("GRANT", terms=terms(to_role("police_coordination"))), act("WITHDRAW"))
+    assert view.as_known(view.recorded_at_us) is view
+    assert view.as_known(ledger_seq=2) is view
+    assert view.as_known(ledger_seq=1) is not view
