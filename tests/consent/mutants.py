@@ -47,7 +47,7 @@ STORIES, SEED = 3000, 7
 FEW = 20  # examples of each property: what the stories do not notice hardly any property does
 # Quick ones first, and those that draw examples after them.
 TESTS = (
-    ("rules", "decide", "explain", "ledger", "new_acts", "terms", "admission"),
+    ("rules", "decide", "explain", "ledger", "history", "new_acts", "terms", "admission"),
     ("follows_role", "invariants", "properties", "terms_properties"),
 )
 

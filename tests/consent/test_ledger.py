@@ -115,3 +115,13 @@ def test_going_back_to_where_it_stands_builds_nothing_anew():
     assert view.as_known(view.recorded_at_us) is view
     assert view.as_known(ledger_seq=2) is view
     assert view.as_known(ledger_seq=1) is not view
+
+
+def test_the_marks_of_a_view_are_no_part_of_what_it_says():
+    view = ledger(GRANT)
+    assert replace(view, marks=(view,)) == view
+    assert "marks" not in repr(replace(view, marks=(view,)))
+
+
+def test_a_ledger_may_begin_at_the_first_moment_there_is():
+    assert not view_of(recorded([(GRANT, 0)])).broken

@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from broker import pipeline
 from tests.consent.played import BOTH, Played
 
 some = st.sampled_from([frozenset({"IC04"}), frozenset({"IC06"}), BOTH, BOTH])
@@ -119,10 +118,18 @@ class Model(RuleBasedStateMachine):
     def send(self, categories, flags):
         self.played.send(categories, flags)
 
-    @rule()
-    def grant_and_send(self):
-        self.played.grant(BOTH)
+    @rule(soon=st.booleans(), role=st.booleans())
+    def grant_and_send(self, soon, role):
+        """What happens most: it is given, sent, and often fetched before anything else."""
+        self.played.grant(BOTH, role=role)
         self.played.send()
+        if soon:
+            self.played.hand_over()
+
+    @rule(soon=st.booleans(), role=st.booleans())
+    def grant_and_send_again(self, soon, role):
+        """The same: as often again."""
+        self.grant_and_send(soon=soon, role=role)
 
     @rule()
     def hand_over(self):
@@ -202,20 +209,3 @@ def test_the_play_reaches_hand_overs(played):
     played.send()
     played.acknowledge()
     assert len(played.hand_over()) == 1
-
-
-def test_a_gate_that_forgets_the_ledger_is_caught(played, monkeypatch):
-    """Positive control: a gate whose decision is that of yesterday's view hands over what was taken back."""
-    consent = played.grant(BOTH)
-    played.send()
-    real, views = pipeline.decide, []
-
-    def stale(request, view, rules):
-        views.append(view)
-        return real(request, views[0], rules)
-
-    monkeypatch.setattr(pipeline, "decide", stale)
-    played.send()
-    played.take_back(consent)
-    with pytest.raises(AssertionError):
-        played.send()
