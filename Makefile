@@ -2,7 +2,7 @@
 PYTHON ?= python3
 DIR ?= build/demo
 
-.PHONY: help demo test test-long kafka bench bench-scale bench-consent chaos sabotage lint reference compatibility lock clean
+.PHONY: help demo test test-long kafka bench bench-scale bench-consent chaos sabotage mutants lint reference compatibility lock clean
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -41,6 +41,9 @@ chaos: .venv-dev/ok  ## faults under load on three nodes, PostgreSQL and Kafka, 
 
 sabotage: .venv-dev/ok  ## each defence switched off in a copy: the named test must fail
 	.venv-dev/bin/python -m tests.sabotage
+
+mutants: .venv-dev/ok  ## half an hour: each small change to the consent decision and to its rules must make something fail
+	.venv-dev/bin/python -m tests.consent.mutants
 
 lint: .venv-dev/ok  ## ruff, mypy --strict, import rules
 	.venv-dev/bin/ruff check . && .venv-dev/bin/ruff format --check . && .venv-dev/bin/mypy && .venv-dev/bin/python -m pytest -q tests/house

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from consent import standing
-from consent.decide import block_meets, concerned, grant_bits, lifted_until, section_bits
+from consent.decide import bites_from, block_meets, concerned, grant_bits, section_bits
 from consent.ledger import LedgerView
 from consent.records import Block, Grant
 from consent.rules import Rules, shipped
@@ -78,7 +78,7 @@ def _block(block: Block, request: DecisionRequest, ask: SectionAsk) -> str:
         return "BLOCK_OTHER"
     if not block.holds(request.at_us):
         return "BLOCK_LIFTED"
-    return "BLOCKS" if lifted_until(block, request, ask.category) is None else "LIFTED_FOR_NOW"
+    return "BLOCKS" if bites_from(block, request, ask.category) == request.at_us else "LIFTED_FOR_NOW"
 
 
 def sentences(

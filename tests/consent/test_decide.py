@@ -12,7 +12,7 @@ from consent.decide import _outcome, decide
 from consent.rules import shipped
 from consent.terms import SectionDecision
 from schemas import codes
-from schemas.acts import Holder
+from schemas.acts import Holder, MinorGround
 from schemas.codes import Outcome, outcome_of
 from schemas.errors import HandslagError
 from tests.consent.making import (
@@ -170,3 +170,33 @@ def test_the_outcome_is_the_one_of_the_code_table():
             sections = [SectionDecision("IC01", not told, told, ()) for told in each]
             given = sum(one.released for one in sections)
             assert _outcome(sections, given) == outcome_of([(one.released, one.reasons) for one in sections])
+
+
+@pytest.mark.parametrize("body", ["BRA", "CVE", "LST", "RK", "SKR", "SOS"])
+def test_a_body_that_never_gets_a_person_gets_none_in_a_role_of_its_own(body):
+    """LB-32, E-29: no role is theirs today; should one be, nothing goes. Of another body it does."""
+
+    def asked_of(authority):
+        lanes = {key: lane._replace(recipient_authority=authority) for key, lane in RULES.lanes.items()}
+        asked = request(recipient=party("police_coordination", authority=authority))
+        view = ledger(act("GRANT", terms=terms(to_role("police_coordination"))))
+        return decide(asked, view, replace(RULES, lanes=lanes)).sections[0].reasons
+
+    assert asked_of(body) == ("TYPE_NOT_ALLOWED",)
+    assert asked_of("REG") == ()
+
+
+def test_a_consent_with_everything_against_it_says_all_of_it():
+    assert standing.closest([(1 << len(standing.NAMES)) - 1]) == standing.NAMES
+
+
+def test_where_the_rules_ask_no_guardian_the_child_gives_alone():
+    """No shipped row says so; one that did would be followed."""
+    ground = MinorGround(
+        rule_id="L6", age_band="15_TO_17", maturity="SUFFICIENT", child_view="AGREES", guardians=2,
+        guardians_excluded=0, reassess_at_us=T0 + 99 * HOUR,
+    )  # fmt: skip
+    view = ledger(act("GRANT", terms=terms(to_role("police_coordination"), minor=ground)))
+    alone = {key: rule._replace(guardians=False) for key, rule in RULES.minors.items()}
+    assert decide(request(), view, RULES).sections[0].reasons == ("GUARDIAN_MISSING", "TYPE_WITHHELD")
+    assert decide(request(), view, replace(RULES, minors=alone)).outcome is Outcome.RELEASED
