@@ -7,6 +7,7 @@ import pytest
 from schemas.acts import Scope, Terms
 from schemas.inbox import ConsentEnded, Recall
 from tests.promises.case import BOTH, PURPOSE, deliveries, grant, items, notices, ready, sent, states
+from tests.promises.trail import trail
 from tests.site import DAY, LEAD, terms_of, to_role
 
 
@@ -56,6 +57,23 @@ async def test_who_holds_data_under_a_consent_is_told_that_it_ended(tmp_path, ac
     await site.act(site.police, "WITHDRAW", consent)
     # The amended terms still covered IC04, and a suspension is not the last word; a withdrawal is.
     assert len(await words(site)) == (0 if act == "WITHDRAW" else 1)
+
+
+async def test_what_came_with_an_invitation_ends_in_the_seat_that_it_led_to(tmp_path):
+    site = await ready(tmp_path)
+    await items(site, site.lead)
+    await site.act(site.lead, "WITHDRAW", next(iter(site.lead.consents)))
+    [item] = [one for one in await site.fetch(site.police) if one.kind == "ENDED"]
+    told = ConsentEnded.from_bytes(item.body)
+    assert (told.seat_id, told.categories) == (site.police.seat_id, ("IC01", "IC12"))
+    await site.ack(site.police, item.item_id)
+
+    async def acks(seat_id):
+        return [one.raw.entry_id for one in await trail(site, seat_id) if one.operation == "ACK" and one.payload.code]
+
+    [theirs, _knows] = await acks(site.police.seat_id)
+    assert theirs == told.entry_id
+    assert len(await acks(site.lead.seat_id)) == 2
 
 
 async def test_a_block_and_the_end_of_everything_are_told_too(tmp_path):
