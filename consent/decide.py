@@ -21,7 +21,7 @@ from __future__ import annotations
 from consent import standing
 from consent.conditions import judged, owed
 from consent.ledger import LedgerView
-from consent.records import FOREVER, Block, Grant, Withdrawal
+from consent.records import FOREVER, Block, Grant, Part
 from consent.rules import NOT_ALLOWED, Lane, Rules
 from consent.terms import THE_PERSON, Decision, DecisionRequest, SectionAsk, SectionDecision
 from schemas import codes
@@ -120,7 +120,7 @@ def wide_reasons(request: DecisionRequest, view: LedgerView, rules: Rules, lane:
         reasons += ("SEAT_INACTIVE",) if recipient.held else ("NO_HOLDER",)
     if view.broken:
         reasons += ("EVALUATION_ERROR",)
-    return tuple(dict.fromkeys(reasons)) if reasons else reasons
+    return tuple(dict.fromkeys(reasons))
 
 
 def grant_bits(grant: Grant, request: DecisionRequest, to_unit: bool, rules: Rules) -> int:
@@ -173,8 +173,8 @@ def _within(period: tuple[int | None, int | None], ask: SectionAsk) -> bool:
     )
 
 
-def _takes(part: Withdrawal, request: DecisionRequest, category: str) -> bool:
-    return part.reach is None or (part.reach.takes(category) and part.reach.meets(request.recipient, request.purpose))
+def _takes(part: Part, request: DecisionRequest, category: str) -> bool:
+    return part.reach.takes(category) and part.reach.meets(request.recipient, request.purpose)
 
 
 def concerned(ask: SectionAsk) -> tuple[int, ...]:
@@ -216,10 +216,9 @@ def _examine(ask: SectionAsk, asked: _Asked) -> _Found:
         others, until_us = _of_others(ask, request, live, until_us)
         if len(others) < len(set(ask.persons) - {THE_PERSON}) or not ask.persons:
             reasons += ("OTHER_SUBJECT_NO_CONSENT",)  # no person named is none
-    if view.blocks:
-        blocked, until_us = _blocked(ask, request, view, until_us)
-        if blocked:
-            reasons += ("BLOCK_IN_FORCE",)
+    blocked, until_us = _blocked(ask, request, view, until_us)
+    if blocked:
+        reasons += ("BLOCK_IN_FORCE",)
     if ask.sender_withheld:
         reasons += ("SENDER_WITHHELD",)
     return reasons, None if reasons else grant, until_us, others

@@ -21,6 +21,7 @@ from consent.records import (
     FOREVER,
     Block,
     Grant,
+    Part,
     Pause,
     Withdrawal,
     block_of,
@@ -76,7 +77,7 @@ class LedgerView:
     recorded_at_us: int = 0
     grants: tuple[Grant, ...] = ()
     blocks: tuple[Block, ...] = ()
-    early: tuple[tuple[bytes, Withdrawal | Pause], ...] = ()
+    early: tuple[tuple[bytes, Withdrawal | Part | Pause], ...] = ()
     noted: tuple[Noted, ...] = ()
     named_units: frozenset[str] = frozenset()
     events: tuple[LedgerEvent, ...] = ()
@@ -196,15 +197,15 @@ def _narrowed(view: LedgerView, act: ConsentAct, recorded: int) -> LedgerView:
             return _withdrawn(view, act.consent_id, withdrawal_of(act, recorded))
         case "ANNUL" | "ANNUL_WRONG_PERSON":
             # Never valid: asked with what is known from now on, it covered nothing at any time.
-            return _withdrawn(view, act.consent_id, Withdrawal(ALWAYS, standing.INVALIDATED, None))
+            return _withdrawn(view, act.consent_id, Withdrawal(ALWAYS, standing.INVALIDATED))
         case "SUSPEND":
             return _withdrawn(view, act.consent_id, Pause(since, FOREVER))
         case "WITHDRAW_ALL":
-            return _ended(view, Withdrawal(since, standing.WITHDRAWN, None), lambda one: ends(act, one))
+            return _ended(view, Withdrawal(since, standing.WITHDRAWN), lambda one: ends(act, one))
         case "EXPIRE":
-            return _ended(view, Withdrawal(since, standing.EXPIRED, None), lambda one: ends(act, one))
+            return _ended(view, Withdrawal(since, standing.EXPIRED), lambda one: ends(act, one))
         case "LAPSE":
-            stop = Withdrawal(since, standing.GUARDIAN_AUTHORITY_ENDED, None)
+            stop = Withdrawal(since, standing.GUARDIAN_AUTHORITY_ENDED)
             return _ended(view, stop, lambda one: ends(act, one))
         case "BLOCK":
             return replace(view, blocks=(*view.blocks, block_of(act, recorded)))
@@ -232,14 +233,14 @@ def _granted(view: LedgerView, act: ConsentAct, event: LedgerEvent) -> LedgerVie
     view = _superseding(view, act.terms, event.recorded_at_us)
     if act.terms is not None and not opens(act.terms):
         # INVARIANT: test_what_is_no_waiver_opens_nothing. Nor does a waiver under the same id, before it or after.
-        view = _withdrawn(view, act.consent_id, Withdrawal(event.recorded_at_us, standing.INVALIDATED, None))
+        view = _withdrawn(view, act.consent_id, Withdrawal(event.recorded_at_us, standing.INVALIDATED))
         return replace(view, noted=(*view.noted, Noted(act.consent_id, act.terms.kind or "", event.recorded_at_us)))
     grant = grant_of(act, event, hashlib.sha256(event.act).digest())
     earlier = [known for known in view.grants if known.consent_id == act.consent_id]
     if earlier:
         if any(known.act_hash == grant.act_hash for known in earlier):
             return view
-        return _withdrawn(view, act.consent_id, Withdrawal(event.recorded_at_us, standing.INVALIDATED, None))
+        return _withdrawn(view, act.consent_id, Withdrawal(event.recorded_at_us, standing.INVALIDATED))
     for consent_id, narrowing in view.early:
         if consent_id == act.consent_id:
             grant = _with(grant, narrowing)
@@ -249,7 +250,7 @@ def _granted(view: LedgerView, act: ConsentAct, event: LedgerEvent) -> LedgerVie
 def _superseding(view: LedgerView, terms: Terms | None, recorded: int) -> LedgerView:
     if terms is None or terms.supersedes is None:
         return view
-    return _withdrawn(view, terms.supersedes, Withdrawal(recorded, standing.SUPERSEDED, None))
+    return _withdrawn(view, terms.supersedes, Withdrawal(recorded, standing.SUPERSEDED))
 
 
 def _amended(view: LedgerView, act: ConsentAct, event: LedgerEvent) -> LedgerView:
@@ -260,7 +261,7 @@ def _amended(view: LedgerView, act: ConsentAct, event: LedgerEvent) -> LedgerVie
     view = _superseding(view, act.terms, event.recorded_at_us)
     known = [grant for grant in view.grants if grant.consent_id == act.consent_id]
     if not known:
-        return _withdrawn(view, act.consent_id, Withdrawal(event.recorded_at_us, standing.INVALIDATED, None))
+        return _withdrawn(view, act.consent_id, Withdrawal(event.recorded_at_us, standing.INVALIDATED))
     new = grant_of(act, event, hashlib.sha256(event.act).digest())
     if any(one.act_hash == new.act_hash for one in known):
         return view
@@ -301,21 +302,21 @@ def _resumed(view: LedgerView, act: ConsentAct, event: LedgerEvent) -> LedgerVie
     )
 
 
-def _withdrawn(view: LedgerView, consent_id: bytes, narrowing: Withdrawal | Pause) -> LedgerView:
+def _withdrawn(view: LedgerView, consent_id: bytes, narrowing: Withdrawal | Part | Pause) -> LedgerView:
     if all(grant.consent_id != consent_id for grant in view.grants):
         return replace(view, early=(*view.early, (consent_id, narrowing)))
     return _ended(view, narrowing, lambda grant: grant.consent_id == consent_id)
 
 
-def _ended(view: LedgerView, narrowing: Withdrawal | Pause, which: Callable[[Grant], bool]) -> LedgerView:
+def _ended(view: LedgerView, narrowing: Withdrawal | Part | Pause, which: Callable[[Grant], bool]) -> LedgerView:
     return replace(view, grants=tuple(_with(grant, narrowing) if which(grant) else grant for grant in view.grants))
 
 
-def _with(grant: Grant, narrowing: Withdrawal | Pause) -> Grant:
+def _with(grant: Grant, narrowing: Withdrawal | Part | Pause) -> Grant:
     """The grant with one more withdrawal or suspension; they only ever add up."""
     if isinstance(narrowing, Pause):
         return replace(grant, pauses=(*grant.pauses, narrowing))
-    if narrowing.reach is not None:
+    if isinstance(narrowing, Part):
         return replace(grant, parts=(*grant.parts, narrowing))
     return replace(grant, stops=(*grant.stops, narrowing), end_us=min(grant.end_us, narrowing.from_us))
 

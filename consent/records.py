@@ -52,11 +52,19 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """From `from_us` on: all of one consent (`reach` None) or a part of it; `bit` is the reason it gives."""
+    """From `from_us` on: all of one consent; `bit` is the reason it gives."""
 
     from_us: int
     bit: int
-    reach: Reach | None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """From `from_us` on: what lies within `reach`, of one consent; `bit` is the reason it gives."""
+
+    from_us: int
+    bit: int
+    reach: Reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +100,7 @@ class Grant:
     actions: frozenset[str]
     fault: int
     stops: tuple[Withdrawal, ...] = field(default=())
-    parts: tuple[Withdrawal, ...] = field(default=())
+    parts: tuple[Part, ...] = field(default=())
     ends: tuple[Withdrawal, ...] = field(default=())
     pauses: tuple[Pause, ...] = field(default=())
     about: frozenset[int] = frozenset((THE_PERSON,))
@@ -187,7 +195,7 @@ def grant_of(act: ConsentAct, event: LedgerEvent, act_hash: bytes) -> Grant:
     # A consent never takes effect before it is recorded, nor before the last who gave it, whatever it says.
     start = max(terms.valid_from_us, event.recorded_at_us, act.effective_at_us or ALWAYS, given.start_us or ALWAYS)
     until = ALWAYS if terms.valid_until_us is None else terms.valid_until_us
-    ends = tuple(Withdrawal(at_us, bit, None) for at_us, bit in given.ends)
+    ends = tuple(Withdrawal(at_us, bit) for at_us, bit in given.ends)
     refs = [ref for ref in terms.recipients if ref.kind == "ROLE"]
     return Grant(
         consent_id=act.consent_id,
@@ -274,14 +282,14 @@ def narrowed_from(act: ConsentAct, recorded_at_us: int) -> int:
     return min(said, recorded_at_us)
 
 
-def withdrawal_of(act: ConsentAct, recorded_at_us: int) -> Withdrawal:
+def withdrawal_of(act: ConsentAct, recorded_at_us: int) -> Withdrawal | Part:
     """Compile a WITHDRAW of one consent; a scope that leaves nothing out is a full withdrawal."""
     reach = None
     if act.scope is not None:
         reach = reach_of(act.scope.recipients, act.scope.categories, act.scope.purposes)
     if reach is None or reach.everything:
-        return Withdrawal(narrowed_from(act, recorded_at_us), standing.WITHDRAWN, None)
-    return Withdrawal(narrowed_from(act, recorded_at_us), standing.PARTIALLY_WITHDRAWN, reach)
+        return Withdrawal(narrowed_from(act, recorded_at_us), standing.WITHDRAWN)
+    return Part(narrowed_from(act, recorded_at_us), standing.PARTIALLY_WITHDRAWN, reach)
 
 
 def block_of(act: ConsentAct, recorded_at_us: int) -> Block:

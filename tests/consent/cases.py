@@ -150,8 +150,8 @@ def asked_of(one):
     changes = {key: to[key] for key in ("unit", "authority", "held", "active") if key in to}
     if to.get("no_seat"):
         changes |= {"member": None, "held": False, "active": False}
-    elif to.get("held", True):
-        changes["member"] = named(to.get("holder", to["role"]))
+    else:
+        changes["member"] = named(to.get("holder", to["role"])) if to.get("held", True) else None
     return request(
         tuple(section_of(part) for part in one["sections"]),
         event_type=one["event_type"],
