@@ -346,7 +346,7 @@ def reach_of(recipients: tuple[RecipientRef, ...], categories: tuple[str, ...], 
     return Reach(
         units=None if everybody else frozenset(ref.id for ref in recipients if ref.kind == "UNIT"),
         # Whoever holds the role: a narrowing act does not wait for the right member id.
-        roles=frozenset() if everybody else frozenset(ref.id for ref in recipients if ref.kind == "ROLE"),
+        roles=frozenset(ref.id for ref in recipients if ref.kind == "ROLE"),
         categories=_listed("category", categories),
         purposes=_listed("purpose", purposes),
     )

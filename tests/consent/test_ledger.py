@@ -151,3 +151,9 @@ def test_only_a_confirmation_that_says_so_moves_the_day_to_ask_again():
         by_us = None if said is None else T0 + said * HOUR
         view = ledger(given, other, act(kind, review_by_us=by_us))
         assert [one.review_us for one in view.grants] == [T0 + expected * HOUR, T0 + 5 * HOUR]
+
+
+def test_a_grant_that_cannot_be_read_asks_nothing_of_the_programme():
+    [grant] = ledger(replace(GRANT, terms=None)).grants
+    assert grant.fault
+    assert not grant.all_agencies
