@@ -17,6 +17,7 @@ from schemas import limits
 from schemas.calls import Ack, AckAnswer, AckRequest, AckResult
 from schemas.codes import DELIVERY_TRANSITIONS, DeliveryState
 from schemas.errors import HandslagError, registry
+from schemas.identifiers import ZERO16
 from schemas.inbox import ConsentEnded, Notice, Recall
 from schemas.trail import DecidedSection, Payload
 
@@ -123,7 +124,10 @@ async def _heard(context: Context, told: Sequence[Leased], at_us: int) -> list[_
     words = {one.item_id: _TOLD[one.kind].from_bytes(one.body, limits.CALL).delivery_id for one in items}
 
     def look(rows: Rows) -> tuple[dict[bytes, DeliveryRow], dict[bytes, SeatRow]]:
-        found = rows.deliveries.get(words.values())
+        found = {
+            key: replace(row, recipient_seat=recipient_seat(rows, row))
+            for key, row in rows.deliveries.get(words.values()).items()
+        }
         return found, rows.cases.seats(
             {row.sender_seat for row in found.values()}
             | {row.recipient_seat for row in found.values() if row.recipient_seat}
@@ -194,6 +198,14 @@ def _plan(
     item = Item(context.new_id(), row.sender_unit, "NOTICE", notice.to_bytes())
     by = context.store.sealing
     return _Plan(row, _VERDICTS[one.verdict], by.entry(ours), by.entry(theirs), by.item(item))
+
+
+def recipient_seat(rows: Rows, row: DeliveryRow) -> bytes:
+    """The recipient's seat; of an invitation the seat that it led to, zeros where it led to none."""
+    if row.recipient_seat is not None:
+        return row.recipient_seat
+    invitation = None if row.invitation_id is None else rows.cases.invitation(row.invitation_id)
+    return invitation.seat_id if invitation is not None and invitation.seat_id is not None else ZERO16
 
 
 def outcome_entries(

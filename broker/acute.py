@@ -6,8 +6,6 @@ and that its absence is nobody's secret.
 
 from __future__ import annotations
 
-from hashlib import sha256
-
 from audit.entry import SealedEntry
 from broker.acts import own_seat
 from broker.calls import answered, recorded
@@ -17,7 +15,7 @@ from broker.statute_checks import checked_word
 from broker.store.cases import SeatRow
 from broker.store.inbox import Item
 from broker.store.port import Rows
-from broker.store.statutes import OPEN, TOLD, AcuteRow
+from broker.store.statutes import OPEN, TOLD, AcuteRow, one_time
 from consent.statute import PROVEN
 from schemas import codes
 from schemas.errors import HandslagError
@@ -85,7 +83,8 @@ def _check(word: SecondWord, row: AcuteRow) -> None:
     codes.known("second_verdict", word.verdict, "verdict")
     if word.assurance != PROVEN:
         raise HandslagError("HS-NOT-YET", field="assurance")
-    if word.key == row.decider_key or not word.ref or sha256(word.ref.encode()).digest() == row.decider_hash:
+    same = {one_time(row.disclosure_id, word.key), one_time(row.disclosure_id, word.ref.encode())}
+    if not word.ref or same & {row.decider_key, row.decider_hash}:
         raise HandslagError("HS-STATUTE-SECOND")
 
 

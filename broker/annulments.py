@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha256
 
-from broker.acks import outcome_entries
+from broker.acks import outcome_entries, recipient_seat
 from broker.affected import Write
 from broker.calls import answered, recorded
 from broker.context import Context
@@ -173,14 +173,6 @@ def _rested(rows: Rows, section: SectionRow, consent_id: bytes) -> bool:
     if consent_id == ZERO16:
         return bool(now)
     return consent_id in now or rows.annulments.rested_before(section.delivery_id, section.digest, consent_id)
-
-
-def recipient_seat(rows: Rows, row: DeliveryRow) -> bytes:
-    """The recipient's seat; of an invitation the seat that it led to, zeros where it led to none."""
-    if row.recipient_seat is not None:
-        return row.recipient_seat
-    invitation = None if row.invitation_id is None else rows.cases.invitation(row.invitation_id)
-    return invitation.seat_id if invitation is not None and invitation.seat_id is not None else ZERO16
 
 
 async def listed(context: Context, unit: str, request: AnnulmentsRequest) -> AnnulmentsPage:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from broker.acks import outcome_entries
+from broker.acks import outcome_entries, recipient_seat
 from broker.acts import own_seat
-from broker.annulments import kept, mailbox, recipient_seat, releases
+from broker.annulments import kept, mailbox, releases
 from broker.calls import answered, recorded
 from broker.context import Context
 from broker.store.cases import SeatRow

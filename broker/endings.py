@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from broker import annulments
-from broker.acks import outcome_entries
+from broker.acks import outcome_entries, recipient_seat
 from broker.affected import Write
 from broker.context import Context
 from broker.narrowing import Shrunk, foreseen
@@ -107,8 +106,10 @@ def uncovered(
 
 
 def _tell(context: Context, rows: Rows, one: Shrunk, write: Write, at_us: int, code: str) -> None:
-    row = one.row
-    seat_id = annulments.recipient_seat(rows, row)
+    # Who got it with an invitation has it in the trail of the seat that it led to: there the word stands as well.
+    # INVARIANT: test_what_came_with_an_invitation_ends_in_the_seat_that_it_led_to
+    seat_id = recipient_seat(rows, one.row)
+    row = replace(one.row, recipient_seat=seat_id)
     seats: dict[bytes, SeatRow] = rows.cases.seats({row.sender_seat, seat_id})
     # Who was invited and took no seat knows no case by which it could be told; a closed seat gets corrections alone, or
     # the day of a withdrawal would tell of the case it has left.

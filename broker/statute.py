@@ -23,7 +23,7 @@ from broker.statute_checks import Told, checked, checked_approval
 from broker.store.cases import SeatRow
 from broker.store.gate import Bump
 from broker.store.port import Rows
-from broker.store.statutes import AcuteRow
+from broker.store.statutes import AcuteRow, one_time
 from consent import provisions
 from consent.statute import CONFIRM_WITHIN_US, StatuteDecision, approved_of, asked_of, check
 from consent.terms import THE_PERSON, Decision, DecisionRequest, Party, SectionDecision
@@ -257,8 +257,8 @@ def _release(
                 recipient_seat=holder.seat_id,
                 event_id=waiting.core.event_id,
                 statement_hash=sha256(waiting.record.bundle).digest(),
-                decider_key=told.statement.decider_key,
-                decider_hash=sha256(told.statement.decider_ref.encode()).digest(),
+                decider_key=one_time(told.statement.disclosure_id, told.statement.decider_key),
+                decider_hash=one_time(told.statement.disclosure_id, told.statement.decider_ref.encode()),
                 confirm_by_us=bump.clock_us + CONFIRM_WITHIN_US,
             )
         )

@@ -205,8 +205,11 @@ def _portable(settings: Settings) -> dict[str, Any]:
     values = settings.model_dump(mode="json")
     for name in ("data_dir", "keys_dir", "certificate", "certificate_key", "ca", "trust_file"):
         del values[name]  # the restored folder has the usual places
-    for name in ("folder", "backup_dir"):
-        path: Path = getattr(settings, name)
+    for name in ("folder", "backup_dir", "texts_dir"):
+        path: Path | None = getattr(settings, name)
+        if path is None:
+            del values[name]
+            continue
         values[name] = path.relative_to(base).as_posix() if path.is_relative_to(base) else str(path)
     return values
 

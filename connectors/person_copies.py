@@ -99,7 +99,9 @@ def _write(contents: dict[Path, bytes]) -> None:
     except OSError as error:
         for path in done:
             path.unlink(missing_ok=True)
-        raise HandslagError("HS-FILE-EXISTS" if isinstance(error, FileExistsError) else "HS-SPOOL-FAILED") from None
+        if isinstance(error, FileExistsError):
+            raise HandslagError("HS-FILE-EXISTS") from None
+        raise HandslagError("HS-SPOOL-FAILED") from None
 
 
 def signed(ctx: Context, record: dict[str, Any], at_us: int) -> bytes:

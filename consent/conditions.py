@@ -7,16 +7,16 @@ of the decision (`judged`), so that an old trail comes out as its own rules said
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from consent import standing
-from consent.rules import Reserve, Rules
+from consent.rules import Rules
 from schemas import codes
-from schemas.acts import CapacityGround, Giver, MinorGround, Reservation, Terms
+from schemas.acts import CapacityGround, Giver, MinorGround, Terms
 
 METHODS = frozenset({"WRITTEN", "EID", "ORAL_DOCUMENTED"})  # implied consent is none (OSL 12:2: no doubt may remain)
 _KEPT = "RETENTION_LIMIT"
+_IN_WORDS = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,43 +24,38 @@ class Facts:
     """What the rules judge of one consent.
 
     `child`: the child itself is among the givers; `guardians`: how many different guardians are; `appointed`: a
-    specially appointed guardian is. `text_version`: None unless the telling was recorded.
+    specially appointed guardian is. `text_version`: empty unless the telling was recorded.
     """
 
-    reservations: tuple[str, ...] = ()
-    minor: MinorGround | None = None
-    child: bool = False
-    guardians: int = 0
-    appointed: bool = False
-    text_version: str | None = None
-    recorded_at_us: int = 0
+    reservations: tuple[str, ...]
+    minor: MinorGround | None
+    child: bool
+    guardians: int
+    appointed: bool
+    text_version: str
+    recorded_at_us: int
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
     """Compiled: bits that never go away, the earliest start, (moment, bit) of each end, facts for the rules, duties."""
 
-    fault: int = 0
-    start_us: int | None = None
-    ends: tuple[tuple[int, int], ...] = ()
-    facts: Facts | None = None
-    obligations: tuple[str, ...] = ()
-
-
-_NONE = Conditions()
+    fault: int
+    start_us: int | None
+    ends: tuple[tuple[int, int], ...]
+    facts: Facts | None
+    obligations: tuple[str, ...]
 
 
 def opens(terms: Terms) -> bool:
     """Whether a consent of this kind can permit anything; of an unknown kind yes, so that its fault is told."""
-    row = codes.table()["consent_kind"].get(terms.kind or "SECRECY_WAIVER")
-    return row is None or bool(row["opens"])
+    return terms.kind not in {kind for kind, row in codes.table()["consent_kind"].items() if not row["opens"]}
 
 
 def conditions_of(terms: Terms, recorded_at_us: int) -> Conditions:
-    """Compile everything in `terms` that older versions did not know, and the reservations; nothing: no conditions."""
-    coded = tuple(one.code for one in terms.reservations if one.code is not None and one.text_ref is None)
-    if _plain(terms) and not coded:
-        return _NONE
+    """Compile everything in `terms` that older versions did not know, and the reservations."""
+    # Of what stands in words nobody has a rule; `None` is no code either.
+    coded = tuple(_IN_WORDS if one.text_ref is not None else str(one.code) for one in terms.reservations)
     givers = terms.givers or ()
     fault = _kind_fault(terms) | _limits_fault(terms) | _givers_fault(terms, givers)
     ends = [end for giver in givers for end in _authority_ends(giver)]
@@ -78,31 +73,25 @@ def conditions_of(terms: Terms, recorded_at_us: int) -> Conditions:
     )
 
 
-def lifted(terms: Terms) -> frozenset[int] | None:
-    """Whose secrecy is lifted, by number; None: the case's own person alone.
+def lifted(terms: Terms) -> frozenset[int]:
+    """Whose secrecy is lifted, by number in the case.
 
     Nobody consents for another adult: of a consent about several that only some of them gave, their own part counts.
     """
     about = frozenset((0,) if terms.about is None else terms.about)
-    themselves = {one.person for one in terms.givers or () if one.capacity == "SELF"}
-    if themselves and themselves <= about and all(one.capacity == "SELF" for one in terms.givers or ()):
-        about &= themselves
-    return None if about == {0} else about
-
-
-def uncoded(reservations: Iterable[Reservation]) -> bool:
-    """Whether the person set a condition in words: a human reads it, it is never skipped."""
-    return any(one.code is None or one.text_ref is not None for one in reservations)
+    givers = terms.givers or ()
+    themselves = frozenset(one.person for one in givers)
+    if themselves and themselves.issubset(about) and all(one.capacity == "SELF" for one in givers):
+        about = themselves
+    return about
 
 
 def judged(facts: Facts, action: str, rules: Rules) -> int:
-    """The bits that the rules of the decision find against a consent."""
-    bits = 0
-    for code in facts.reservations:
-        effect = rules.reservations.get(code)
-        if effect is None or effect.asks_human or action in effect.denies:
-            bits |= standing.RESERVATION
-    ended_us = rules.texts_ended.get(facts.text_version) if facts.text_version is not None else None
+    """The bits that the rules of the decision find against a consent; a condition no rule explains a human reads."""
+    effects = [rules.reservations.get(code) for code in facts.reservations]
+    waits = any(effect is None or effect.asks_human or action in effect.denies for effect in effects)
+    bits = standing.RESERVATION if waits else 0
+    ended_us = rules.texts_ended.get(facts.text_version)
     if ended_us is not None and facts.recorded_at_us >= ended_us:
         bits |= standing.TEXT_VERSION_STALE
     return bits if facts.minor is None else bits | _minor(facts, facts.minor, rules)
@@ -110,29 +99,9 @@ def judged(facts: Facts, action: str, rules: Rules) -> int:
 
 def owed(facts: Facts | None, obligations: tuple[str, ...], rules: Rules) -> tuple[str, ...]:
     """What a recipient must keep to under a consent: its own obligations and those of its coded reservations."""
-    if facts is None or not facts.reservations:
-        return obligations
-    coded = (rules.reservations.get(code, _NOTHING).obligations for code in facts.reservations)
+    reserved = () if facts is None else facts.reservations
+    coded = (rules.reservations[code].obligations for code in reserved if code in rules.reservations)
     return obligations + tuple(code for each in coded for code in each)
-
-
-_NOTHING = Reserve(frozenset(), (), False)
-
-
-def _plain(terms: Terms) -> bool:
-    return (
-        terms.kind is None
-        and terms.about is None
-        and terms.givers is None
-        and terms.minor is None
-        and terms.capacity is None
-        and terms.until_event is None
-        and terms.information is None
-        and not terms.recipient_obligations
-        and terms.retention_until_us is None
-        and not terms.reserved
-        and all(ref.kind != "NAMED_OFFICER" for ref in terms.recipients)
-    )
 
 
 def _kind_fault(terms: Terms) -> int:
@@ -147,15 +116,12 @@ def _kind_fault(terms: Terms) -> int:
 
 
 def _limits_fault(terms: Terms) -> int:
-    bits = 0
-    if terms.about is not None and not terms.about:
-        bits |= standing.INVALIDATED
-    if terms.until_event is not None and terms.until_event not in codes.table()["ending_event"]:
-        bits |= standing.INVALIDATED
+    nobody = terms.about is not None and not terms.about
+    endless = terms.until_event is not None and terms.until_event not in codes.table()["ending_event"]
+    bits = standing.INVALIDATED if nobody or endless else 0
     unread = set(terms.recipient_obligations or ()) - set(codes.table()["obligation"])
-    if terms.reserved or unread or any(ref.kind == "NAMED_OFFICER" for ref in terms.recipients):
-        bits |= standing.RESERVATION
-    return bits
+    asked = terms.reserved or unread or any(ref.kind == "NAMED_OFFICER" for ref in terms.recipients)
+    return bits | standing.RESERVATION if asked else bits
 
 
 def _givers_fault(terms: Terms, givers: tuple[Giver, ...]) -> int:
@@ -163,9 +129,7 @@ def _givers_fault(terms: Terms, givers: tuple[Giver, ...]) -> int:
         return 0
     about = frozenset(terms.about or (0,))
     rows = codes.table()["giver"]
-    bits = 0
-    if not givers or any(one.method not in METHODS for one in givers):
-        bits |= standing.INVALIDATED
+    bits = standing.INVALIDATED if not givers or any(one.method not in METHODS for one in givers) else 0
     known = [one for one in givers if one.capacity in rows]
     stands_for = [one for one in known if rows[one.capacity]["stands_for"]]
     for one in stands_for:
@@ -200,8 +164,8 @@ def _capacity_ends(capacity: CapacityGround) -> list[tuple[int, int]]:
 
 
 def _facts(terms: Terms, givers: tuple[Giver, ...], coded: tuple[str, ...], recorded_at_us: int) -> Facts | None:
-    told = None if terms.information is None else terms.text_version
-    if not coded and terms.minor is None and told is None:
+    told = "" if terms.information is None else terms.text_version
+    if not coded and terms.minor is None and not told:
         return None
     return Facts(
         reservations=coded,
@@ -231,11 +195,11 @@ def _minor(facts: Facts, minor: MinorGround, rules: Rules) -> int:
     rule = rules.minors.get((minor.age_band, minor.maturity))
     if rule is None or minor.child_view not in codes.table()["child_view"]:
         return standing.CAPACITY
-    bits = standing.CAPACITY if minor.child_view == "OBJECTS" else 0
+    # It objects, or it signed what it could not say: a human looks.
+    unclear = minor.child_view == "OBJECTS" or (minor.child_view == "UNABLE" and facts.child)
+    bits = standing.CAPACITY if unclear else 0
     if rule.cosign and (not facts.child or minor.child_view == "NOT_ASKED"):
         bits |= standing.CHILD_COSIGN_MISSING
-    if minor.child_view == "UNABLE" and facts.child:
-        bits |= standing.CAPACITY  # it signed what it could not say: a human looks
     return bits | _guardians(facts, minor) if rule.guardians else bits
 
 

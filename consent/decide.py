@@ -40,7 +40,7 @@ _Found = tuple[tuple[str, ...], Grant | None, int, tuple[Grant, ...]]
 _UNNAMED: _Found = ((), None, FOREVER, ())
 
 # What every section of one request is examined with: request, view, rules, lane, reasons against all, grants in force,
-# and how all grants stand, filled by the first section that none covers. A plain tuple: it is made for every decision.
+# and how all grants stand. A plain tuple: it is made for every decision.
 _Asked = tuple[DecisionRequest, LedgerView, Rules, Lane, tuple[str, ...], list[Grant], list[tuple[Grant, int]]]
 
 
@@ -52,7 +52,9 @@ def decide(request: DecisionRequest, view: LedgerView, rules: Rules) -> Decision
     """
     lane = rules.lane(request.event_type, request.sender.role, request.recipient.role)
     wide = wide_reasons(request, view, rules, lane)
-    asked: _Asked = (request, view, rules, lane, wide, _live(request, view.grants, lane.to_unit, rules), [])
+    # The consents that stand at the moment asked about, and what speaks against each, whatever the section.
+    stood = [(one, grant_bits(one, request, lane.to_unit, rules)) for one in view.grants if one.stands(request.at_us)]
+    asked: _Asked = (request, view, rules, lane, wide, [one for one, bits in stood if not bits], stood)
     found = [_examine(ask, asked) for ask in request.sections]
     named = request.event_type != SPOKEN
     name = _name_released(asked, found) if named else _UNNAMED
@@ -68,12 +70,9 @@ def decide(request: DecisionRequest, view: LedgerView, rules: Rules) -> Decision
             sections.append(SectionDecision(ask.category, False, reasons, ()))
         else:
             given += 1
-            cited = name_cited if grant is name_grant and not others else (*_ids(grant, others), *name_cited)
-            if cited != depends_on:
-                cited = tuple(dict.fromkeys(cited))
-                depends_on = tuple(dict.fromkeys(depends_on + cited))
-            if until_us < holds_until:  # noqa: PLR1730 - min() costs more than the rest of the loop
-                holds_until = until_us
+            cited = tuple(dict.fromkeys(_ids(grant, others) + name_cited))
+            depends_on = tuple(dict.fromkeys(depends_on + cited))
+            holds_until = min(holds_until, until_us)
             sections.append(SectionDecision(ask.category, True, (), cited))
     if not given:
         return Decision(_outcome(sections, 0), tuple(sections), None, (), ())
@@ -82,15 +81,12 @@ def decide(request: DecisionRequest, view: LedgerView, rules: Rules) -> Decision
 
 
 def _ids(grant: Grant, others: tuple[Grant, ...]) -> tuple[bytes, ...]:
-    return (grant.consent_id, *(other.consent_id for other in others)) if others else (grant.consent_id,)
+    return (grant.consent_id, *[other.consent_id for other in others])
 
 
 def _joined(own: tuple[str, ...], found: tuple[_Found, ...], rules: Rules) -> tuple[str, ...]:
     """The lane's own obligations first, then those of the consents used in the table's order."""
-    owing = [one for one in found if one[3] or (one[1] is not None and one[1].owes)]
-    if not owing:
-        return own
-    used = [grant for _, first, _, others in owing if first is not None for grant in (first, *others)]
+    used = [grant for _, first, _, others in found if first is not None for grant in (first, *others)]
     more = {code for grant in used for code in owed(grant.facts, grant.obligations, rules)} - set(own)
     return own + tuple(code for code in codes.table()["obligation"] if code in more)
 
@@ -100,7 +96,7 @@ def _outcome(sections: list[SectionDecision], given: int) -> Outcome:
     if given:
         return Outcome.RELEASED if given == len(sections) else Outcome.PARTIAL
     reasons = {reason for section in sections for reason in section.reasons}
-    if reasons and reasons <= _RULES:
+    if reasons and _RULES.issuperset(reasons):
         return Outcome.REFUSED
     return Outcome.WITHHELD if _HUMANS.isdisjoint(reasons) else Outcome.NEEDS_HUMAN
 
@@ -148,11 +144,8 @@ def grant_bits(grant: Grant, request: DecisionRequest, to_unit: bool, rules: Rul
         bits |= standing.PURPOSE_MISMATCH
     if request.action not in grant.actions:
         bits |= standing.ACTION_NOT_COVERED
-    return bits if grant.start_us <= at_us < grant.end_us and not grant.pauses else bits | _life_bits(grant, at_us)
-
-
-def _life_bits(grant: Grant, at_us: int) -> int:
-    bits = standing.NOT_YET_VALID if at_us < grant.start_us else 0
+    if at_us < grant.start_us:
+        bits |= standing.NOT_YET_VALID
     if at_us >= grant.end_us:
         bits |= grant.ended(at_us)
     return bits | standing.SUSPENDED if grant.paused(at_us) else bits
@@ -180,27 +173,13 @@ def _within(period: tuple[int | None, int | None], ask: SectionAsk) -> bool:
     )
 
 
-def _live(request: DecisionRequest, grants: tuple[Grant, ...], to_unit: bool, rules: Rules) -> list[Grant]:
-    """The grants that `grant_bits` has nothing against, found without asking what is wrong with the others."""
-    recipient, at_us, purpose = request.recipient, request.at_us, request.purpose
-    live = []
-    for grant in grants:
-        if purpose not in grant.purposes or not grant.start_us <= at_us < grant.end_us:
-            continue
-        if recipient.unit not in grant.units and (to_unit or recipient.role not in grant.roles):
-            continue
-        if not grant_bits(grant, request, to_unit, rules):
-            live.append(grant)
-    return live
-
-
 def _takes(part: Withdrawal, request: DecisionRequest, category: str) -> bool:
     return part.reach is None or (part.reach.takes(category) and part.reach.meets(request.recipient, request.purpose))
 
 
 def concerned(ask: SectionAsk) -> tuple[int, ...]:
     """Every person a section concerns: in a person's own case it always tells something of that person (0) too."""
-    return ask.persons if ask.persons == _ALONE else tuple(dict.fromkeys((THE_PERSON, *ask.persons)))
+    return tuple(dict.fromkeys((THE_PERSON, *ask.persons)))
 
 
 def block_meets(block: Block, request: DecisionRequest, ask: SectionAsk) -> bool:
@@ -212,15 +191,13 @@ def block_meets(block: Block, request: DecisionRequest, ask: SectionAsk) -> bool
     return block.reach.takes(ask.category) and block.reach.meets(request.recipient, request.purpose)
 
 
-def lifted_until(block: Block, request: DecisionRequest, category: str) -> int | None:
-    """Until when the block is lifted for this category and recipient; None when it is not now."""
-    at_us = request.at_us
-    ends = [
-        lift.until_us
-        for lift in block.lifts
-        if lift.from_us <= at_us < lift.until_us and lift.meets(request.recipient, request.purpose, category)
-    ]
-    return max(ends, default=None)
+def bites_from(block: Block, request: DecisionRequest, category: str) -> int | None:
+    """The first moment from now on at which a block holds and is not lifted for this recipient; None when never."""
+    bites_us = max(request.at_us, block.from_us)
+    for lift in sorted(block.lifts, key=lambda one: one.from_us):
+        if lift.from_us <= bites_us < lift.until_us and lift.meets(request.recipient, request.purpose, category):
+            bites_us = lift.until_us
+    return bites_us if bites_us <= block.until_us else None
 
 
 def _examine(ask: SectionAsk, asked: _Asked) -> _Found:
@@ -234,8 +211,6 @@ def _examine(ask: SectionAsk, asked: _Asked) -> _Found:
     grant, until_us = _covering(THE_PERSON, ask, request, live)
     others: tuple[Grant, ...] = ()
     if grant is None:
-        if not stood:
-            stood += _stood(asked)
         reasons += _closest(ask, request, stood)
     if ask.persons != _ALONE:
         others, until_us = _of_others(ask, request, live, until_us)
@@ -251,26 +226,10 @@ def _examine(ask: SectionAsk, asked: _Asked) -> _Found:
 
 
 def _closest(ask: SectionAsk, request: DecisionRequest, stood: list[tuple[Grant, int]]) -> tuple[str, ...]:
-    category = ask.category
+    """What the closest consents about the case's own person lack."""
     return standing.closest(
-        [
-            bits
-            if category in grant.categories and not grant.parts and grant.period is None
-            else bits | section_bits(grant, request, ask)
-            for grant, bits in stood
-        ]
+        [bits | section_bits(grant, request, ask) for grant, bits in stood if grant.concerns(THE_PERSON)]
     )
-
-
-def _stood(asked: _Asked) -> list[tuple[Grant, int]]:
-    """The consents about the case's own person as they stand at the moment asked about, with what speaks against."""
-    request, view, rules, lane = asked[:4]
-    at_us, to_unit = request.at_us, lane.to_unit
-    return [
-        (one, grant_bits(one, request, to_unit, rules))
-        for one in view.grants
-        if one.since_us <= at_us < one.replaced_us and (one.about is None or THE_PERSON in one.about)
-    ]
 
 
 def _of_others(
@@ -298,9 +257,9 @@ def _covering(person: int, ask: SectionAsk, request: DecisionRequest, live: list
     category = ask.category
     for grant in live:
         if category in grant.categories:
-            if (person or grant.special) and not _fits(grant, person, ask):
+            if not _fits(grant, person, ask):
                 continue
-            end_us = _part_end(grant, request, category) if grant.parts or grant.pauses else grant.end_us
+            end_us = _part_end(grant, request, category)
             if end_us > best_until or (best and end_us == best_until and grant.consent_id < best.consent_id):
                 best, best_until = grant, end_us
     return best, best_until
@@ -320,17 +279,12 @@ def _part_end(grant: Grant, request: DecisionRequest, category: str) -> int:
 
 def _blocked(ask: SectionAsk, request: DecisionRequest, view: LedgerView, until_us: int) -> tuple[bool, int]:
     """Whether a block is in force, and the earlier of `until_us` and the next moment one begins or holds again."""
-    at_us = request.at_us
     for block in view.blocks:
-        if block_meets(block, request, ask):
-            if block.holds(at_us):
-                again_us = lifted_until(block, request, ask.category) if block.lifts else None
-                if again_us is None:
-                    return True, until_us
-                if again_us <= block.until_us:
-                    until_us = min(until_us, again_us)
-            elif at_us < block.from_us:
-                until_us = min(until_us, block.from_us)
+        bites_us = bites_from(block, request, ask.category) if block_meets(block, request, ask) else None
+        if bites_us is not None:
+            if bites_us <= request.at_us:
+                return True, until_us
+            until_us = min(until_us, bites_us)
     return False, until_us
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from consent import standing
-from consent.decide import block_meets, concerned, grant_bits, lifted_until, section_bits
+from consent.decide import bites_from, block_meets, concerned, grant_bits, section_bits
 from consent.ledger import LedgerView
 from consent.records import Block, Grant
 from consent.rules import Rules, shipped
@@ -43,11 +43,14 @@ def considered(
     them the shipped ones, and whether the type goes to a unit without a seat is read from the recipient.
     """
     to_unit, judging = _to_unit(request, rules), rules or shipped()[1]
+    standing_now = [
+        (grant, grant_bits(grant, request, to_unit, judging)) for grant in view.grants if grant.stands(request.at_us)
+    ]
     found: list[Considered] = []
     for place, (ask, section) in enumerate(zip(request.sections, decision.sections, strict=True)):
-        standing_now = (grant for grant in view.grants if grant.stands(request.at_us))
         found += [
-            _grant(grant, request, ask, section, to_unit, judging)._replace(place=place) for grant in standing_now
+            _grant(grant, bits | section_bits(grant, request, ask), request.recipient, ask, section, place)
+            for grant, bits in standing_now
         ]
         for block in view.blocks:
             effect = _block(block, request, ask)
@@ -59,16 +62,15 @@ def considered(
 
 
 def _grant(
-    grant: Grant, request: DecisionRequest, ask: SectionAsk, section: SectionDecision, to_unit: bool, rules: Rules
+    grant: Grant, bits: int, recipient: Party, ask: SectionAsk, section: SectionDecision, place: int
 ) -> Considered:
     used = grant.consent_id in section.grants
-    bits = grant_bits(grant, request, to_unit, rules) | section_bits(grant, request, ask)
     why_not = standing.reasons(bits)
     if not any(grant.concerns(person) for person in concerned(ask)):
         why_not = ("OTHER_SUBJECT_NO_CONSENT", *why_not)
     effect = "USED" if used else None if why_not else "COVERS"
-    follows = effect is not None and _followed(grant, request.recipient)
-    return Considered(ask.category, grant.consent_id, "GRANT", effect, () if used else why_not, follows)
+    follows = effect is not None and _followed(grant, recipient)
+    return Considered(ask.category, grant.consent_id, "GRANT", effect, () if used else why_not, follows, place)
 
 
 def _block(block: Block, request: DecisionRequest, ask: SectionAsk) -> str:
@@ -76,7 +78,7 @@ def _block(block: Block, request: DecisionRequest, ask: SectionAsk) -> str:
         return "BLOCK_OTHER"
     if not block.holds(request.at_us):
         return "BLOCK_LIFTED"
-    return "BLOCKS" if lifted_until(block, request, ask.category) is None else "LIFTED_FOR_NOW"
+    return "BLOCKS" if bites_from(block, request, ask.category) == request.at_us else "LIFTED_FOR_NOW"
 
 
 def sentences(

@@ -316,9 +316,7 @@ def _with(grant: Grant, narrowing: Withdrawal | Pause) -> Grant:
     if isinstance(narrowing, Pause):
         return replace(grant, pauses=(*grant.pauses, narrowing))
     if narrowing.reach is not None:
-        return grant if narrowing in grant.parts else replace(grant, parts=(*grant.parts, narrowing))
-    if narrowing in grant.stops:
-        return grant
+        return replace(grant, parts=(*grant.parts, narrowing))
     return replace(grant, stops=(*grant.stops, narrowing), end_us=min(grant.end_us, narrowing.from_us))
 
 

@@ -81,7 +81,12 @@ def midnight_us(day: dt.date) -> int:
 
 def day_of(at_us: int) -> dt.date:
     """The day in Stockholm at a moment."""
-    return (_EPOCH + dt.timedelta(microseconds=at_us)).astimezone(_stockholm()).date()
+    return local(_EPOCH + dt.timedelta(microseconds=at_us)).date()
+
+
+def local(at: dt.datetime) -> dt.datetime:
+    """A moment by the clock in Stockholm; raises `HS-ZONES-MISSING` where the machine has no time zones."""
+    return at.astimezone(_stockholm())
 
 
 def to_midnight_us(at_us: int) -> int:

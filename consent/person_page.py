@@ -6,27 +6,32 @@ of the folded sheet tells nothing: no agency, no reference, no hint of what the 
 
 from __future__ import annotations
 
+import datetime as dt
 import tomllib
 from functools import cache
 from importlib import resources
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from consent.majority import local
 from schemas import codes
 
 _STYLE = """
-@page { size: A4; margin: 20mm 18mm; }
+@page { size: A4; margin: 15mm 18mm; @top-left { content: ""; } @bottom-right { content: counter(page); } }
 * { box-sizing: border-box; }
-body { font: 12pt/1.5 Georgia, 'Liberation Serif', serif; color: #000; background: #fff; }
+body { font: 12pt/1.4 Georgia, 'Liberation Serif', serif; color: #000; background: #fff; }
 body { margin: 0 auto; max-width: 174mm; }
-h1 { font-size: 18pt; line-height: 1.25; margin: 0 0 4mm; }
-h2 { font-size: 13pt; margin: 6mm 0 1mm; break-after: avoid; }
-p, ul { margin: 0 0 2mm; max-width: 70ch; }
+h1 { font-size: 18pt; line-height: 1.25; margin: 0 0 3mm; }
+h2 { font-size: 13pt; margin: 3mm 0 0.5mm; break-after: avoid; }
+p, ul { margin: 0 0 1.5mm; }
+p { break-inside: avoid; }
 ul { padding-left: 6mm; }
 li { break-inside: avoid; }
 .note { border: 0.5mm solid #000; padding: 3mm 4mm; }
-.small { font-size: 10pt; overflow-wrap: anywhere; }
+.foot { margin-top: 3mm; border-top: 0.2mm solid #000; padding-top: 1.5mm; break-inside: avoid; }
+.foot p { font-size: 10pt; margin: 0; overflow-wrap: anywhere; }
 .cover { min-height: 240mm; display: flex; flex-direction: column; justify-content: center; break-after: page; }
+.cover p { font-size: 16pt; text-align: center; }
 @media screen { body { padding: 8mm; } }
 """
 LANGUAGES = ("sv", "en")
@@ -115,7 +120,9 @@ def _inside(main: ET.Element, record: dict[str, Any], digest: str | None, langua
     heading("given_by")
     _p(main, _given(record, language))
     if digest is not None:
-        _p(main, _foot(record, digest, language, number), "small")
+        foot = ET.SubElement(main, "section", {"class": "foot"})
+        for line in _foot(record, digest, language, number):
+            _p(foot, line)
 
 
 def _p(parent: ET.Element, text: str, kind: str | None = None) -> None:
@@ -150,7 +157,9 @@ def _validity(record: dict[str, Any], language: str) -> str:
     if said["valid_until"]:
         parts.append(f"{say('page', 'until', language)} {_moment(said['valid_until'], language)}")
     ends = said["validity_ends_with"]
-    return " ".join(parts) + (f"; {say('ending_event', ends, language)}" if ends else "")
+    if ends:
+        parts[-1] += f". {say('page', 'ends', language)} {say('ending_event', ends, language)}"
+    return " ".join(parts) + "."
 
 
 def _conditions(about: dict[str, Any], language: str) -> list[str]:
@@ -162,9 +171,10 @@ def _conditions(about: dict[str, Any], language: str) -> list[str]:
 
 
 def _told(notice: dict[str, Any], language: str) -> str:
-    parts = [notice["notice_id"]]
+    parts = [f"{say('page', 'text', language)} {notice['notice_id']}"]
     if "form" in notice:
-        parts += [notice["language"], say("text_form", notice["form"], language)]
+        parts.append(f"{say('page', 'language', language)} {notice['language']}")
+        parts.append(say("text_form", notice["form"], language))
         parts.append(say("explained", notice["explained"], language))
         parts += [say("page", "interpreter", language)] if notice["interpreter"] else []
     return ", ".join(parts)
@@ -173,16 +183,20 @@ def _told(notice: dict[str, Any], language: str) -> str:
 def _given(record: dict[str, Any], language: str) -> str:
     said = _last_given(record)
     who = ", ".join(say("giver", each, language) for each in said["entity_id"])
-    return f"{who}. {say('page', 'given_at', language)} {_moment(said['event_time'], language)}."
+    given = f"{say('page', 'gave', language)} {who}."
+    return f"{given} {say('page', 'given_at', language)} {_moment(said['event_time'], language)}."
 
 
-def _foot(record: dict[str, Any], digest: str, language: str, number: str | None) -> str:
+def _foot(record: dict[str, Any], digest: str, language: str, number: str | None) -> list[str]:
     rows = [("number", number), ("reference", record["pii_principal_id"]), ("record", record["record_id"])]
     rows.append(("digest", digest))
-    return " · ".join(f"{say('page', word, language)}: {value}" for word, value in rows if value)
+    return [f"{say('page', word, language)}: {value}" for word, value in rows if value]
 
 
 def _moment(text: str, language: str) -> str:
-    """A moment as people write it; the zone is named, since a paper outlives the summer."""
-    day, clock = text.removesuffix("Z").split("T")
-    return f"{day} {'kl.' if language == 'sv' else 'at'} {clock[:5]} UTC"
+    """A moment as people here write it, by the clock on their wall; raises `HS-ZONES-MISSING`."""
+    # INVARIANT: test_the_page_tells_the_time_of_the_clock_on_the_wall
+    at = local(dt.datetime.fromisoformat(text))
+    month = _table()["month"][str(at.month)][language]
+    clock = f"kl. {at:%H.%M} svensk tid" if language == "sv" else f"at {at:%H:%M}, Swedish time"
+    return f"{at.day} {month} {at.year} {clock}"

@@ -24,7 +24,9 @@ from schemas.identifiers import authority_of, shown
 
 PROFILE = "handslag consent record 1"
 LABEL = b"HS1 consent record\n"  # before what is signed, so that no other signature of the unit is one of this
-HANDED_OVER, KEPT, READ_ALOUD = "HANDED_OVER_IN_PERSON", "KEPT_AT_AGENCY", "READ_ALOUD_ONLY"
+HANDED_OVER = "HANDED_OVER_IN_PERSON"
+KEPT = "KEPT_AT_AGENCY"
+READ_ALOUD = "READ_ALOUD_ONLY"
 _SEALED = "SEALED_CHANNEL"
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _STATES = (  # the first that holds

@@ -6,17 +6,18 @@ what narrows (a withdrawal, a block) counts for everything its unreadable part m
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from consent import standing
-from consent.conditions import METHODS, Conditions, Facts, conditions_of, lifted, uncoded
+from consent.conditions import METHODS, Conditions, Facts, conditions_of, lifted
 from consent.terms import THE_PERSON, Party
 from schemas import codes
 from schemas.acts import ConsentAct, LedgerEvent, RecipientRef, Terms
 from schemas.identifiers import authority_of
 
-FOREVER = 1 << 62  # after every moment the schemas can hold in practice (year 148,000)
+FOREVER = sys.maxsize  # after every moment the schemas can hold
 ALWAYS = -FOREVER
 
 
@@ -71,10 +72,9 @@ class Grant:
     """One set of terms of one consent. In force from `start_us` to before `end_us`, the earliest of all its ends.
 
     `holders`: (role, member) pairs; `followed`: roles it follows to another holder; `fault`: bits that never go away;
-    `ends`: what its own terms end it with, `stops`: what later acts do; both are in `end_us`. `about`: person numbers,
-    None is the case's own person alone. `period`: first and first-no-more moment of the data, either may be open.
-    `special`: `about` or `period` is stated. `owes`: it may lay duties on the recipient. `review_us`: when to ask the
-    person again. `since_us` and `replaced_us`: between these it is what the person said; an amendment replaces it.
+    `ends`: what its own terms end it with, `stops`: what later acts do; both are in `end_us`. `about`: person numbers.
+    `period`: first and first-no-more moment of the data, either may be open. `review_us`: when to ask the person again.
+    `since_us` and `replaced_us`: between these it is what the person said; an amendment replaces it.
     """
 
     consent_id: bytes
@@ -95,12 +95,10 @@ class Grant:
     parts: tuple[Withdrawal, ...] = field(default=())
     ends: tuple[Withdrawal, ...] = field(default=())
     pauses: tuple[Pause, ...] = field(default=())
-    about: frozenset[int] | None = None
+    about: frozenset[int] = frozenset((THE_PERSON,))
     period: tuple[int | None, int | None] | None = None
     facts: Facts | None = None
     obligations: tuple[str, ...] = ()
-    owes: bool = False
-    special: bool = False
     until_event: str | None = None
     guardians: frozenset[int] = frozenset()
     all_agencies: bool = False
@@ -114,16 +112,19 @@ class Grant:
 
     def concerns(self, person: int) -> bool:
         """Whether it lifts this person's secrecy (number in the case)."""
-        return person == THE_PERSON if self.about is None else person in self.about
+        return person in self.about
 
     def paused(self, at_us: int) -> bool:
         """Whether it is suspended at a moment."""
-        return any(pause.from_us <= at_us < pause.until_us for pause in self.pauses)
+        for pause in self.pauses:  # noqa: SIM110 - asked for every consent that ended, most never suspended
+            if pause.from_us <= at_us < pause.until_us:
+                return True
+        return False
 
     def ended(self, at_us: int) -> int:
         """LIFE bits of a grant at or after its `end_us`."""
         bits = standing.EXPIRED if at_us >= self.until_us else 0
-        for stop in (*self.ends, *self.stops):
+        for stop in self.ends + self.stops:
             if at_us >= stop.from_us:
                 bits |= stop.bit
         return bits
@@ -181,7 +182,6 @@ def grant_of(act: ConsentAct, event: LedgerEvent, act_hash: bytes) -> Grant:
     terms = act.terms
     if terms is None:
         return _empty(act, act_hash)
-    about = lifted(terms)
     period = _period(terms)
     given = conditions_of(terms, event.recorded_at_us)
     # A consent never takes effect before it is recorded, nor before the last who gave it, whatever it says.
@@ -205,12 +205,10 @@ def grant_of(act: ConsentAct, event: LedgerEvent, act_hash: bytes) -> Grant:
         actions=_shared("action", terms.actions),
         fault=_fault(terms, event, given),
         ends=ends,
-        about=about,
+        about=lifted(terms),
         period=period,
-        special=about is not None or period is not None,
         facts=given.facts,
         obligations=given.obligations,
-        owes=bool(given.obligations or (given.facts is not None and given.facts.reservations)),
         until_event=terms.until_event,
         guardians=frozenset(one.person for one in terms.givers or () if one.capacity == "GUARDIAN"),
         all_agencies=bool(terms.all_agencies_required),
@@ -247,8 +245,6 @@ def _fault(terms: Terms, event: LedgerEvent, given: Conditions) -> int:
         bits |= standing.INVALIDATED
     if terms.given_by != "SELF" and terms.givers is None:
         bits |= standing.CAPACITY
-    if uncoded(terms.reservations):
-        bits |= standing.RESERVATION
     return bits
 
 

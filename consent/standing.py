@@ -6,7 +6,7 @@ was never about (SCOPE), what happened to it (LIFE), what a human must look at f
 
 from __future__ import annotations
 
-WRONG_DISCLOSER = 1 << 0
+WRONG_DISCLOSER = 1
 RECIPIENT_NOT_COVERED = 1 << 1
 RECIPIENT_CHANGED = 1 << 2
 CATEGORY_NOT_COVERED = 1 << 3
@@ -49,42 +49,36 @@ NAMES = (
     "CAPACITY",
     "RESERVATION",
 )
-_HALF = 10  # bits looked up at once: one table of all twenty would be a million rows
-_MASK = (1 << _HALF) - 1
+_UPPER = NAMES.index("WITHDRAWN")  # bits are looked up in halves: one table of all twenty would be a million rows
+_ROWS = WITHDRAWN  # the first bit of the upper half: so many rows tell everything of the lower one
+_MASK = _ROWS - 1
 _SCOPE = INVALIDATED - 1
 _LIFE = CAPACITY - 1 - _SCOPE
-_HUMAN = CAPACITY | RESERVATION
 
 
 def _distance(bits: int) -> int:
-    return (bits & _SCOPE).bit_count() << 8 | (bits & _LIFE).bit_count() << 4 | (bits & _HUMAN).bit_count()
+    scope, life = (bits & _SCOPE).bit_count(), (bits & _LIFE).bit_count()
+    return (scope * len(NAMES) + life) * len(NAMES) + (bits & (CAPACITY | RESERVATION)).bit_count()
 
 
 # How far a consent is from covering, by its bits: fewer SCOPE reasons first, then fewer LIFE, then fewer HUMAN.
 # Laid out in advance, because a refusal asks it for every consent and every section. The halves add up: no group of
 # one half can carry into the next.
-_FAR_LOW = tuple(_distance(bits) for bits in range(1 << _HALF))
-_FAR_HIGH = tuple(_distance(bits << _HALF) for bits in range(1 << _HALF))
-
-_NOWHERE = 1 << 16  # farther than any bits
-
-
-def distance(bits: int) -> int:
-    """How far a consent with these bits is from covering; 0: it covers."""
-    return _FAR_LOW[bits & _MASK] + _FAR_HIGH[bits >> _HALF]
+_FAR_LOW = tuple(_distance(bits) for bits in range(_ROWS))
+_FAR_HIGH = tuple(_distance(bits * _ROWS) for bits in range(_ROWS))
 
 
 def _named(bits: int, names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for place, name in enumerate(names) if bits >> place & 1)
 
 
-_LOW = tuple(_named(bits, NAMES[:_HALF]) for bits in range(1 << _HALF))
-_HIGH = tuple(_named(bits, NAMES[_HALF:]) for bits in range(1 << _HALF))
+_LOW = tuple(_named(bits, NAMES[:_UPPER]) for bits in range(_ROWS))
+_HIGH = tuple(_named(bits, NAMES[_UPPER:]) for bits in range(_ROWS))
 
 
 def reasons(bits: int) -> tuple[str, ...]:
     """The reason codes of `bits`, in reporting order."""
-    return _LOW[bits & _MASK] + _HIGH[bits >> _HALF]
+    return _LOW[bits & _MASK] + _HIGH[bits >> _UPPER]
 
 
 def closest(all_bits: list[int]) -> tuple[str, ...]:
@@ -93,9 +87,9 @@ def closest(all_bits: list[int]) -> tuple[str, ...]:
     A consent that was about exactly this and is withdrawn says WITHDRAWN, however many others are about something
     else; only when none was about this do the others say what they lack. Without any record: NO_RECORD.
     """
-    nearest, merged = _NOWHERE, 0
+    nearest, merged = _FAR_LOW[_MASK] + _FAR_HIGH[_MASK], 0
     for bits in all_bits:
-        far = _FAR_LOW[bits & _MASK] + _FAR_HIGH[bits >> _HALF]
+        far = _FAR_LOW[bits & _MASK] + _FAR_HIGH[bits >> _UPPER]
         if far < nearest:
             nearest, merged = far, bits
         elif far == nearest:

@@ -30,6 +30,7 @@ HANDLES = {
     "contact": ("unit",),
     "case_join": ("unit",),
     "rule_approval": ("unit",),
+    "approval": ("agency",),
 }
 SEALED = {
     "invitation": ("envelope", "acceptance"),
@@ -40,6 +41,7 @@ SEALED = {
     "instance": ("request", "answer"),
     "entry": ("bytes",),
     "shared_file": ("content",),
+    "acute": ("decider_key", "decider_hash"),
     "payload": ("blob",),  # encrypted already, but as long as the unit code in it makes it
 }
 EMPTY = {"entry": ("owner",)}

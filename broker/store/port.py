@@ -69,7 +69,7 @@ class Rows:
         self.rules = RuleRows(connection, cipher)
         self.erasures = ErasureRows(connection, cipher)
         self.shared = SharedRows(connection, cipher)
-        self.statutes = StatuteRows(connection)
+        self.statutes = StatuteRows(connection, cipher)
 
 
 class Store(Protocol):

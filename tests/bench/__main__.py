@@ -2,8 +2,11 @@
 
     python -m tests.bench [name ...]
     python -m tests.bench scale
+    python -m tests.bench consent
 
-`scale` is `make bench-scale`: what takes an hour, on servers started for it, and the plots in docs/plots/.
+`consent` is `make bench-consent`: decisions beside those of general policy engines, in the environment of
+requirements/bench.lock, which has them. `scale` is `make bench-scale`: what takes an hour, on servers started for it.
+Both draw plots into docs/plots/.
 
 A file is a list of {name, value, unit, facts, command, machine, commit, date}; `machine` also tells the load average
 when the bench began, because a busy machine measures something else.
@@ -20,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tests.bench import consent_plots
 from tests.bench.figures import machine
 from tests.bench.scale_plots import draw
 
@@ -48,6 +52,8 @@ SCALE = {
     "entries_kafka": [*_GROWTH, "entries", "--on", "kafka"],
     "nodes": ["tests.bench.nodes"],
 }
+CONSENT = {"consent": ["tests.bench.consent"]}  # not one of the others: only its own environment has the other engines
+_ALL = BENCHES | SCALE | CONSENT
 _INTO = Path("build/bench")
 
 
@@ -63,15 +69,16 @@ def commit() -> str:
 
 def measured(name: str) -> list[dict[str, Any]] | None:
     """Run one bench and keep its figures; None when it failed."""
-    argv = ["-m", *(BENCHES | SCALE)[name]]
+    argv = ["-m", *_ALL[name]]
     on = {**machine(), "load": [round(load, 1) for load in os.getloadavg()]}
+    measuring = commit()
     done = subprocess.run([sys.executable, *argv], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         return None
     about = {
         "command": " ".join(["python", *argv]),
         "machine": on,
-        "commit": commit(),
+        "commit": measuring,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     rows = []
@@ -87,9 +94,9 @@ def main(names: list[str]) -> int:
     """Run the named benches, or all; returns how many failed."""
     scale = names == ["scale"]
     names = list(SCALE) if scale else names
-    unknown = [name for name in names if name not in BENCHES | SCALE]
+    unknown = [name for name in names if name not in _ALL]
     if unknown:
-        print(f"unknown: {', '.join(unknown)}; there are scale, {', '.join(BENCHES | SCALE)}", file=sys.stderr)
+        print(f"unknown: {', '.join(unknown)}; there are scale, {', '.join(_ALL)}", file=sys.stderr)
         return 2
     _INTO.mkdir(parents=True, exist_ok=True)
     print("  ".join(f"{key} {value}" for key, value in machine().items()), f" commit {commit()}", flush=True)
@@ -101,6 +108,8 @@ def main(names: list[str]) -> int:
             print(f"{name}: FAILED", flush=True)
         for row in rows or ():
             print(f"{row['name']:<42} {row['value']:>12,} {row['unit']}", flush=True)
+    if "consent" in names and not failed:
+        consent_plots.draw(_INTO, Path("docs/plots"))
     if scale:
         draw(_INTO, Path("docs/plots"))
     return failed

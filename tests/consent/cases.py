@@ -163,23 +163,37 @@ def asked_of(one):
     )
 
 
-def view_for(case):
-    """What was known of the ledger of the case at the time it names, or all of it."""
+def events_for(case):
+    """The ledger of the case, as the broker hands it out."""
     sender = case["request"]["sender"]["role"]
     unsigned = tuple(place for place, one in enumerate(case["ledger"]) if not one.get("signed", True))
-    events = recorded([(act_of(one, sender), moment(one["recorded_at"])) for one in case["ledger"]], unsigned=unsigned)
+    return recorded([(act_of(one, sender), moment(one["recorded_at"])) for one in case["ledger"]], unsigned=unsigned)
+
+
+def known_at(case):
+    """What was known is what was recorded until then; None: all of it."""
     known = case["request"].get("known_at")
-    return view_of(events, None if known is None else moment(known))
+    return None if known is None else moment(known)
+
+
+def view_for(case):
+    """What was known of the ledger of the case at the time it names, or all of it."""
+    return view_of(events_for(case), known_at(case))
 
 
 def rules_for(case):
-    """The shipped rules; for a case that says which texts have ended, the same with those days in `[texts_ended]`."""
+    """The rules that a case is decided by."""
+    return parse(rules_bytes(case)) if "texts_ended" in case else RULES
+
+
+def rules_bytes(case, data=DATA):
+    """The shipped rules file; for a case that says which texts have ended, with those days in `[texts_ended]`."""
     if "texts_ended" not in case:
-        return RULES
+        return data
     said = "".join(f'"{version}" = {day}\n' for version, day in case["texts_ended"].items())
     head = "[texts_ended]\n"
-    text = DATA.decode("utf-8")
-    return parse((text.replace(head, head + said) if head in text else f"{text}\n{head}{said}").encode("utf-8"))
+    text = data.decode("utf-8")
+    return (text.replace(head, head + said) if head in text else f"{text}\n{head}{said}").encode("utf-8")
 
 
 def told(found):

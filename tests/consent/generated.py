@@ -32,9 +32,16 @@ from schemas.identifiers import ZERO16
 from tests.consent import reference
 from tests.consent.making import HOUR, T0, UNITS, act, named, party, recorded, request, terms, to_role, to_unit
 
-# The rules as shipped, and a wording out of use from the third day of the ledgers on.
-ENDED = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=T0 + 60 * HOUR)).date()
-RULES = parse(shipped()[0] + f'"ended" = {ENDED.isoformat()}\n'.encode())
+# The rules as shipped, and a wording out of use from the second day of the ledgers on, twelve hours after they begin.
+ENDED = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=T0 + 24 * HOUR)).date()
+
+
+def with_ended(data):
+    """A rules file in which the wording `ended` is out of use from that day on."""
+    return data + f'"ended" = {ENDED.isoformat()}\n'.encode()
+
+
+RULES = parse(with_ended(shipped()[0]))
 PLAIN_RULES = reference.RULES | {"texts_ended": reference.RULES["texts_ended"] | {"ended": ENDED}}
 
 OFFICER = RecipientRef(kind="NAMED_OFFICER", id="handläggare", follows_role=False)
@@ -158,8 +165,8 @@ def rarer(draw):
         "data_from_us": draw.rarely(draw.hour(), one_in=10),
         "data_until_us": draw.rarely(draw.hour(), one_in=10),
         "until_event": draw.rarely(draw.word("ending_event"), "CASE_CLOSED", "CASE_CLOSED"),
-        "information": draw.rarely(told),
-        "text_version": draw.rarely("ended", usual="1", one_in=2),
+        "information": draw.rarely(told, one_in=2),
+        "text_version": draw.choice(("ended", "EXEMPEL-1", "1", "1", "1")),
         "recipient_obligations": draw.rarely((draw.word("obligation"),), (), one_in=5),
         "retention_until_us": draw.rarely(T0 + 500 * HOUR, one_in=10),
         "reservations": draw.rarely(
@@ -246,7 +253,14 @@ def act_of(draw, family, *, narrows=False) -> ConsentAct:
 NARROWS = ("WITHDRAW", "WITHDRAW", "WITHDRAW_ALL", "BLOCK", "BLOCK", "SUSPEND", "EXPIRE", "LAPSE", "ANNUL",
            "ANNUL_WRONG_PERSON")  # fmt: skip
 NEITHER = ("REQUEST", "REFUSE", "CONFIRM")
-EVERY = ("GRANT",) * 14 + NARROWS + ("AMEND",) * 3 + ("RESUME",) * 2 + ("UNBLOCK", "LIFT", "LIFT", *NEITHER)
+EVERY = (
+    ("GRANT",) * 14
+    + NARROWS
+    + ("AMEND",) * 3
+    + ("SUSPEND",) * 2
+    + ("RESUME",) * 4
+    + ("UNBLOCK", "LIFT", "LIFT", *NEITHER)
+)
 
 
 class Story(NamedTuple):

@@ -102,6 +102,7 @@ def opened(asked, place):
             return True
         until = later.act.lift_until_us
         lifted = later.act.act == "LIFT" and until is not None and asked.at_us < until
+        lifted = lifted and later.act.effective_at_us is None  # of another moment than the record: not understood
         if lifted and lift_reaches(asked, later, block.terms):
             return True
     return False
@@ -183,7 +184,7 @@ def moments(asked):
     """Every moment at which anything could change: all that the acts name, and the microsecond after a block's end."""
     found = set()
     for one in asked.notes:
-        found |= {one.recorded_us, one.since_us, one.act.lift_until_us}
+        found |= {one.recorded_us, one.since_us, one.act.effective_at_us, one.act.lift_until_us}
         given = one.act.terms
         if given is None:
             continue

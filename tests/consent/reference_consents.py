@@ -269,7 +269,7 @@ def life_reasons(asked, place, current):
         found.add("INVALIDATED")
     if never_one(asked, consent_id, place):
         found.add("INVALIDATED")
-    if asked.at_us < max(given.valid_from_us, noted.recorded_us):
+    if asked.at_us < max(given.valid_from_us, noted.recorded_us, noted.act.effective_at_us or 0):
         found.add("NOT_YET_VALID")
     if given.valid_until_us is None or asked.at_us >= given.valid_until_us:
         found.add("EXPIRED")

@@ -12,10 +12,24 @@ from consent.decide import _outcome, decide
 from consent.rules import shipped
 from consent.terms import SectionDecision
 from schemas import codes
-from schemas.acts import Holder
+from schemas.acts import Holder, MinorGround
 from schemas.codes import Outcome, outcome_of
 from schemas.errors import HandslagError
-from tests.consent.making import HOUR, T0, UNITS, act, ask, ledger, named, party, request, terms, to_role, to_unit
+from tests.consent.making import (
+    HOUR,
+    RESERVED,
+    T0,
+    UNITS,
+    act,
+    ask,
+    ledger,
+    named,
+    party,
+    request,
+    terms,
+    to_role,
+    to_unit,
+)
 
 RULES = shipped()[1]
 MEET = act("GRANT", terms=terms(to_role("police_coordination")))
@@ -125,12 +139,24 @@ def test_an_unreadable_block_blocks_everything():
 
 
 def test_closest_prefers_what_was_about_this():
-    far = standing.RECIPIENT_NOT_COVERED | standing.CATEGORY_NOT_COVERED
-    assert standing.closest([]) == ("NO_RECORD",)
-    assert standing.closest([far, standing.WITHDRAWN]) == ("WITHDRAWN",)
-    assert standing.closest([standing.EXPIRED, standing.WITHDRAWN]) == ("EXPIRED", "WITHDRAWN")
-    assert standing.closest([standing.RESERVATION, standing.WITHDRAWN]) == ("RESERVATION",)
-    assert standing.closest([far, standing.PURPOSE_MISMATCH]) == ("PURPOSE_MISMATCH",)
+    def told(*acts):
+        (found,) = decide(request(), ledger(*acts), RULES).sections
+        return found.reasons
+
+    def withdrawn(consent):
+        return act("WITHDRAW", consent)
+
+    far = act("GRANT", "F", terms=terms(to_role("provider"), categories=("IC01",)))
+    other = act("GRANT", "O", terms=terms(to_role("police_coordination"), purposes=("INTAKE",)))
+    ended = act("GRANT", "E", terms=terms(to_role("police_coordination"), valid_until_us=T0 + 5 * HOUR))
+    worded = act("GRANT", "W", terms=terms(to_role("police_coordination"), reservations=RESERVED))
+    assert told() == ("NO_RECORD", "TYPE_WITHHELD")
+    assert told(far) == ("RECIPIENT_NOT_COVERED", "CATEGORY_NOT_COVERED", "TYPE_WITHHELD")
+    assert told(far, MEET, withdrawn("C1")) == ("WITHDRAWN", "TYPE_WITHHELD")
+    assert told(MEET, withdrawn("C1"), far) == ("WITHDRAWN", "TYPE_WITHHELD")
+    assert told(ended, MEET, withdrawn("C1")) == ("EXPIRED", "WITHDRAWN", "TYPE_WITHHELD")
+    assert told(worded, MEET, withdrawn("C1")) == ("RESERVATION", "TYPE_WITHHELD")
+    assert told(far, other) == ("PURPOSE_MISMATCH", "TYPE_WITHHELD")
 
 
 def test_bits_and_code_table_agree():
@@ -144,3 +170,33 @@ def test_the_outcome_is_the_one_of_the_code_table():
             sections = [SectionDecision("IC01", not told, told, ()) for told in each]
             given = sum(one.released for one in sections)
             assert _outcome(sections, given) == outcome_of([(one.released, one.reasons) for one in sections])
+
+
+@pytest.mark.parametrize("body", ["BRA", "CVE", "LST", "RK", "SKR", "SOS"])
+def test_a_body_that_never_gets_a_person_gets_none_in_a_role_of_its_own(body):
+    """LB-32, E-29: no role is theirs today; should one be, nothing goes. Of another body it does."""
+
+    def asked_of(authority):
+        lanes = {key: lane._replace(recipient_authority=authority) for key, lane in RULES.lanes.items()}
+        asked = request(recipient=party("police_coordination", authority=authority))
+        view = ledger(act("GRANT", terms=terms(to_role("police_coordination"))))
+        return decide(asked, view, replace(RULES, lanes=lanes)).sections[0].reasons
+
+    assert asked_of(body) == ("TYPE_NOT_ALLOWED",)
+    assert asked_of("REG") == ()
+
+
+def test_a_consent_with_everything_against_it_says_all_of_it():
+    assert standing.closest([(1 << len(standing.NAMES)) - 1]) == standing.NAMES
+
+
+def test_where_the_rules_ask_no_guardian_the_child_gives_alone():
+    """No shipped row says so; one that did would be followed."""
+    ground = MinorGround(
+        rule_id="L6", age_band="15_TO_17", maturity="SUFFICIENT", child_view="AGREES", guardians=2,
+        guardians_excluded=0, reassess_at_us=T0 + 99 * HOUR,
+    )  # fmt: skip
+    view = ledger(act("GRANT", terms=terms(to_role("police_coordination"), minor=ground)))
+    alone = {key: rule._replace(guardians=False) for key, rule in RULES.minors.items()}
+    assert decide(request(), view, RULES).sections[0].reasons == ("GUARDIAN_MISSING", "TYPE_WITHHELD")
+    assert decide(request(), view, replace(RULES, minors=alone)).outcome is Outcome.RELEASED

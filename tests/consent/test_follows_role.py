@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
 
 from consent.admission import check_act
 from consent.decide import decide
@@ -16,6 +15,7 @@ from schemas.acts import RecipientRef
 from schemas.errors import HandslagError
 from schemas.identifiers import ZERO32
 from tests.consent.making import T0, UNITS, act, ledger, named, party, recorded, request, terms, to_role, to_unit
+from tests.consent.pure import pure
 from tests.consent.test_properties import ledgers, requests
 
 RULES = shipped()[1]
@@ -92,8 +92,7 @@ def stays(one):
     )
 
 
-@given(ledgers, requests)
-@settings(max_examples=150, deadline=None)
+@pure(ledgers, requests)
 def test_another_holder_gets_at_most_what_follows(acts, asked):
     """Against a new member of whom nothing else is known: all it gets rests on consents that follow its role, it gets
     nothing where none follows, and following never takes anything from the holder of the day."""

@@ -25,6 +25,17 @@ def test_going_back_is_reading_anew(events):
         assert whole.as_known(at_us) == view_of(events, at_us)
 
 
+def test_going_back_reads_fewer_acts_than_between_two_marks(events, monkeypatch):
+    whole, read = view_of(events), []
+    assert [mark.ledger_seq for mark in whole.marks] == [STEP, 2 * STEP, 3 * STEP, 4 * STEP, 5 * STEP]
+    real = LedgerView.applied
+    monkeypatch.setattr(LedgerView, "applied", lambda view, event: read.append(event) or real(view, event))
+    for number in (STEP, STEP + 1, 2 * STEP - 1, 5 * STEP + 3, ACTS):
+        read.clear()
+        assert whole.as_known(ledger_seq=number).ledger_seq == number
+        assert len(read) == (0 if number == ACTS else number % STEP)
+
+
 def test_a_view_goes_on_from_where_it_went_back_to(events):
     whole = view_of(events)
     back = whole.as_known(ledger_seq=2 * STEP + 3)

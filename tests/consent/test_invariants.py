@@ -3,6 +3,7 @@
 1 to 6 and 8 to 11 are properties of the pure decision, here. 7, no release without a durable entry, needs the gate:
 `test_inv_7_*` in `test_model.py`. 12 has no use: there are no replicas to read from. What 5, 6 and 8 say beyond the
 decision (restored stores, entries of refusals, sizes and timings) is in tests/hold, tests/promises and tests/seals.
+Each runs 2,000 examples in the long tier and a tenth of them in the first (`pure.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consent.decide import decide
@@ -19,8 +19,8 @@ from schemas.identifiers import ZERO16
 from tests.consent import reference
 from tests.consent.generated import PLAIN_RULES, RULES, STORIES, Draw, act_of, events_of, narrowing_of, stories
 from tests.consent.making import HOUR, T0, act, named, recorded, scope
+from tests.consent.pure import pure
 
-PURE = settings(max_examples=2000, deadline=None, derandomize=True)
 numbers = st.integers(0, 2**31)
 
 
@@ -73,8 +73,8 @@ def inv_1(decider, story, number):
     after = decider(story.asked, (*story.notes, end))
     if story.asked.at_us >= min(said, end[1]):
         assert not goes(after)
-    else:
-        assert after.sections == before.sections
+    else:  # of consents that end together by it another may now be cited
+        assert [one[:3] for one in after.sections] == [one[:3] for one in before.sections]
 
 
 def inv_2(decider, story, number):
@@ -267,68 +267,57 @@ EACH = {
 }  # fmt: skip
 
 
-@PURE
-@given(stories, numbers)
+@pure(stories, numbers)
 def test_inv_1_nothing_goes_after_a_withdrawal(story, number):
     inv_1(product, story, number)
 
 
-@PURE
-@given(stories, numbers)
+@pure(stories, numbers)
 def test_inv_2_what_narrows_never_opens(story, number):
     inv_2(product, story, number)
 
 
-@PURE
-@given(stories, numbers)
+@pure(stories, numbers)
 def test_inv_2_partial_withdrawals_add_up(story, number):
     inv_2_parts(product, story, number)
 
 
-@PURE
-@given(stories, numbers)
+@pure(stories, numbers)
 def test_inv_3_a_release_cites_consents_in_force(story, number):
     inv_3(product, story, number)
 
 
-@PURE
-@given(stories, numbers)
+@pure(stories, numbers)
 def test_inv_4_what_was_known_then_stays_decided(story, number):
     inv_4(known_then, story, number)
 
 
-@PURE
-@given(stories, numbers)
+@pure(stories, numbers)
 def test_inv_5_a_restored_ledger_resurrects_nothing(story, number):
     inv_5(strict, story, number)
 
 
-@PURE
-@given(stories, numbers)
+@pure(stories, numbers)
 def test_inv_6_what_nobody_understands_opens_nothing(story, number):
     inv_6(strict, story, number)
 
 
-@PURE
-@given(stories, numbers)
+@pure(stories, numbers)
 def test_inv_8_what_is_held_back_leaves_no_trace(story, number):
     inv_8(product, story, number)
 
 
-@PURE
-@given(stories, numbers)
+@pure(stories, numbers)
 def test_inv_9_every_person_permits(story, number):
     inv_9(product, story, number)
 
 
-@PURE
-@given(stories, numbers)
+@pure(stories, numbers)
 def test_inv_10_a_child_with_all_who_must_give(story, number):
     inv_10(product, story, number)
 
 
-@PURE
-@given(stories, numbers)
+@pure(stories, numbers)
 def test_inv_11_any_changed_bit_is_seen(story, number):
     inv_11(strict, story, number)
 

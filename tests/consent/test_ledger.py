@@ -10,7 +10,7 @@ from consent.decide import decide
 from consent.ledger import LedgerView, head_after, view_of
 from consent.rules import shipped
 from schemas.identifiers import ZERO32
-from tests.consent.making import HOUR, T0, act, ledger, recorded, request, scope, terms, to_role
+from tests.consent.making import HOUR, T0, act, ledger, recorded, request, scope, terms, to_role, to_unit
 
 RULES = shipped()[1]
 GRANT = act("GRANT", terms=terms(to_role("police_coordination")))
@@ -108,3 +108,46 @@ def test_a_grant_that_lacks_something_is_invalid(change):
     given = replace(GRANT, terms=replace(GRANT.terms, **change))
     assert "INVALIDATED" in decide(request(), ledger(given), RULES).sections[0].reasons
     assert "INVALIDATED" in decide(request(), ledger(act("GRANT")), RULES).sections[0].reasons
+
+
+def test_going_back_to_where_it_stands_builds_nothing_anew():
+    view = ledger(act("GRANT", terms=terms(to_role("police_coordination"))), act("WITHDRAW"))
+    assert view.as_known(view.recorded_at_us) is view
+    assert view.as_known(ledger_seq=2) is view
+    assert view.as_known(ledger_seq=1) is not view
+
+
+def test_the_marks_of_a_view_are_no_part_of_what_it_says():
+    view = ledger(GRANT)
+    assert replace(view, marks=(view,)) == view
+    assert "marks" not in repr(replace(view, marks=(view,)))
+
+
+def test_a_ledger_may_begin_at_the_first_moment_there_is():
+    assert not view_of(recorded([(GRANT, 0)])).broken
+
+
+def test_a_number_left_out_or_a_clock_that_went_back_breaks_it_though_every_head_is_right():
+    """Whoever writes heads writes right ones; the order of numbers and times is looked at by itself."""
+    first = recorded([(GRANT, T0)])[0]
+    data = act("WITHDRAW").to_bytes()
+    for number, at_us, broken in ((2, T0, False), (3, T0, True), (2, T0 - 1, True)):
+        head = head_after(first.head, number, data, (), at_us)
+        later = replace(first, ledger_seq=number, act=data, recorded_at_us=at_us, head=head)
+        assert view_of([first, later]).broken is broken
+
+
+def test_units_that_any_act_names_are_known_by_name():
+    part = act("WITHDRAW", scope=scope(to_unit("POL/EXEMPEL/NORD"), to_role("provider")))
+    view = ledger(act("GRANT", terms=terms(to_unit("POL/EXEMPEL/SYD"), to_role("provider"))), part)
+    assert view.named_units == {"POL/EXEMPEL/SYD", "POL/EXEMPEL/NORD"}
+    assert ledger(act("REQUEST", terms=terms(to_unit("POL/EXEMPEL/SYD")))).named_units == frozenset()
+
+
+def test_only_a_confirmation_that_says_so_moves_the_day_to_ask_again():
+    given = act("GRANT", terms=terms(to_role("police_coordination"), review_by_us=T0 + 9 * HOUR))
+    other = act("GRANT", "C2", terms=terms(to_role("police_coordination"), review_by_us=T0 + 5 * HOUR))
+    for kind, said, expected in (("CONFIRM", 20, 20), ("CONFIRM", None, 9), ("REQUEST", 20, 9)):
+        by_us = None if said is None else T0 + said * HOUR
+        view = ledger(given, other, act(kind, review_by_us=by_us))
+        assert [one.review_us for one in view.grants] == [T0 + expected * HOUR, T0 + 5 * HOUR]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from consent.decide import decide
@@ -28,18 +27,12 @@ from tests.consent.making import (
     to_role,
     to_unit,
 )
+from tests.consent.pure import pure
 
 RULES = shipped()[1]
 ROLES = ("police_coordination", "prison_probation", "provider")
 CATEGORIES = ("IC01", "IC08", "IC12", "IC13")
 PURPOSES = ("PLANNING", "INTAKE")
-settings.register_profile(
-    "consent",
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
-settings.load_profile("consent")
 
 refs = st.one_of(
     st.builds(to_role, st.sampled_from(ROLES), member=st.sampled_from((None, "another")), follows=st.booleans()),
@@ -155,7 +148,7 @@ def released(decision):
     return {section.category for section in decision.sections if section.released}
 
 
-@given(ledgers, requests)
+@pure(ledgers, requests)
 def test_no_release_after_withdrawal(some, asked):
     """Invariant 1, with the consent withdrawn at any time up to the question; before it nothing has changed."""
     before = decide(asked, view_of(hourly(some)), RULES)
@@ -168,7 +161,7 @@ def test_no_release_after_withdrawal(some, asked):
         assert after.sections == before.sections  # what was released lawfully stays so
 
 
-@given(ledgers, narrowings, st.integers(0, 8), requests)
+@pure(ledgers, narrowings, st.integers(0, 8), requests)
 def test_narrowing_never_opens(some, narrowing, place, asked):
     """Invariant 2: put in anywhere, once or twice, a narrowing act only takes away."""
     without = released(decide(asked, view_of(hourly(some)), RULES))
@@ -182,7 +175,7 @@ def test_narrowing_never_opens(some, narrowing, place, asked):
     assert released(decide(asked, view_of(recorded(twice)), RULES)) <= once
 
 
-@given(st.lists(grants, min_size=1, max_size=3), st.lists(withdrawals, min_size=2, max_size=4), requests, st.randoms())
+@pure(st.lists(grants, min_size=1, max_size=3), st.lists(withdrawals, min_size=2, max_size=4), requests, st.randoms())
 def test_partial_withdrawals_add_up_in_any_order(some, parts, asked, dice):
     """Invariant 2: order and repetition of withdrawals recorded together do not matter."""
     parts = [replace(part, effective_at_us=T0) for part in parts]
@@ -194,7 +187,7 @@ def test_partial_withdrawals_add_up_in_any_order(some, parts, asked, dice):
     assert decide(asked, view_of(first), RULES).sections == decide(asked, view_of(second), RULES).sections
 
 
-@given(ledgers, requests)
+@pure(ledgers, requests)
 def test_released_cites_a_live_grant(some, asked):
     """Invariant 3, and the bound: at `holds_until` and not a moment before, a cited consent or a block has changed."""
     events = hourly(some)
@@ -212,7 +205,7 @@ def test_released_cites_a_live_grant(some, asked):
         assert released(last) >= released(found)
 
 
-@given(ledgers, st.lists(acts, min_size=1, max_size=3), requests)
+@pure(ledgers, st.lists(acts, min_size=1, max_size=3), requests)
 def test_what_was_known_never_changes(some, later, asked):
     """Invariant 4: as of t, known at k, the answer stays the same however the ledger grows."""
     events = hourly(some)
@@ -225,7 +218,7 @@ def test_what_was_known_never_changes(some, later, asked):
     assert decide(asked, view_of(hourly([*some, *later]), events[-1].recorded_at_us), RULES) == then
 
 
-@given(ledgers, requests, st.binary(max_size=200), st.integers(0, 8))
+@pure(ledgers, requests, st.binary(max_size=200), st.integers(0, 8))
 def test_unreadable_fails_closed(some, asked, junk, place):
     """Invariants 6 and 11: bytes nobody can read, a changed byte or an unknown act close the ledger for good."""
     events = hourly(some)
@@ -243,7 +236,7 @@ def test_unreadable_fails_closed(some, asked, junk, place):
     assert not view.broken
 
 
-@given(ledgers, requests, st.booleans(), st.text(max_size=5))
+@pure(ledgers, requests, st.booleans(), st.text(max_size=5))
 def test_only_the_waiver_opens(some, asked, acknowledged, version):
     """Consent to processing and accepted terms never change a decision (domain page, finding 1)."""
     other = [
@@ -257,7 +250,7 @@ def test_only_the_waiver_opens(some, asked, acknowledged, version):
     assert decide(asked, view_of(hourly(other)), RULES) == decide(asked, view_of(hourly(some)), RULES)
 
 
-@given(ledgers, requests, st.integers(1, 200))
+@pure(ledgers, requests, st.integers(1, 200))
 def test_other_persons_need_their_own(some, asked, person):
     """Invariant 9: whatever is recorded, a section that concerns somebody else does not go."""
     shared = replace(asked, sections=tuple(replace(one, persons=(*one.persons, person)) for one in asked.sections))

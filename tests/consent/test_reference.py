@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
-from hypothesis import given, settings
 
 from consent.decide import decide
 from consent.explain import considered
@@ -14,9 +13,9 @@ from tests.consent import reference
 from tests.consent.cases import FOLDER, act_of, asked_of, cases, moment
 from tests.consent.generated import PLAIN_RULES, RULES, STORIES, events_of, stories
 from tests.consent.making import named
+from tests.consent.pure import pure
 
 FILES = sorted(FOLDER.glob("*.json"))
-PURE = settings(max_examples=2000, deadline=None, derandomize=True)
 
 
 def rules_of(case):
@@ -68,14 +67,12 @@ def decided(story):
     return decide(story.asked, view_of(events_of(story.notes)), RULES)
 
 
-@PURE
-@given(stories)
+@pure(stories)
 def test_the_decision_is_the_reference(story):
     assert differing(story, decided) == {}
 
 
-@settings(PURE, max_examples=300)
-@given(stories)
+@pure(stories)
 def test_why_a_consent_does_not_cover_is_the_same_in_both(story):
     one = story.asked.sections[0]
     view = view_of(events_of(story.notes))
@@ -83,7 +80,7 @@ def test_why_a_consent_does_not_cover_is_the_same_in_both(story):
     if found.sections[0].released or len(story.asked.sections) > 1:
         return
     for record in considered(found, story.asked, view, RULES):
-        if record.record == "GRANT" and record.why_not:
+        if record.kind == "GRANT" and record.why_not:
             why = reference.why(story.asked, story.notes, record.consent_id, PLAIN_RULES)
             assert list(record.why_not) == why, one
 

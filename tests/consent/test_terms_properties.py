@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from consent import standing
@@ -19,10 +18,10 @@ from schemas.acts import CapacityGround, Giver, MinorGround, Reservation
 from schemas.codes import outcome_of
 from schemas.errors import HandslagError
 from tests.consent.making import HOUR, T0, act, ask, named, recorded, request, scope, terms, to_role
+from tests.consent.pure import pure
 
 RULES = shipped()[1]
 POLICE = to_role("police_coordination")
-FEW = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 hours = st.integers(-3, 30).map(lambda at: T0 + at * HOUR)
 some_hours = st.one_of(st.none(), st.none(), hours)
@@ -126,8 +125,7 @@ def goes(decision):
     return {place for place, section in enumerate(decision.sections) if section.released}
 
 
-@FEW
-@given(ledgers, narrowings, st.integers(0, 6), requests)
+@pure(ledgers, narrowings, st.integers(0, 6), requests)
 def test_nothing_new_that_narrows_opens(some, narrowing, place, asked):
     """Put in anywhere, at the time of the act before it. An AMEND or a RESUME after it may only take it back."""
     place = min(place, len(some))
@@ -138,8 +136,7 @@ def test_nothing_new_that_narrows_opens(some, narrowing, place, asked):
     assert goes(decide(asked, more, RULES)) <= goes(decide(asked, view_of(hourly(some)), RULES))
 
 
-@FEW
-@given(ledgers, st.integers(0, 6), neither, requests)
+@pure(ledgers, st.integers(0, 6), neither, requests)
 def test_what_is_only_recorded_never_counts(some, place, note, asked):
     place = min(place, len(some))
     times = [T0 + at * HOUR for at in range(len(some))]
@@ -149,8 +146,7 @@ def test_what_is_only_recorded_never_counts(some, place, note, asked):
     assert decide(asked, more, RULES) == decide(asked, view_of(hourly(some)), RULES)
 
 
-@FEW
-@given(ledgers, requests)
+@pure(ledgers, requests)
 def test_what_is_released_holds_until_it_says(some, asked):
     """And every person of it has a consent of his own among those cited."""
     view = view_of(hourly(some))
@@ -169,8 +165,7 @@ def test_what_is_released_holds_until_it_says(some, asked):
             assert not section.released or part.persons
 
 
-@FEW
-@given(ledgers, requests)
+@pure(ledgers, requests)
 def test_every_record_that_does_not_cover_says_why(some, asked):
     view = view_of(hourly(some))
     found = decide(asked, view, RULES)
@@ -179,8 +174,7 @@ def test_every_record_that_does_not_cover_says_why(some, asked):
         assert set(one.why_not) <= set(codes.table()["reason"])
 
 
-@FEW
-@given(ledgers, ledgers, requests)
+@pure(ledgers, ledgers, requests)
 def test_what_was_decided_then_stays(some, later, asked):
     events = hourly([*some, *later])
     then = view_of(events[: len(some)])
@@ -188,8 +182,7 @@ def test_what_was_decided_then_stays(some, later, asked):
     assert decide(asked, grown.as_known(ledger_seq=len(some)), RULES) == decide(asked, then, RULES)
 
 
-@FEW
-@given(ledgers, requests)
+@pure(ledgers, requests)
 def test_older_rules_understand_no_more_than_they_did(some, asked):
     """Under rules that know no children and no coded reservations nothing goes that the newest hold back for these."""
     view = view_of(hourly(some))
@@ -199,8 +192,7 @@ def test_older_rules_understand_no_more_than_they_did(some, asked):
             assert goes(decide(asked, view, rules)) <= newest or rules.texts_ended != RULES.texts_ended
 
 
-@FEW
-@given(few_terms)
+@pure(few_terms)
 def test_what_is_admitted_is_a_valid_consent(given_terms):
     """The door and the decision agree: nothing recorded is invalid from the start, or given by who has no power."""
     one = act("GRANT", "C", terms=given_terms)

@@ -205,6 +205,19 @@ def test_the_page_says_all_that_matters_in_plain_words(given, tmp_path):
         assert words in page
 
 
+def test_the_page_tells_the_time_of_the_clock_on_the_wall(given, tmp_path):
+    told, file, _page = made(given, tmp_path)
+    record = person_copies.verified(file.read_bytes(), given.ctx.trusted)
+    for moment, sv, en in (
+        ("2026-11-30T23:00:00Z", "1 december 2026 kl. 00.00 svensk tid", "1 December 2026 at 00:00, Swedish time"),
+        ("2026-06-30T22:05:00Z", "1 juli 2026 kl. 00.05 svensk tid", "1 July 2026 at 00:05, Swedish time"),
+    ):
+        record["state"]["as_of"] = moment
+        for language, words in (("sv", sv), ("en", en)):
+            page = person_page.page_of(record, told["sha256"], language=language, cover=False)
+            assert (words in page, "UTC" in page) == (True, False)
+
+
 def test_every_code_has_words_of_its_own_on_the_page():
     words = tomllib.loads(resources.files("consent").joinpath("person_words.toml").read_text(encoding="utf-8"))
     for kind in ("role", "category", "purpose", "action"):

@@ -1,4 +1,4 @@
-"""The named places of a kill: which process, which of the issue's six spots, what the process is in the middle of.
+"""The named places of a kill: which process, which of the six spots, what the process is in the middle of.
 
 Pure data, shared by the launcher (which wraps one function per place), the driver (which spreads the kills) and the
 report (which says where each fell).

@@ -19,6 +19,8 @@ SHARED = {
     # Entries and a call's answer are added; nothing is read.
     "broker/submit.py": 1,
     "broker/queries.py": 1,
+    "broker/explaining.py": 1,
+    "broker/foreseeing.py": 1,
     # The tail of each bucket is locked, ascending; what is trimmed is below a position that never goes back.
     "broker/stream/embedded.py": 2,
     # A node's own row, and the lease by one UPDATE with its condition.

@@ -14,6 +14,7 @@ from schemas.inbox import ConsentEnded, Recall
 from tests.promises.case import BOTH, deliveries, grant, items, notices, ready, sent, states
 from tests.promises.test_consent_acts import act, given, whole
 from tests.promises.test_explain import suppose
+from tests.promises.trail import trail
 from tests.site import DAY, LEAD, terms_of, to_role
 
 
@@ -138,6 +139,23 @@ async def test_what_only_another_consent_carried_ends_with_it_while_one_rests(tm
     assert await words(site) == []  # the other covers it
     await act(site, "WITHDRAW", other)
     assert len(await words(site)) == 1
+
+
+async def test_what_came_with_an_invitation_ends_in_the_seat_that_it_led_to(tmp_path):
+    site = await ready(tmp_path)
+    await items(site, site.lead)
+    await site.act(site.lead, "WITHDRAW", next(iter(site.lead.consents)))
+    [item] = [one for one in await site.fetch(site.police) if one.kind == "ENDED"]
+    told = ConsentEnded.from_bytes(item.body)
+    assert (told.seat_id, told.categories) == (site.police.seat_id, ("IC01", "IC12"))
+    await site.ack(site.police, item.item_id)
+
+    async def acks(seat_id):
+        return [one.raw.entry_id for one in await trail(site, seat_id) if one.operation == "ACK" and one.payload.code]
+
+    [theirs, _knows] = await acks(site.police.seat_id)
+    assert theirs == told.entry_id
+    assert len(await acks(site.lead.seat_id)) == 2
 
 
 async def test_a_block_and_the_end_of_everything_are_told_too(tmp_path):

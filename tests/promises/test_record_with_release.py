@@ -6,12 +6,13 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from broker import handover
+from broker.endings import TOLD
 from broker.store.entries import EntryRows
 from broker.store.port import Rows
-from broker.store.tables import delivery
+from broker.store.tables import delivery, item
 from schemas.calls import FetchRequest
 from schemas.errors import HandslagError
 from tests.promises.case import HOUR, deliveries, grant, ready, receipts, sent, states
@@ -32,6 +33,12 @@ async def recorded(site: Any, seat_id: bytes, operation: str) -> Counter:
     found = [r.payload for r in await trail(site, seat_id) if r.operation == operation]
     mine = {key for key, _ in await hands(site)} if operation == "HAND_OVER" else None
     return Counter((p.delivery_id, p.hand_number) for p in found if mine is None or p.delivery_id in mine)
+
+
+async def told(site: Any) -> int:
+    """How many words that a consent ended wait in inboxes."""
+    query = select(func.count()).select_from(item).where(item.c.kind == "ENDED")
+    return int(await site.store.read(lambda rows: rows.gate._c.execute(query).scalar_one()))
 
 
 async def story(site: Any) -> None:
@@ -56,13 +63,15 @@ async def missing(site: Any) -> list[str]:
     for seat_id, operation in ((site.police.seat_id, "DISCLOSURE"), (site.lead.seat_id, "HAND_OVER")):
         if await recorded(site, seat_id, operation) != done:
             wrong.append(operation)
-    operations = Counter(r.operation for r in await trail(site, site.police.seat_id))
+    entries = await trail(site, site.police.seat_id)
+    operations = Counter(r.operation for r in entries)
     if operations["DECISION"] != len(site.receipts_seen):
         wrong.append("DECISION")
     if operations["CONSENT_EVENT"] != len(await site.ledger_of(site.police)):
         wrong.append("CONSENT_EVENT")
     ended = Counter(state for state in await states(site) if state in {"ACKED", "REJECTED", "RECALLED"})
-    if operations["ACK"] != sum(ended.values()):
+    words = sum(r.operation == "ACK" and r.payload.code == TOLD for r in entries)
+    if (operations["ACK"] - words, words) != (sum(ended.values()), await told(site)):
         wrong.append("ACK")
     return wrong
 
@@ -78,6 +87,7 @@ async def test_every_effect_has_its_entry_and_every_entry_its_effect(site):
     await story(site)
     site.receipts_seen = await receipts(site)
     assert sum((await hands(site)).values()) >= 4
+    assert await told(site) == 1
     assert await missing(site) == []
 
 

@@ -18,6 +18,7 @@ import connectors.sealing  # noqa: F401
 import schemas.admin
 import schemas.calls
 import schemas.capsule
+import schemas.explain
 import schemas.hold
 import schemas.instances
 import schemas.joins

@@ -125,6 +125,7 @@ def constants(node):
 # Subsets that say something of their own; each names the codes it is about, none is the list again.
 SUBSETS = {
     ("audit/verify_rules.py", "operation"): "which operations are whose, and which carry an outcome",
+    ("consent/person_record.py", "consent_act"): "what a person's copy calls an act, and which name no one consent",
     ("consent/standing.py", "reason"): "how near a record came to permitting",
     ("connectors/waiting.py", "notice"): "what a notice makes of an event that waits",
 }

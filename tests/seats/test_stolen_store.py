@@ -18,6 +18,7 @@ from broker.store.conversion import EMPTY, HANDLES, SEALED
 from broker.store.instances import InstanceRow, Memory
 from broker.store.joins import JoinRow
 from broker.store.rules import ApprovalRow
+from broker.store.statutes import AcuteRow, one_time
 from broker.store.tables import metadata
 from schemas.errors import HandslagError
 from tests.canaries.scan import spellings
@@ -27,6 +28,7 @@ from tests.site import UNITS, to_unit
 # The public directory of units, each with its certificate and its agency's signature: who takes part is no secret, who
 # sits in which seat is.
 DIRECTORY = {("unit", "unit"), ("unit", "agency"), ("unit", "controller"), ("unit", "entry")}
+DISCLOSURES, DECIDER = (bytes([1]) * 16, bytes([2]) * 16), bytes([3]) * 32  # two of one person
 
 
 async def played(tmp_path):
@@ -47,6 +49,12 @@ async def played(tmp_path):
         rows.shared.put_file("admissions/exempel.json", code.encode(), 0)
         rows.contacts.put([ContactRow(code, 1, "0.1.0", 0)])
         rows.instances.remember(code, Memory(seen_size=1))
+        rows.statutes.approve(site.police.code.rsplit("/", 1)[0], "EXEMPEL-1", 1, bytes(32))
+        for disclosure in DISCLOSURES:
+            rows.statutes.await_second(
+                AcuteRow(disclosure, site.police.seat_id, site.lead.seat_id, os.urandom(16), os.urandom(32),
+                         one_time(disclosure, DECIDER), one_time(disclosure, b"handl-7"), 2**60)
+            )  # fmt: skip
         rows.rules.approve(ApprovalRow(code, os.urandom(32), os.urandom(16), os.urandom(32), 1))
         rows.instances.take(InstanceRow(code, 2, os.urandom(16), code.encode(), b"answer", 1))
 
@@ -82,6 +90,9 @@ def stolen(taken, tmp_path):
 CODES = tuple(UNITS.values())
 
 
+AGENCIES = {code.rsplit("/", 1)[0] for code in CODES}
+
+
 def needles(codes=CODES):
     agencies = {code.rsplit("/", 1)[0] for code in codes}
     return {spelled for code in {*codes, *agencies} for _name, spelled in spellings(code)}
@@ -114,7 +125,7 @@ def test_every_table_that_knows_a_unit_was_filled(stolen):
         for table, columns in HANDLES.items():
             for column in columns:
                 codes = {site.cipher.code(table, row[0]) for row in store.execute(f"SELECT {column} FROM {table}")}
-                assert codes & set(UNITS.values()), (table, column)
+                assert codes & (set(UNITS.values()) | AGENCIES), (table, column)
         named = set()
         for table, columns in SEALED.items():
             for column in columns:
@@ -179,13 +190,26 @@ def test_handles_of_two_tables_do_not_meet(stolen):
     assert site.cipher.handle("seat", code) != ColumnCipher(bytes(32)).handle("seat", code)
 
 
+def test_the_same_decider_does_not_show_in_a_stolen_store(stolen):
+    site, database = stolen
+    with contextlib.closing(sqlite3.connect(database)) as store:
+        rows = store.execute("SELECT disclosure_id, decider_key, decider_hash FROM acute").fetchall()
+    assert {row[0] for row in rows} == set(DISCLOSURES)
+    assert len({row[1] for row in rows}) == len({row[2] for row in rows}) == 2
+    for disclosure, key, reference in rows:  # and with the key outside the file it is known again
+        assert site.cipher.open("acute.decider_key", key) == one_time(disclosure, DECIDER)
+        assert site.cipher.open("acute.decider_hash", reference) == one_time(disclosure, b"handl-7")
+
+
 def test_the_list_of_columns_covers_every_table():
     """A new table or column that holds text or bytes is looked at by hand, and put into one of these lists."""
     # No unit in them, and nothing of its making: ids, hashes, keys of seats and members, ciphertext to seats, codes.
     free = {
+        "acute": {"disclosure_id", "seat_id", "recipient_seat", "event_id", "statement_hash", "state"},
         "admin_act": {"act_hash", "entry_id"},
         "annul_notice": {"notice_id", "seat_id", "consent_id", "delivery_id", "categories", "state_before", "ground",
                          "verdict", "reason"},
+        "approval": {"provision_id", "hash"},
         "attempt": {"event_id", "attempt_hash", "receipt"},
         "beat": {"seed", "entry_id"},
         "case_join": {"join_id", "seat_id", "other_seat_id", "case_id", "other_case_id"},
