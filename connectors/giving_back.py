@@ -185,6 +185,7 @@ async def repeated(ctx: Context, own: Seat, held: Kept) -> None:
         told = await _once_more(ctx, "/v1/disclosures:record", spoken, DisclosureAnswer)
         for role in told.roles if told is not None else ():
             ctx.spool.memory.want_proof(role.leaf_hash, "said", ctx.now(), own.sid)
+    # INVARIANT: test_a_second_person_s_word_after_the_copy_is_recorded_again
     for second in held.seconds:
         heard = await _once_more(ctx, "/v1/disclosures:confirm", second, RecordedAnswer)
         if heard is not None:
