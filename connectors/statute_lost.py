@@ -16,8 +16,6 @@ from schemas.errors import HandslagError
 from schemas.identifiers import shown
 from schemas.statute import StatuteAnswer, StatuteRequest, StatutoryDisclosure
 
-_CODE = "HS-STATUTE-LOST"
-
 
 def tell(ctx: Context, kept_size: int) -> int:
     """Queue a file for every decision that is not proven to lie in the kept leaves, `kept_size` of them.
@@ -48,7 +46,7 @@ def _tell(ctx: Context, statement: bytes) -> None:
         "categories": list(told.categories),
         "acute": told.acute,
         "decided_at": shown_moment(told.decided_at_us),
-        **reports.error_value(HandslagError(_CODE)),
+        **reports.error_value(HandslagError("HS-STATUTE-LOST")),
     }
     ctx.spool.incoming.put(f"statute-lost-{sha256(statement).hex()}", "receipts", value)
     if row is not None:
