@@ -7,7 +7,7 @@ does that. Approvals and words of second persons only record, and are given back
 from __future__ import annotations
 
 from audit import tlogproof
-from connectors import reports, statute_book
+from connectors import reports, sealing, statute_book
 from connectors.context import Context
 from connectors.fields import shown_moment
 from schemas import limits
@@ -30,7 +30,7 @@ def tell(ctx: Context, kept_size: int) -> int:
             continue
         proof = ctx.spool.memory.proof(StatuteAnswer.from_bytes(answer, limits.CALL).leaf_hash)
         if proof is None or tlogproof.parse(proof).index >= kept_size:
-            _tell(ctx, StatuteRequest.from_bytes(request, limits.SUBMISSION).disclosure.statement)
+            _tell(ctx, StatuteRequest.from_bytes(request, sealing.SEALED_BYTES).disclosure.statement)
             found += 1
     return found
 
