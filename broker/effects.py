@@ -194,9 +194,10 @@ def _decided_sections(request: DecisionRequest, decision: Decision) -> tuple[Dec
 def role_outcome(resolved: Resolved, one: Judged, entry: SealedEntry) -> RoleOutcome:
     """What the sender is told for one role: codes it may see, and the entry that proves it."""
     seat_id = one.holder.seat_id if one.holder else ZERO16
+    told = one.decision if one.told is None else one.told
     return RoleOutcome(
         role=one.role,
-        outcome=one.decision.outcome,
+        outcome=told.outcome,
         sections=tuple(
             SectionOutcome(
                 category=answer.category,
@@ -204,9 +205,9 @@ def role_outcome(resolved: Resolved, one: Judged, entry: SealedEntry) -> RoleOut
                 carried_by=resolved.live.get((seat_id, section.digest)) if answer.released else None,
                 reasons=shown_to_sender(answer.reasons),
             )
-            for section, answer in zip(resolved.waiting.routing.sections, one.decision.sections, strict=True)
+            for section, answer in zip(resolved.waiting.routing.sections, told.sections, strict=True)
         ),
-        obligations=one.decision.obligations,
+        obligations=told.obligations,
         entry_id=entry.entry_id,
         leaf_hash=entry.leaf_hash,
     )

@@ -13,14 +13,14 @@ from broker.calls import answered, recorded, request_hash
 from broker.context import Context
 from broker.judge import own_party
 from broker.quota import QUERIES
-from broker.resolve import party_of, vacant
+from broker.resolve import counted
 from broker.store.cases import SeatRow
 from broker.store.port import Rows
 from consent.decide import decide
 from consent.explain import considered
 from consent.ledger import LedgerView
 from consent.rules import Rules
-from consent.terms import Decision, DecisionRequest, Party, SectionAsk
+from consent.terms import Decision, DecisionRequest, SectionAsk
 from schemas import codes, event_types, limits
 from schemas.codes import shown_to_sender
 from schemas.errors import HandslagError
@@ -84,7 +84,7 @@ def _explained(context: Context, rows: Rows, asking: SeatRow, request: ExplainRe
     asked = DecisionRequest(
         event_type=request.event_type,
         sender=own_party(seat),
-        recipient=_recipient(holder, request.role, view),
+        recipient=counted(holder, request.role, view),
         sections=tuple(
             SectionAsk(
                 one.category,
@@ -147,17 +147,3 @@ def _answer(
         entry_id=ZERO16,
         leaf_hash=ZERO32,
     )
-
-
-def _recipient(holder: SeatRow | None, role: str, view: LedgerView) -> Party:
-    """The recipient as it is decided about: a role that no consent names counts as held, whoever holds it or nobody.
-
-    That it is held or not is health information, of a health care seat say; whoever gave a consent for the role knows
-    that it was. INVARIANT: test_asking_does_not_tell_whether_a_role_is_held.
-    """
-    if holder is not None:
-        return party_of(holder, view)
-    if any(role in grant.roles for grant in view.grants):
-        return vacant(role)
-    authority = str(codes.table()["role"][role]["authority"])
-    return Party(role=role, authority=authority, unit=None, member=ZERO16, active=True, held=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from broker.resolve import Resolved, party_of, vacant
+from broker.resolve import Resolved, counted, party_of, vacant
 from broker.store.cases import SeatRow
 from consent.decide import decide
 from consent.rules import Rules
@@ -18,6 +18,7 @@ class Judged:
     """The decision for one role: the request as decided, the seat that holds the role, the sender's wrap for it.
 
     `reseal`: the wrap is sealed to a key that the seat has no more, so that what is released must be sealed anew.
+    `told`: what the sender is told in place of the decision, where that would say that nobody holds the role.
     """
 
     role: str
@@ -26,6 +27,7 @@ class Judged:
     decision: Decision
     wrap: Wrap | None
     reseal: bool = False
+    told: Decision | None = None
 
 
 def judge(resolved: Resolved, rules: Rules, at_us: int) -> list[Judged]:
@@ -50,8 +52,23 @@ def judge(resolved: Resolved, rules: Rules, at_us: int) -> list[Judged]:
             action=waiting.core.action,
             at_us=max(at_us, resolved.view.recorded_at_us),
         )
-        judged.append(Judged(role, holder, request, decide(request, resolved.view, rules), wrap, reseal))
+        decision, told = decide(request, resolved.view, rules), _told(request, resolved, rules)
+        judged.append(Judged(role, holder, request, decision, wrap, reseal, told))
     return judged
+
+
+def _told(request: DecisionRequest, resolved: Resolved, rules: Rules) -> Decision | None:
+    """The answer as if somebody held the role, to whose key the sender sealed nothing; None where it may know.
+
+    The entry says what is: the discloser's auditor sees it.
+    """
+    # INVARIANT: test_a_receipt_does_not_tell_whether_a_role_is_held
+    role = request.recipient.role
+    held = counted(resolved.holders[role], role, resolved.view)
+    if request.recipient.held or not held.held:
+        return None
+    nothing = tuple(replace(section, sender_withheld=True) for section in request.sections)
+    return decide(replace(request, recipient=held, sections=nothing), resolved.view, rules)
 
 
 def own_party(sender: SeatRow) -> Party:

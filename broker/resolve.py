@@ -13,11 +13,11 @@ from broker.views import Views
 from consent.ledger import LedgerView
 from consent.rules import Rules
 from consent.terms import Party
-from schemas import limits
+from schemas import codes, limits
 from schemas.envelope import Attempt, Core, RoutingItem
 from schemas.errors import HandslagError
 from schemas.event_types import carried_type, content_type
-from schemas.identifiers import authority_of
+from schemas.identifiers import ZERO16, authority_of
 from schemas.stream_record import StreamRecord
 from schemas.views import has_views
 
@@ -210,3 +210,17 @@ def party_of(seat: SeatRow, view: LedgerView) -> Party:
 def vacant(role: str) -> Party:
     """A role that nobody holds."""
     return Party(role=role, authority="", unit=None, member=None, active=False, held=False)
+
+
+def counted(holder: SeatRow | None, role: str, view: LedgerView) -> Party:
+    """The recipient as its discloser is told about it: a role that no consent names counts as held by somebody.
+
+    That it is held or not is health information, of a health care seat say; whoever gave a consent for the role knows
+    that it was. INVARIANT: test_asking_does_not_tell_whether_a_role_is_held.
+    """
+    if holder is not None:
+        return party_of(holder, view)
+    if any(role in grant.roles for grant in view.grants):
+        return vacant(role)
+    authority = str(codes.table()["role"][role]["authority"])
+    return Party(role=role, authority=authority, unit=None, member=ZERO16, active=True, held=True)

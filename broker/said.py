@@ -8,6 +8,7 @@ written down is worse.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import sha256
 
 from audit.entry import SealedEntry
@@ -17,7 +18,7 @@ from broker.context import Context
 from broker.effects import reason_class
 from broker.judge import own_party
 from broker.keys_back import signed_by_member
-from broker.resolve import party_of, vacant
+from broker.resolve import counted, party_of, vacant
 from broker.store.cases import SeatRow
 from broker.store.hold import HELD, RELEASED
 from broker.store.port import Rows
@@ -108,7 +109,9 @@ def _written(
         decision = decide(asked, view, rules)
         entry = _entry(context, request, said, seat, holders.get(role), asked, decision, view, rules, now_us)
         entries.append(entry)
-        roles.append(_told(role, decision, entry))
+        # INVARIANT: test_what_is_answered_to_who_spoke_does_not_tell_whether_a_role_is_held
+        shown = replace(asked, recipient=counted(holders.get(role), role, view))
+        roles.append(_told(role, decide(shown, view, rules), entry))
     # INVARIANT: test_a_recording_writes_its_entry_and_nothing_else
     rows.entries.insert(entries)
     answer = DisclosureAnswer(

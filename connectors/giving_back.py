@@ -2,7 +2,7 @@
 
 Per seat: the keys of its case, its consent acts and the withdrawals that it noted; then what only narrows or records,
 under the call ids of the first time, so that a broker which has it does it once: removals, closings, keys that are
-destroyed, what was said outside the broker.
+destroyed, what was said outside the broker, approvals of provisions, the word of a second person about acute danger.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from schemas.errors import HandslagError
 from schemas.hold import HoldSeatAnswer, RecordedWithdrawal, ReplayRequest
 from schemas.said import DisclosureAnswer, DisclosureRequest
 from schemas.statements import MemberStatement, SignedStatement
+from schemas.statute import ApprovalRequest, RecordedAnswer, SecondRequest
 
 _Noted = tuple[int, RecordedWithdrawal]
 """A withdrawal with its number in the ledger of the seat that noted it."""
@@ -36,18 +37,23 @@ _OVERHEAD = 512  # of one item beside its bytes
 # It is done already, or the broker cannot know whom it concerns.
 _SETTLED = frozenset({
     "HS-SEAT-UNKNOWN", "HS-STATE-INVALID", "HS-KEY-UNTRUSTED", "HS-SIGNATURE-INVALID", "HS-CALL-CHANGED",
-    "HS-NO-HOLDER", "HS-CODE-UNKNOWN",
+    "HS-NO-HOLDER", "HS-CODE-UNKNOWN", "HS-APPROVAL-OLD", "HS-APPROVAL-INVALID", "HS-PROVISION-UNKNOWN",
+    "HS-STATUTE-INVALID", "HS-STATUTE-SECOND",
 })  # fmt: skip
 _Item = TypeVar("_Item")
 
 
 @dataclass(slots=True)
 class Kept:
-    """Of one seat: withdrawals of everything that it noted, keys that it destroyed, what it said and had recorded."""
+    """Of one seat: withdrawals of everything that it noted, keys that it destroyed, what it said and had recorded.
+
+    `seconds`: the words of second persons about what one person disclosed in acute danger.
+    """
 
     withdrawals: list[_Noted] = field(default_factory=list)
     destroyed: list[DestroyedRequest] = field(default_factory=list)
     said: list[DisclosureRequest] = field(default_factory=list)
+    seconds: list[SecondRequest] = field(default_factory=list)
 
 
 async def seat_of(ctx: Context, hold_id: bytes, own: Seat, held: Kept) -> None:
@@ -139,6 +145,10 @@ def kept(ctx: Context) -> dict[bytes, Kept]:
         if answer is not None:
             spoken = DisclosureRequest.from_bytes(request, limits.CALL)
             found[spoken.seat_id].said.append(spoken)
+    for request, answer in calls("/v1/disclosures:confirm"):
+        if answer is not None:
+            second = SecondRequest.from_bytes(request, limits.CALL)
+            found[second.seat_id].seconds.append(second)
     return found
 
 
@@ -153,8 +163,20 @@ async def narrowed(ctx: Context) -> None:
         await _once_more(ctx, "/v1/seats:close", CloseRequest.from_bytes(request, limits.CALL), SeatAnswer)
 
 
+async def approved(ctx: Context) -> None:
+    """Every approval of a provision, oldest first, so that one that was ended early is not in force again."""
+    # INVARIANT: test_an_approval_that_was_ended_after_the_copy_stays_ended
+    for request, answer in ctx.spool.memory.calls("/v1/provisions:approve"):
+        if answer is None:
+            continue
+        approval = ApprovalRequest.from_bytes(request, limits.CALL)
+        told = await _once_more(ctx, "/v1/provisions:approve", approval, RecordedAnswer)
+        if told is not None:
+            ctx.spool.memory.want_proof(told.leaf_hash, "approval", ctx.now())
+
+
 async def repeated(ctx: Context, own: Seat, held: Kept) -> None:
-    """Keys that are gone, and what was said outside the broker: an entry each, where the broker has none of them."""
+    """Keys that are gone, what was said outside the broker, second persons' words: an entry each where it has none."""
     # INVARIANT: test_what_the_copy_holds_sealed_to_a_destroyed_key_is_sealed_anew
     for gone in held.destroyed:
         await _once_more(ctx, "/v1/seats:destroyed", gone, SeatAnswer)
@@ -163,10 +185,15 @@ async def repeated(ctx: Context, own: Seat, held: Kept) -> None:
         told = await _once_more(ctx, "/v1/disclosures:record", spoken, DisclosureAnswer)
         for role in told.roles if told is not None else ():
             ctx.spool.memory.want_proof(role.leaf_hash, "said", ctx.now(), own.sid)
+    # INVARIANT: test_a_second_person_s_word_after_the_copy_is_recorded_again
+    for second in held.seconds:
+        heard = await _once_more(ctx, "/v1/disclosures:confirm", second, RecordedAnswer)
+        if heard is not None:
+            ctx.spool.memory.want_proof(heard.leaf_hash, "statute", ctx.now(), own.sid)
 
 
-_Request = StateRequest | CloseRequest | DestroyedRequest | DisclosureRequest
-_Answer = TypeVar("_Answer", SeatAnswer, DisclosureAnswer)
+_Request = StateRequest | CloseRequest | DestroyedRequest | DisclosureRequest | ApprovalRequest | SecondRequest
+_Answer = TypeVar("_Answer", SeatAnswer, DisclosureAnswer, RecordedAnswer)
 
 
 async def _once_more(ctx: Context, path: str, request: _Request, answer: type[_Answer]) -> _Answer | None:

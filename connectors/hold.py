@@ -51,9 +51,10 @@ async def step(ctx: Context) -> None:
 
 
 async def _give_back_all(ctx: Context, hold_id: bytes) -> None:
-    """The operator's acts, removals and closings once more, then what every seat holds."""
+    """The operator's acts, removals, closings and approvals once more, then what every seat holds."""
     await operators.give_back(ctx, hold_id)
     await giving_back.narrowed(ctx)
+    await giving_back.approved(ctx)
     kept = giving_back.kept(ctx)
     for seat in _seats(ctx):
         await _given_or_alarmed(ctx, hold_id, seat, kept[seat.sid])

@@ -13,7 +13,7 @@ from typing import Any
 from audit.checkpoint import Checkpoint
 from audit.continuation import check_statement, number_of, open_part, subject_of
 from audit.note import Verifier
-from connectors import hold, operators
+from connectors import hold, operators, statute_lost
 from connectors.context import Context
 from connectors.fields import shown_moment
 from connectors.witness import ReadPath
@@ -28,13 +28,15 @@ class Loss:
     """A continuation that may be followed, and what it means here.
 
     `ours` is the newest checkpoint that this connector had verified, `more` whether that is more than the operator
-    states; `proofs` are leaves proven to us that lie in what was lost, `wanted` such as were never proven.
+    states; `kept` how many leaves are kept of what it has followed so far; `proofs` are leaves proven to us that lie
+    in what was lost, `wanted` such as were never proven.
     """
 
     said: Continuation
     code: str
     ours: Checkpoint | None
     more: bool
+    kept: int
     proofs: int
     wanted: int
     hold_id: bytes | None
@@ -83,6 +85,7 @@ async def found(ctx: Context) -> Loss:
         code=sha256(signed.statement).hexdigest()[:_CODE],
         ours=ours,
         more=ours is not None and ours.size > kept and not stated,
+        kept=kept,
         proofs=len(lost),
         wanted=ctx.spool.memory.proof_counts()[1],
         hold_id=answer.hold_id if answer.active else None,
@@ -114,6 +117,7 @@ def confirm(ctx: Context, loss: Loss) -> None:
     with ctx.spool.transaction():
         ctx.witness.go_on(loss.said, ctx.now())
         ctx.spool.memory.lose_proofs()
+        statute_lost.tell(ctx, loss.kept)
         hold.follow(ctx, loss.hold_id or b"-")
 
 

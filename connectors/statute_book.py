@@ -60,6 +60,7 @@ def shown_row(disclosure_id: str, value: Mapping[str, Any]) -> dict[str, Any]:
         "decided_at": fields.shown_moment(told.decided_at_us),
         "confirm_by": None if until is None else fields.shown_moment(until),
         "outcome": value.get("outcome"),
+        "lost": value.get("lost", False),
     }
 
 

@@ -59,7 +59,9 @@ def statement(log: Log, old: Checkpoint) -> Continuation:
 
 
 def loss(said: Continuation) -> resume.Loss:
-    return resume.Loss(said=said, code="", ours=None, more=False, proofs=0, wanted=0, hold_id=said.hold_id)
+    return resume.Loss(
+        said=said, code="", ours=None, more=False, kept=said.kept_size, proofs=0, wanted=0, hold_id=said.hold_id
+    )
 
 
 @pytest.fixture

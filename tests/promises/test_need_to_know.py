@@ -14,7 +14,7 @@ from schemas.calls import CloseRequest, ConsentsRequest, FetchRequest, SubmitReq
 from schemas.codes import table
 from schemas.errors import HandslagError, registry
 from schemas.trail import AuditEntry
-from tests.promises.case import BOTH, HOUR, PURPOSE, deliveries, grant, ready, sent
+from tests.promises.case import BOTH, HOUR, PURPOSE, deliveries, grant, ready, receipts, sent
 from tests.promises.trail import all_entries, trail
 from tests.site import LEAD, PROBATION, UNITS, Site, assessment, to_role
 
@@ -188,3 +188,34 @@ async def test_an_idle_unit_gets_an_empty_answer(site):
     answer = await handover.fetch(site.context, site.probation.code, FetchRequest(limit=9))
     assert answer.items == ()
     assert [head.seat_id for head in answer.heads] == [site.probation.seat_id]
+
+
+async def outcome_for(site: Site, role: str) -> tuple[object, ...]:
+    """What the police are told about an event for one role, sealed to a key that nobody there ever had."""
+    sealed = site.sealed(site.police, "threat_assessment_completed", assessment(), (role,), PURPOSE, released=BOTH)
+    await site.submit(site.police, sealed, keys={role: site.police.seat.public})
+    await site.decide()
+    (told,) = (await receipts(site))[-1].roles
+    return told.outcome, [(one.category, one.released, one.reasons) for one in told.sections], told.obligations
+
+
+async def leave(site: Site) -> None:
+    """The probation service's seat closes: nobody holds its role."""
+    request = CloseRequest(call_id=os.urandom(16), seat_id=site.probation.seat_id)
+    await cases.close(site.context, site.probation.code, request)
+
+
+@pytest.mark.parametrize("named", [False, True])
+async def test_a_receipt_does_not_tell_whether_a_role_is_held(site, named):
+    """Asked with events: held and not held answer alike while no consent of the seat names the role."""
+    await grant(site)
+    if named:  # the control: who gave a consent for the role knows that it was held, and is told more
+        await site.grant(site.police, [to_role(PROBATION)], sorted(BOTH), [PURPOSE])
+    held = await outcome_for(site, PROBATION)
+    await leave(site)
+    assert (await outcome_for(site, PROBATION) == held) is not named
+    assert held[0] == "WITHHELD"
+    entries = [one for one in await trail(site, site.police.seat_id) if one.operation == "DECISION"]
+    # The discloser's auditor sees what is.
+    seen = [any("NO_HOLDER" in section.reasons for section in one.payload.sections) for one in entries]
+    assert seen == [False, True]

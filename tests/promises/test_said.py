@@ -11,12 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from broker import cases
 from broker import said as broker_said
 from broker.resolve import party_of, vacant
 from broker.store import tables
 from consent.decide import decide
 from consent.terms import DecisionRequest, Party, SectionAsk
 from schemas import codes
+from schemas.calls import CloseRequest
 from schemas.errors import HandslagError
 from schemas.identifiers import authority_of
 from schemas.said import SPOKEN, DisclosureRequest, SpokenDisclosure
@@ -96,6 +98,18 @@ async def test_what_no_consent_covers_is_recorded_as_exactly_that(site):
     assert "NO_HOLDER" in entries[2].payload.sections[0].reasons
     # The seat itself is told no more than a sender is: not whether anybody sits in the role.
     assert all("NO_HOLDER" not in section.reasons for section in answer.roles[2].sections)
+
+
+async def test_what_is_answered_to_who_spoke_does_not_tell_whether_a_role_is_held(site):
+    """Held and not held answer alike while no consent of the seat names the role; the entry says what is."""
+    await talk(site)
+    held = (await say(site, categories=("IC04", "IC06"), roles=(PROBATION,))).roles[0]
+    request = CloseRequest(call_id=os.urandom(16), seat_id=site.probation.seat_id)
+    await cases.close(site.context, site.probation.code, request)
+    vacant = (await say(site, categories=("IC04", "IC06"), roles=(PROBATION,))).roles[0]
+    assert (held.outcome, held.sections) == (vacant.outcome, vacant.sections)
+    reasons = [one.payload.sections[0].reasons for one in await spoken_entries(site)]
+    assert ["NO_HOLDER" in each for each in reasons] == [False, True]
 
 
 async def test_a_consent_to_send_is_none_to_speak_and_a_letter_is_sent(site):
