@@ -92,9 +92,8 @@ class Rules:
 
     def lane(self, event_type: str, sender_role: str, recipient_role: str) -> Lane:
         """The lane; for words the rules do not know, one in which everything is refused."""
-        found = self.lanes.get((event_type, sender_role, recipient_role))
-        if found is None and event_type == SPOKEN:
-            found = self.spoken.get((sender_role, recipient_role))
+        pair = sender_role, recipient_role
+        found = self.spoken.get(pair) if event_type == SPOKEN else self.lanes.get((event_type, *pair))
         return self._closed(event_type, sender_role, recipient_role) if found is None else found
 
     def never(self, sender_role: str, recipient_role: str) -> bool:
@@ -262,7 +261,7 @@ def _types(text: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     for code, rule in types.items():
         keys = {"row", "senders", "recipients", "categories", "purposes", "to_unit"}
         _only_keys(_table(types, code), keys, "types")
-        if type(rule.get("to_unit", False)) is not bool:
+        if "to_unit" in rule and type(rule["to_unit"]) is not bool:
             raise _invalid("to_unit")
         try:
             event_types.content_type(code)
@@ -361,7 +360,7 @@ def _tables(parent: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
 
 
 def _words(table: Mapping[str, Any], key: str, kind: str | None = None, *, empty: bool = False) -> frozenset[str]:
-    found = table.get(key, [] if empty else None)
+    found = table.get(key, [])
     if not isinstance(found, list) or not all(isinstance(item, str) for item in found) or not (found or empty):
         raise _invalid(key)
     if kind is not None and not set(found) <= set(codes.table()[kind]):

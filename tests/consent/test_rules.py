@@ -6,13 +6,16 @@ import hashlib
 import itertools
 import re
 import tomllib
+from dataclasses import replace
 
 import pytest
 
-from consent.rules import LIMIT, parse, shipped
+from consent import rules as reader
+from consent.rules import MinorRule, Reserve, parse, shipped
 from schemas import codes, event_types
 from schemas.errors import HandslagError
 from schemas.said import SPOKEN
+from tests.consent.mutations_of_rules import written
 
 TEXT = shipped()[0].decode()
 
@@ -93,6 +96,30 @@ def test_what_may_be_said_is_what_the_pairs_list_and_no_more():
     assert rules.lane("spoken_otherwise", "provider", "police_coordination").refusals == ("SCHEMA_UNKNOWN",)
 
 
+@pytest.mark.parametrize(
+    ("lane", "refusals"),
+    [
+        (("joint_plan_adopted", "nobody", "provider"), ("SENDER_NOT_ALLOWED",)),
+        (("joint_plan_adopted", "provider", "nobody"), ("TYPE_NOT_ALLOWED",)),
+        (("no_such_type", "nobody", "nobody"), ("SCHEMA_UNKNOWN", "SENDER_NOT_ALLOWED", "TYPE_NOT_ALLOWED")),
+    ],
+)
+def test_a_word_nobody_knows_is_refused_as_what_it_is(lane, refusals):
+    """And of what is not listed there is no row to cite."""
+    assert shipped()[1].lane(*lane).refusals == refusals
+    assert shipped()[1].row(*lane, "IC01") == "-"
+
+
+def test_nothing_goes_by_law_where_a_body_a_refusal_or_an_empty_lane_closes_the_pair():
+    """Each of the three by itself; rules narrowed by others may refuse a lane that lists categories."""
+    rules, pair = shipped()[1], ("health_care", "social_services_lead")
+    lane = rules.spoken[pair]
+    assert not rules.never(*pair)
+    assert replace(rules, never_individual=frozenset((lane.recipient_authority,))).never(*pair)
+    for closed in (lane._replace(refusals=("EVALUATION_ERROR",)), lane._replace(verdicts={})):
+        assert replace(rules, spoken={pair: closed}).never(*pair)
+
+
 def test_threat_goes_to_the_police_only_as_a_request():
     lane = shipped()[1].lane("coordination_meeting_scheduled", "social_services_lead", "police_coordination")
     assert lane.verdict("IC04") == ("CATEGORY_NOT_ALLOWED",)
@@ -122,6 +149,34 @@ def test_threat_goes_to_the_police_only_as_a_request():
         ('categories = ["IC08", "IC13", "IC14"]', 'categories = ["IC01"]', "pairs"),
         ('IC11 = "E-06"', "IC11 = 6", "IC11"),
         ("version =", "version", "toml"),
+        ('version = "2026-11-23"', 'version = ""', "version"),
+        # A key that nobody knows, in each kind of table.
+        ("[never_individual]", "[never_individual]\nuntil = 2030-01-01", "never_individual"),
+        ("[public_interest]", "[public_interest]\nuntil = 2030-01-01", "public_interest"),
+        ("[types.support_requested]", "[types.support_requested]\nuntil = 2030-01-01", "types"),
+        ("[[never]]", "[[never]]\nuntil = 2030-01-01", "never"),
+        ("[[minors]]", "[[minors]]\nuntil = 2030-01-01", "minors"),
+        ("[[reservations]]", "[[reservations]]\nuntil = 2030-01-01", "reservations"),
+        # What must be there, in its form.
+        ('row = "L1"\n', "", "row"),
+        ('row = "L2"\n', "", "row"),
+        ("[types.support_requested]", "[types]\nsupport = 1\n[types.support_requested]", "support"),
+        ('code = "NO_ORAL"', 'code = ["NO_ORAL"]', "code"),
+        ('["BRA", "CVE", "LST", "RK", "SKR", "SOS"]', '"BRA"', "authorities"),
+        ('["CASE_TRANSFER", "RELOCATION"]', '"RELOCATION"', "purposes"),
+        ('["CASE_TRANSFER", "RELOCATION"]', '["RELOCATION", []]', "purposes"),
+        ('["threat_assessment_requested"]', '["no_such_type"]', "only"),
+        # A child's consent: one row for each age and maturity, a yes or no, all guardians or none.
+        ('maturity = "SUFFICIENT"', 'maturity = "INSUFFICIENT"', "minors"),
+        ("cosign = false", 'cosign = "no"', "minors"),
+        ('guardians = "ALL"', 'guardians = "SOME"', "minors"),
+        # A reservation: one row for each code, which does something.
+        ('code = "WRITTEN_ONLY"', 'code = "NO_ORAL"', "reservations"),
+        ('denies = ["ORAL_DISCUSS"]\n', "", "reservations"),
+        ("asks_human = true", 'asks_human = "yes"', "reservations"),
+        ("asks_human = true", "asks_human = false", "reservations"),
+        # A day, with no hour of its own, for every wording.
+        ("EXEMPEL-1 = 2026-11-01", "EXEMPEL-1 = 2026-11-01\nEXEMPEL-2 = 2026-11-01T00:00:00Z", "texts_ended"),
     ],
 )
 def test_a_file_not_understood_is_refused_whole(old, new, place):
@@ -131,8 +186,45 @@ def test_a_file_not_understood_is_refused_whole(old, new, place):
     assert (caught.value.code, caught.value.context["field"]) == ("HS-RULES-INVALID", place)
 
 
+@pytest.mark.parametrize("value", [None, 7, {}, [7], [{"row": "L", "sender": "provider", "recipient": "provider"}, 7]])
+def test_a_list_of_tables_is_one(value):
+    tree = tomllib.loads(TEXT)
+    del tree["never"]
+    with pytest.raises(HandslagError) as caught:
+        parse(written(tree if value is None else {**tree, "never": value}))
+    assert (caught.value.code, caught.value.context["field"]) == ("HS-RULES-INVALID", "never")
+
+
+def test_a_file_may_say_otherwise_than_the_shipped_one():
+    """Each of these is understood: no guardian asked, a reservation that lays a duty only, any type for a category."""
+    every = ", ".join(f'"{code}"' for code in event_types.table())
+    changed = {
+        'guardians = "ALL"': 'guardians = "NONE"',
+        'denies = ["ONWARD_DISCLOSE"]\n': "",
+        '["threat_assessment_requested"]': f"[{every}]",
+    }
+    text = TEXT
+    for old, new in changed.items():
+        text = text.replace(old, new, 1)
+    rules = parse(text.encode())
+    assert rules.minors["UNDER_12", "INSUFFICIENT"] == MinorRule("L6", cosign=False, guardians=False)
+    assert rules.reservations["NO_ONWARD"] == Reserve(frozenset(), ("NO_ONWARD",), asks_human=False)
+    lane = rules.lane("joint_plan_adopted", "social_services_lead", "police_coordination")
+    assert lane.verdict("IC04") == ()
+
+
+def test_what_lies_beside_the_rule_files_is_no_rule_set(monkeypatch, tmp_path):
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "one.toml").write_bytes(TEXT.encode())
+    (tmp_path / "rules" / "README.md").write_text("Rule sets, by date.", encoding="utf-8")
+    monkeypatch.setattr(reader.resources, "files", lambda _package: tmp_path)
+    assert list(reader.released.__wrapped__()) == [parse(TEXT.encode()).hash32]
+
+
 def test_size_and_encoding_are_bounded():
-    for data, code in ((b"#" * (LIMIT + 1), "HS-TOO-LARGE"), (b"\xff", "HS-RULES-INVALID")):
+    """65,536 bytes are read, and here refused for what they say; one more is not."""
+    full = b"?" * 65_536
+    for data, code in ((full, "HS-RULES-INVALID"), (full + b"?", "HS-TOO-LARGE"), (b"\xff", "HS-RULES-INVALID")):
         with pytest.raises(HandslagError) as caught:
             parse(data)
         assert caught.value.code == code
