@@ -134,7 +134,7 @@ def _categories(terms: Terms) -> list[dict[str, Any]]:
 
 
 def _permission(grant: Grant, terms: Terms, view: LedgerView) -> dict[str, Any]:
-    within = [_refusal(part.reach, part.from_us, FOREVER, None) for part in grant.parts if part.reach is not None]
+    within = [_refusal(part.reach, part.from_us, FOREVER, None) for part in grant.parts]
     # A lift of a block is not written: what is blocked for anybody stays so in the document.
     within += [_blocked(block) for block in view.blocks if block.about is None or THE_PERSON in block.about]
     rule = {
