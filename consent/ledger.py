@@ -234,7 +234,7 @@ def _granted(view: LedgerView, act: ConsentAct, event: LedgerEvent) -> LedgerVie
     if act.terms is not None and not opens(act.terms):
         # INVARIANT: test_what_is_no_waiver_opens_nothing. Nor does a waiver under the same id, before it or after.
         view = _withdrawn(view, act.consent_id, Withdrawal(event.recorded_at_us, standing.INVALIDATED))
-        return replace(view, noted=(*view.noted, Noted(act.consent_id, act.terms.kind or "", event.recorded_at_us)))
+        return replace(view, noted=(*view.noted, Noted(act.consent_id, str(act.terms.kind), event.recorded_at_us)))
     grant = grant_of(act, event, hashlib.sha256(event.act).digest())
     earlier = [known for known in view.grants if known.consent_id == act.consent_id]
     if earlier:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from consent.decide import decide
-from consent.ledger import LedgerView, head_after, view_of
+from consent.ledger import LedgerView, ends, head_after, view_of
 from consent.rules import shipped
 from schemas.identifiers import ZERO32
 from tests.consent.making import HOUR, T0, act, ledger, recorded, request, scope, terms, to_role, to_unit
@@ -68,6 +68,18 @@ def test_a_withdrawal_that_comes_first_counts():
     assert not goes(ledger(act("WITHDRAW"), GRANT))
     assert not goes(ledger(act("WITHDRAW", scope=scope(categories=("IC13",))), GRANT))
     assert goes(ledger(act("WITHDRAW", scope=scope(categories=("IC01",))), GRANT))
+
+
+def test_what_narrows_one_consent_narrows_no_other():
+    for kind in ("WITHDRAW", "SUSPEND", "ANNUL"):
+        assert [ends(act(kind, name), one) for name in ("C1", "C2") for one in ledger(GRANT).grants] == [True, False]
+
+
+def test_a_consent_that_replaces_none_narrows_none():
+    """One that replaces another not yet here is kept until that one comes."""
+    assert ledger(GRANT).early == ()
+    given = replace(GRANT, terms=replace(GRANT.terms, supersedes=act("GRANT", "C2").consent_id))
+    assert [name for name, _ in ledger(given).early] == [act("GRANT", "C2").consent_id]
 
 
 def test_an_empty_scope_takes_everything():
