@@ -36,7 +36,10 @@ def seen(tmp_path_factory, engines):
     with servers.process(servers.command("demo", "--dir", folder / "play"), log) as demo:
         servers.until(lambda: config.is_file() or demo.poll() is not None, "the demo makes a broker")
         assert config.is_file(), log.read_text()
-        with servers.prometheus(folder, settings.load(config).operations.listen) as prometheus:
+        listen = settings.load(config).operations.listen
+        # A broker that has not begun is one that does not answer, and that rings.
+        servers.until(lambda: servers.read(f"http://{listen}/metrics") or demo.poll() is not None, "the broker answers")
+        with servers.prometheus(folder, listen) as prometheus:
             assert demo.wait(DEMO_S) == 0, log.read_text()
             ended = time.time()
             asked = [param.values[0] for param in SHOWN] + [OVERDUE, FIRING]
