@@ -18,8 +18,8 @@ help:           ## this list
 demo: .venv/ok  ## play one whole case between real connectors and a real broker
 	.venv/bin/python handslag.py demo --dir $(DIR)
 
-test: .venv-dev/ok  ## what CI runs: every first-tier test
-	.venv-dev/bin/python -m pytest -m "not long"
+test: .venv-dev/ok  ## what CI runs: every first-tier test, on two workers
+	.venv-dev/bin/python -m pytest -m "not long" -n 2 --dist loadfile
 
 test-long: .venv-dev/ok  ## hours: the second tier
 	.venv-dev/bin/python -m pytest -m long --timeout 0

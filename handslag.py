@@ -156,7 +156,11 @@ def _language() -> str:
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="\b\nExamples:\n  handslag demo\n  handslag connector --help\n  handslag --lang sv doctor --json",
 )
-@click.option("--lang", type=click.Choice(["sv", "en"]), help="Language of error messages.  [default: the system's]")
+@click.option(
+    "--lang",
+    type=click.Choice(["sv", "en"]),
+    help="Language of errors and answers.  [default: errors the system's, answers Swedish]",
+)
 @click.version_option(version(), prog_name="handslag")
 @click.pass_context
 def front(ctx: click.Context, lang: str | None) -> None:

@@ -53,6 +53,7 @@ class Acts:
     `admitted` maps a unit code to the SHA-256 of the entry that the newest ADMIT named, without those revoked since.
     `rules` is the hash of the rules that the newest RULES named; `gone_on` what every RESTORE and HOLD was about.
     `proposed` are the hashes of every PROPOSE, `steps` those of every ACTIVATE since the newest RULES, in order.
+    `activated` are the hashes of every ACTIVATE ever.
     `erased` and `restricted` are the subjects of every ERASE, and of every RESTRICT that no LIFT followed.
     """
 
@@ -67,6 +68,7 @@ class Acts:
     restricted: frozenset[bytes] = frozenset()
     proposed: frozenset[bytes] = frozenset()
     steps: tuple[bytes, ...] = ()
+    activated: frozenset[bytes] = frozenset()
 
     @classmethod
     def none(cls, origin: str) -> Acts:
@@ -126,7 +128,9 @@ class Acts:
         if act.rules is not None:
             _require(sha256(act.rules).digest() == act.subject and act.subject not in self.proposed, "subject")
         else:
-            _require(act.subject in self.proposed and act.subject not in self.steps, "subject")
+            # INVARIANT: test_rules_once_in_force_come_back_under_no_approval_of_then
+            # Its approvals were given beside what stood then; on another installation's rules too it needs new ones.
+            _require(act.subject in self.proposed and act.subject not in self.activated, "subject")
 
     def _effect(self, act: AdminAct) -> Acts:
         if act.kind == ADMINISTRATORS:
@@ -151,7 +155,7 @@ class Acts:
     def _about_rules(self, kind: str, subject: bytes) -> Acts:
         if kind == PROPOSE:
             return replace(self, proposed=self.proposed | {subject})
-        return replace(self, steps=(*self.steps, subject))
+        return replace(self, steps=(*self.steps, subject), activated=self.activated | {subject})
 
     def _about_seat(self, kind: str, subject: bytes) -> Acts:
         # INVARIANT: test_what_is_restricted_is_not_erased

@@ -194,7 +194,7 @@ def _check_seat(seat: _Seat, sets: RuleSets, report: Report, *, partial: bool) -
         report.decided += 1
     for one in seat.disclosures:
         decision = recipients.get((one.payload.event_id, one.payload.counter_role, one.payload.attempt))
-        now = sets.at(one.number, one.entry.owner) if sets.steps else []
+        now = sets.at(one.number, one.entry.owner) if sets.changed else []
         released_one = Disclosed(one.number, one.entry, one.payload)
         wrong = check_release(released_one, decision, ledger, released, report, now)
         if wrong is not None:

@@ -245,7 +245,7 @@ def _unfounded(one: Opened, made: Sequence[tuple[Opened, StatutoryDisclosure]]) 
 def _closed(one: Opened, sets: RuleSets) -> str | None:
     """Whether the rules that stood when it was handed over, those of any unit of its controller, forbid it."""
     # INVARIANT: test_a_hand_over_on_a_law_after_a_closing_is_named
-    now = sets.at(one.number, one.entry.owner) if sets.steps else []
+    now = sets.at(one.number, one.entry.owner) if sets.changed else []
     role, payload = one.payload.role or "", one.payload
     sender = Party(role, _authority(role), None, None, active=True, held=True)
     given = [(section.category, section.public_interest_released) for section in payload.sections]

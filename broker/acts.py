@@ -27,7 +27,7 @@ from broker.store.inbox import Item
 from broker.store.port import Rows
 from broker.visibility import changed, introduce_keys
 from broker.writes import append, bumped, crossed, positions, withdrawn
-from consent.admission import WIDENING, check_act
+from consent.admission import WIDENING, check_act, check_holders
 from schemas import codec, limits
 from schemas.acts import CaseWithdrawal, ConsentAct, Holder
 from schemas.calls import ConsentsAnswer, ConsentsRequest
@@ -164,6 +164,8 @@ class _Transaction:
         before = self.context.views.of(rows, [seat])[seat.seat_id] if act.act == "AMEND" else None
         check_act(act, seat.head, bump.clock_us, before, self.context.texts)
         holders = _holders(rows, seat, act)
+        if before is not None:
+            check_holders(act, before, holders)
         write = append(self.context, rows, seat, act, self.request.act, self.request.signature, holders, bump, 0)
         shrunk, counts = self._narrow(rows, [write], bump)
         if act.act in {"GRANT", "AMEND"}:

@@ -29,6 +29,7 @@ async def recorded(context: Context, signed: Sequence[SignedAdminAct]) -> int:
     # INVARIANT: test_an_act_that_was_recorded_is_never_another_one
     if given[: len(known)] != known:
         raise HandslagError("HS-ADMIN-ACT-INVALID", check="recorded")
+    await ruling.noted(context, signed[: len(known)])
     for number, each in enumerate(signed[len(known) :], start=len(known) + 1):
         at_us = context.now_us()
         entry = context.recorder.about_operator("ADMIN", Payload(act=each.to_bytes(), decided_at_us=at_us), at_us)

@@ -19,7 +19,7 @@ from broker.quota import QUERIES
 from broker.store.cases import SeatRow
 from broker.store.deliveries import SectionRow
 from broker.store.port import Rows
-from consent.admission import ANNULLING, NARROWING, check_act
+from consent.admission import ANNULLING, NARROWING, WIDENING, check_act
 from consent.ledger import LedgerView
 from consent.simulate import event_of
 from schemas import limits
@@ -78,7 +78,7 @@ def _simulated(
         entry_id=ZERO16,
         leaf_hash=ZERO32,
     )
-    refused = _refused(seat, act, view, at_us)
+    refused = _refused(seat, act, view, at_us, void=rows.annulments.is_void(seat.case_id))
     if refused is not None:
         return replace(nothing, refused=refused)
     event = event_of(view, request.act, at_us)
@@ -107,11 +107,13 @@ def _effects(
     return shrunk, received, lost
 
 
-def _refused(seat: SeatRow, act: ConsentAct, view: LedgerView, at_us: int) -> str | None:
+def _refused(seat: SeatRow, act: ConsentAct, view: LedgerView, at_us: int, *, void: bool) -> str | None:
     """The code with which the act would be refused now; None when it would be recorded."""
     try:
         if act.case_tag != seat.case_tag or act.member != seat.member:
             raise HandslagError("HS-SIGNATURE-INVALID")
+        if act.act in WIDENING and void:
+            raise HandslagError("HS-CASE-VOID")
         if act.act != _EVERYTHING:  # that one is the broker's own: the person's word about every ledger of the case
             check_act(act, seat.head, at_us, view if act.act == "AMEND" else None)
         if act.act not in NARROWING | {_EVERYTHING} and not seat.active:

@@ -54,7 +54,7 @@ def activation(files: ActFiles, rules: Rules, now: datetime) -> Pending:
     """
     if rules.in_force_from > now.date():
         raise HandslagError("HS-RULES-EARLY")
-    if rules.hash32 in files.chain().steps:
+    if rules.hash32 in files.chain().activated:
         raise HandslagError("HS-ADMIN-ACT-INVALID", check="subject")
     return Pending(signed=files.draft(ACTIVATE, _us(now), subject=rules.hash32))
 

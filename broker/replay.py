@@ -28,7 +28,7 @@ from broker.store.joins import CrossingRow
 from broker.store.port import Rows
 from broker.visibility import introduce_keys
 from broker.writes import bumped
-from consent.admission import WIDENING, check_act
+from consent.admission import WIDENING, check_act, check_holders
 from consent.ledger import LedgerView, head_after
 from schemas import limits
 from schemas.acts import CaseWithdrawal, ConsentAct, LedgerEvent
@@ -218,6 +218,7 @@ class _Replay:
                 raise HandslagError("HS-SIGNATURE-INVALID")
             keys_back.signed_by_member(self.rows, seat, event.signature, event.act)
             check_act(act, seat.head, event.recorded_at_us, known, self.context.texts)
+            check_holders(act, known, event.holders)
         self._append(seat, event, positions, placed)
         if act.act == _ALL:  # it was put on every ledger of the case: others may not have been told
             self.rows.hold.note_withdrawal(hold.hold_id, seat.case_id, event.recorded_at_us, act.effective_at_us)

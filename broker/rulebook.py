@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from broker.store.port import Rows
+from broker.store.rules import ApprovalRow
 from consent.rules import Rules, parse
-from consent.rules_change import effective
+from consent.rules_change import effective, informed
 
 RulesOf = Callable[[str], Rules]
 """The rules that a unit's releases are decided by."""
@@ -47,9 +48,15 @@ class RuleBook:
         return lambda unit: effective(found.steps, found.approved.get(unit, frozenset()))
 
 
+def counting(rows: Rows, unit: str | None = None) -> list[ApprovalRow]:
+    """The approvals, of one unit or of all, that were told of everything their rule set opens."""
+    took, given = rows.rules.took(), rows.rules.given()
+    return [row for row in rows.rules.approvals(unit) if informed(given.get(row.entry_id, 0), took, row.rules_hash)]
+
+
 def _read(rows: Rows, base: Rules, mark: tuple[int, int]) -> _Read:
     approved: dict[str, set[bytes]] = defaultdict(set)
-    for row in rows.rules.approvals():
+    for row in counting(rows):
         approved[row.unit].add(row.rules_hash)
     steps = (base, *map(parse, rows.rules.steps(base.hash32)))
     return _Read(mark, steps, {unit: frozenset(hashes) for unit, hashes in approved.items()})

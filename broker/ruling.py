@@ -8,7 +8,7 @@ each discloser's own approval, which moves every gate too: nothing is decided by
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from audit.administration import ACT
 from audit.entry import SealedEntry
@@ -17,6 +17,7 @@ from broker.calls import signed_by
 from broker.context import Context
 from broker.entering import held_otherwise
 from broker.narrowing import shrink
+from broker.rulebook import counting
 from broker.store.gate import Bump
 from broker.store.port import Rows
 from broker.store.rules import ApprovalRow
@@ -24,7 +25,7 @@ from broker.store.tables import BUCKETS
 from consent.rules import parse
 from consent.rules_check import check, ready
 from schemas import limits
-from schemas.admin import ACTIVATE, PROPOSE, AdminAct
+from schemas.admin import ACTIVATE, PROPOSE, RULES, AdminAct, SignedAdminAct
 from schemas.errors import HandslagError
 from schemas.rules import (
     RecordedApproval,
@@ -53,13 +54,35 @@ def effect(context: Context, rows: Rows, raw: bytes, at_us: int) -> None:
     if act.kind == PROPOSE and act.rules is not None and act.subject is not None:
         rows.rules.propose(act.number, act.subject, act.rules)
     elif act.kind == ACTIVATE and act.subject is not None:
-        _take_effect(context, rows, act.number, act.subject, at_us)
+        # INVARIANT: test_what_closes_is_stopped_in_the_transaction_that_activates_it
+        clock = _bump_all(rows, at_us)
+        rows.rules.step(act.number, context.rules.hash32, act.subject)
+        _look_anew(context, rows, clock)
+    elif act.kind == RULES and act.subject is not None:
+        _install(context, rows, {act.number: act.subject}, at_us)
 
 
-def _take_effect(context: Context, rows: Rows, number: int, rules_hash: bytes, at_us: int) -> None:
-    # INVARIANT: test_what_closes_is_stopped_in_the_transaction_that_activates_it
+async def noted(context: Context, signed: Sequence[SignedAdminAct]) -> None:
+    """Note where rules of an installation took force by acts recorded before the store kept that."""
+    # INVARIANT: test_a_store_of_before_learns_where_rules_came_back
+    acts = [AdminAct.from_bytes(each.act, ACT) for each in signed]
+    every = {act.number: act.subject for act in acts if act.kind == RULES and act.subject is not None}
+    kept = await context.store.read(lambda rows: rows.rules.installed())
+    lacking = {number: subject for number, subject in every.items() if number not in kept}
+    if lacking:
+        await context.store.write(lambda rows: _install(context, rows, lacking, context.now_us()))
+
+
+def _install(context: Context, rows: Rows, taken: Mapping[int, bytes], at_us: int) -> None:
+    """Rules of an installation take force by the acts of these numbers; what lay on those before is gone."""
     clock = _bump_all(rows, at_us)
-    rows.rules.step(number, context.rules.hash32, rules_hash)
+    for number, base_hash in taken.items():
+        rows.rules.install(number, base_hash)
+    _look_anew(context, rows, clock)
+
+
+def _look_anew(context: Context, rows: Rows, clock: int) -> None:
+    """Decide anew what is open, or hold it where it is much."""
     waiting = rows.rules.open_deliveries()
     if len(waiting) > AT_ONCE:
         # INVARIANT: test_many_open_deliveries_are_held_until_each_was_decided_anew
@@ -124,7 +147,7 @@ def _stands(context: Context, rows: Rows, unit: str) -> RulesStateAnswer:
         effective=context.rules_of(rows)(unit).hash32,
         approvals=tuple(
             RecordedApproval(rules_hash=row.rules_hash, entry_id=row.entry_id, leaf_hash=row.leaf_hash)
-            for row in rows.rules.approvals(unit)
+            for row in counting(rows, unit)
         ),
     )
 
@@ -152,12 +175,17 @@ async def _approve(context: Context, unit: str, signed: SignedApproval) -> None:
         _bump_all(rows, at_us)
         if rows.rules.file(approval.rules_hash) is None:
             raise HandslagError("HS-RULES-UNKNOWN")
-        if any(row.rules_hash == approval.rules_hash for row in rows.rules.approvals(unit)):
+        if _known(rows, unit, approval):
             return
         rows.entries.insert([entry])
         rows.rules.approve(ApprovalRow(unit, approval.rules_hash, entry.entry_id, entry.leaf_hash, at_us))
 
-    await context.store.write(work)
+    if not await context.store.read(lambda rows: _known(rows, unit, approval)):  # said again, it moves no gate
+        await context.store.write(work)
+
+
+def _known(rows: Rows, unit: str, approval: RulesApproval) -> bool:
+    return any(row.rules_hash == approval.rules_hash for row in rows.rules.approvals(unit))
 
 
 def _bump_all(rows: Rows, at_us: int) -> int:

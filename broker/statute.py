@@ -25,7 +25,7 @@ from broker.store.gate import Bump
 from broker.store.port import Rows
 from broker.store.statutes import AcuteRow, one_time
 from consent import provisions
-from consent.statute import CONFIRM_WITHIN_US, StatuteDecision, approved_of, asked_of, check
+from consent.statute import CONFIRM_WITHIN_US, StatuteDecision, approved_of, asked_of, check, require_standing
 from consent.terms import THE_PERSON, Decision, DecisionRequest, Party, SectionDecision
 from schemas import limits
 from schemas.codes import Outcome, SeatState, reason_kind, shown_to_sender
@@ -96,7 +96,10 @@ async def disclose(context: Context, unit: str, request: StatuteRequest) -> Stat
         if rows.events.fingerprints([told.waiting.core.event_id]):
             raise HandslagError("HS-STATUTE-INVALID", check="event")  # one decision, one event: neither is used twice
         asked = asked_of(told.statement, told.word, own_party(sender), _recipient(holder, told.statement.role))
-        decision = check(asked, provisions.shipped(), approved_of(told.approval), rules)
+        approval = approved_of(told.approval)
+        decision = check(asked, provisions.shipped(), approval, rules)
+        if decision.outcome is Outcome.RELEASED:
+            require_standing(asked, provisions.shipped(), approval, bump.clock_us)
         payload = _payload(request, told, sender, holder, decision, rules.hash32, bump.clock_us)
         entry = _entry(context, sender, decision, payload)
         rows.entries.insert([entry])

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from connectors import by_hand
-from connectors.cli import as_json, config_option, examples, told
 from connectors.consent_cli import consent
+from connectors.shared_cli import as_json, config_option, examples, language_of, told
 from schemas import codes
 from schemas.identifiers import shown
 
@@ -67,15 +67,15 @@ def void_case(ref: str, ground: str, actor: str, wait: float, config: Path, as_j
 
 def _carry_out(config: Path, values: dict[str, Any], wait: float, as_json: bool) -> None:
     done = asyncio.run(by_hand.carried_out(config, values, wait))
-    swedish = (click.get_current_context().find_root().params.get("lang") or "sv") == "sv"
+    language = language_of()
     if done.state == "ACCEPTED":
         text = "Stoppat här; mottagarna får veta när mäklaren svarar. Incidenten är öppnad."
-        if not swedish:
+        if language == "en":
             text = "Stopped here; recipients are told when the broker answers. The incident is open."
         told(as_json, {"incident": shown(done.command_id), "recorded": False}, [text])
         return
     result = done.value["result"]
-    told(as_json, {"recorded": True, **result}, _lines(result, "sv" if swedish else "en"))
+    told(as_json, {"recorded": True, **result}, _lines(result, language))
 
 
 def _lines(result: dict[str, Any], language: str) -> list[str]:

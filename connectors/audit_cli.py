@@ -16,11 +16,11 @@ from audit.cli import group as audit
 from audit.merkle import leaf_hash
 from connectors import settings as configuration
 from connectors import upkeep
-from connectors.cli import as_json, config_option, examples, told
 from connectors.consent_cli import Look, found_seat, logged, look_options
 from connectors.context import Context
 from connectors.fields import moment
 from connectors.identity import Seat
+from connectors.shared_cli import as_json, config_option, examples, language_of, told
 from schemas import codes
 from schemas.calls import AuditFetchRequest, AuditPage, KeyedEntry
 from schemas.errors import HandslagError
@@ -91,7 +91,7 @@ def search(
     if as_json:
         told(True, {"entries": [trail.as_data(one) for one in kept]}, [])
     else:
-        click.echo(trail.render(kept, language=click.get_current_context().find_root().params.get("lang") or "sv"))
+        click.echo(trail.render(kept, language=language_of()))
 
 
 async def _searched(config: Path, look: Look) -> list[trail.Found]:

@@ -10,8 +10,8 @@ import click
 
 from connectors import by_hand, joining
 from connectors import settings as configuration
-from connectors.cli import as_json, config_option, examples, told
 from connectors.context import Context
+from connectors.shared_cli import as_json, config_option, examples, language_of, told
 from schemas.identifiers import shown
 
 _ID = "53b291e2-8eb4-e619-0261-8bbbd9a62751"
@@ -32,10 +32,6 @@ _LOOK = {
     "en": "Sent from here while they were joined: {n}. If it was about the wrong person: `handslag consent annul`.",
 }
 _NONE = {"sv": "Inga ärenden är sammanförda härifrån.", "en": "No cases were joined from here."}
-
-
-def _language() -> str:
-    return click.get_current_context().find_root().params.get("lang") or "sv"
 
 
 @click.group(epilog=examples("handslag case join --ref EX-1 --other EX-2 --actor handl-7", "handslag case joins"))
@@ -105,11 +101,11 @@ def joins(config: Path, as_json: bool) -> None:
     finally:
         ctx.spool.close()
     lines = [f"{row['join']}  {row['recorded_at']}  {' = '.join(row['refs'])}" for row in rows]
-    told(as_json, {"joins": rows}, lines or [_NONE[_language()]])
+    told(as_json, {"joins": rows}, lines or [_NONE[language_of()]])
 
 
 def _carry_out(config: Path, values: dict[str, Any], wait: float, as_json: bool, words: dict[str, str]) -> None:
-    done, language = asyncio.run(by_hand.carried_out(config, values, wait)), _language()
+    done, language = asyncio.run(by_hand.carried_out(config, values, wait)), language_of()
     if done.state == "ACCEPTED":
         told(as_json, {"command": shown(done.command_id), "recorded": False}, [_WAITS[language]])
         return

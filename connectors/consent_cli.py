@@ -16,11 +16,11 @@ import click
 
 from connectors import ledgers
 from connectors import settings as configuration
-from connectors.cli import as_json, config_option, examples, told
 from connectors.context import Context
 from connectors.fields import moment, shown_moment
 from connectors.identity import Seat
 from connectors.persons import CONFIRMED, OWN, UNCONFIRMED, origin
+from connectors.shared_cli import as_json, config_option, examples, language_of, told
 from consent import explain
 from consent import history as reading
 from consent.decide import decide
@@ -29,7 +29,7 @@ from consent.records import Grant
 from schemas import codes
 from schemas.calls import AuditQuery, LedgerFetchRequest, LedgerPage
 from schemas.errors import HandslagError
-from schemas.identifiers import parsed, shown
+from schemas.identifiers import ZERO16, parsed, shown
 
 PURPOSES = ("LAWFULNESS", "SELF_MONITORING", "INTEGRITY", "CRIMINAL_PROCEEDINGS")  # LED art. 25(2), closed
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -70,6 +70,29 @@ def times(command: _Command) -> _Command:
     for option in (
         click.option("--known-at", help="What had been recorded by then, ISO 8601 with zone.  [default: all]"),
         click.option("--as-of", help="The moment asked about, ISO 8601 with zone.  [default: now]"),
+    ):
+        command = option(command)
+    return command
+
+
+def disclosure_options(command: _Command) -> _Command:
+    """The disclosure asked about, and the language of the answer."""
+    for option in (
+        click.option(
+            "--lang", type=click.Choice(["sv", "en"]), help="Language of the sentences.  [default: as the command's]"
+        ),
+        click.option(
+            "--public-interest",
+            multiple=True,
+            help="Category that a decision under chapter 18 OSL releases; repeatable.",
+        ),
+        click.option("--action", default="DISCLOSE", show_default=True),
+        click.option("--for", "for_purpose", required=True, help="Purpose of the disclosure."),
+        click.option(
+            "--category", "categories", multiple=True, required=True, help="Information category; repeatable."
+        ),
+        click.option("--event-type", required=True, help="Event type."),
+        click.option("--to", "role", required=True, help="Recipient role."),
     ):
         command = option(command)
     return command
@@ -149,24 +172,43 @@ def show(
     ]
     blocks = [{"block": shown(block.consent_id), "in_force": holds} for block, holds in found.blocks]
     data = {"as_of": shown_moment(at), "ledger_seq": view.ledger_seq, "entry_id": entry, "broken": view.broken}
-    lines = [f"As of {data['as_of']}, ledger number {view.ledger_seq}:"]
-    lines += [
-        f"  {row['consent']}  {'in force' if row['in_force'] else 'not in force'}  to {_recipients(row)}:"
-        f" {', '.join(_category(code) for code in row['categories'])}{_ORIGINS[row['origin']]}"
-        for row in rows
-    ]
-    if not rows:
-        lines.append("  no consent was recorded")
-    lines += [f"  block {row['block']}  {'in force' if row['in_force'] else 'lifted'}" for row in blocks]
     ctx.spool.close()
-    told(as_json, {**data, "consents": rows, "blocks": blocks}, lines)
+    told(as_json, {**data, "consents": rows, "blocks": blocks}, _standing(data, rows, blocks, language_of()))
 
 
 _ORIGINS = {
-    OWN: "",
-    CONFIRMED: " (from the broker, confirmed)",
-    UNCONFIRMED: " (FROM THE BROKER, NOT FROM OWN MEMORY: permits nothing until `connector rekey consent`)",
+    OWN: ("", ""),
+    CONFIRMED: (" (från mäklaren, bekräftat)", " (from the broker, confirmed)"),
+    UNCONFIRMED: (
+        " (FRÅN MÄKLAREN, INTE UR EGET MINNE: medger inget förrän `connector rekey consent`)",
+        " (FROM THE BROKER, NOT FROM OWN MEMORY: permits nothing until `connector rekey consent`)",
+    ),
 }
+_SHOWN = {
+    "head": ("Läget {}, liggarens nummer {}:", "As of {}, ledger number {}:"),
+    "consent": ("  {}  {}  till {}: {}{}", "  {}  {}  to {}: {}{}"),
+    "block": ("  spärr {}  {}", "  block {}  {}"),
+    True: ("gäller", "in force"),
+    False: ("gäller inte", "not in force"),
+    "none": ("  inget samtycke är registrerat", "  no consent was recorded"),
+    "follows": ("den som har rollen", "whoever holds the role"),
+    "no_act": ("Ingen handling är registrerad.", "No act is recorded."),
+}
+
+
+def _standing(
+    data: dict[str, Any], rows: list[dict[str, Any]], blocks: list[dict[str, Any]], language: str
+) -> list[str]:
+    at = 0 if language == "sv" else 1
+    lines = [_SHOWN["head"][at].format(data["as_of"], data["ledger_seq"])]
+    for row in rows:
+        holds, origin_told = _SHOWN[row["in_force"]][at], _ORIGINS[row["origin"]][at]
+        categories = ", ".join(f"{code} {codes.words('category', code, language)}" for code in row["categories"])
+        to = _recipients(row, language)
+        lines.append(_SHOWN["consent"][at].format(row["consent"], holds, to, categories, origin_told))
+    if not rows:
+        lines.append(_SHOWN["none"][at])
+    return lines + [_SHOWN["block"][at].format(row["block"], _SHOWN[row["in_force"]][at]) for row in blocks]
 
 
 def _grant_row(grant: Grant, *, in_force: bool) -> dict[str, Any]:
@@ -184,13 +226,11 @@ def _grant_row(grant: Grant, *, in_force: bool) -> dict[str, Any]:
     }
 
 
-def _recipients(row: dict[str, Any]) -> str:
-    follows = row["follows_role"]
-    return ", ".join(f"{each} (whoever holds the role)" if each in follows else each for each in row["recipients"])
-
-
-def _category(code: str) -> str:
-    return f"{code} {codes.words('category', code)}"
+def _recipients(row: dict[str, Any], language: str) -> str:
+    follows, holder = row["follows_role"], _SHOWN["follows"][0 if language == "sv" else 1]
+    roles = codes.table()["role"]
+    named = [(each, codes.words("role", each, language) if each in roles else each) for each in row["recipients"]]
+    return ", ".join(f"{words} ({holder})" if each in follows else words for each, words in named)
 
 
 @consent.command(
@@ -219,8 +259,15 @@ def history(
         for one in reading.acts(view)
     ]
     ctx.spool.close()
-    lines = [f"{row['ledger_seq']:4}  {row['recorded_at']}  {row['act']:12}  {row['consent']}" for row in rows]
-    told(as_json, {"entry_id": entry, "acts": rows}, lines or ["No act is recorded."])
+    lines = [_act_line(row, language_of()) for row in rows]
+    told(as_json, {"entry_id": entry, "acts": rows}, lines or [_SHOWN["no_act"][0 if language_of() == "sv" else 1]])
+
+
+def _act_line(row: dict[str, Any], language: str) -> str:
+    act = row["act"]
+    words = codes.words("consent_act", act, language) if act in codes.table()["consent_act"] else act
+    about = "" if row["consent"] == shown(ZERO16) else f"  {row['consent']}"  # about the whole ledger: no consent named
+    return f"{row['ledger_seq']:4}  {row['recorded_at']}  {act:12}{about}  {words}"
 
 
 @consent.command(
@@ -232,15 +279,7 @@ def history(
 )
 @look_options
 @times
-@click.option("--to", "role", required=True, help="Recipient role.")
-@click.option("--event-type", required=True, help="Event type.")
-@click.option("--category", "categories", multiple=True, required=True, help="Information category; repeatable.")
-@click.option("--for", "for_purpose", required=True, help="Purpose of the disclosure.")
-@click.option("--action", default="DISCLOSE", show_default=True)
-@click.option(
-    "--public-interest", multiple=True, help="Category that a decision under chapter 18 OSL releases; repeatable."
-)
-@click.option("--lang", type=click.Choice(["sv", "en"]), help="Language of the sentences.  [default: as the command's]")
+@disclosure_options
 @config_option
 @as_json
 def decide_command(
@@ -281,8 +320,8 @@ def decide_command(
     )
     decision = decide(request, view, ctx.rules)
     sections = [{"category": s.category, "released": s.released, "reasons": list(s.reasons)} for s in decision.sections]
-    data = {"as_of": shown_moment(at), "entry_id": entry, "outcome": decision.outcome, "sections": sections}
-    language = lang or click.get_current_context().find_root().params.get("lang") or "sv"
-    lines = list(explain.sentences(decision, request, view, language, ctx.rules))
+    data: dict[str, Any] = {"as_of": shown_moment(at), "entry_id": entry, "rules": ctx.rules.hash32.hex()}
+    data |= {"outcome": decision.outcome, "sections": sections}
+    lines = list(explain.sentences(decision, request, view, language_of(lang), ctx.rules))
     ctx.spool.close()
     told(as_json, {**data, "sentences": lines}, lines)

@@ -31,10 +31,10 @@ def named(keys_dir: Path) -> dict[str, bytes]:
 
 
 def name_decider(keys_dir: Path, name: str, file: Path, passphrase: str, random: Callable[[int], bytes]) -> None:
-    """Draw a decider's keys into `file` and name the decider here; raises `HS-REF-TAKEN`, `HS-KEY-FILE`."""
+    """Draw a decider's keys into `file` and name the decider here; raises `HS-NAME-TAKEN`, and as `officers.drawn`."""
     rows = named(keys_dir)
     if name in rows:
-        raise HandslagError("HS-REF-TAKEN", field="name")
+        raise HandslagError("HS-NAME-TAKEN")
     rows[name] = officers.drawn(name, file, passphrase, random).signing
     _write(keys_dir, rows)
 

@@ -73,6 +73,11 @@ def effects(found: Iterable[Found], consent_id: bytes | None = None) -> list[Eff
     ]
 
 
+def names(found: Iterable[Found], consent_id: bytes) -> bool:
+    """Whether any act in the trail is about this consent or block."""
+    return any(one.act is not None and one.act.consent_id == consent_id for one in found)
+
+
 def _ends(act: ConsentAct) -> bool:
     supersedes = act.terms is not None and act.terms.supersedes is not None
     return act.act in codes.consent_acts("NARROWS") or act.act == "AMEND" or supersedes

@@ -14,11 +14,11 @@ from connectors.audit_cli import fetched
 from connectors.consent_cli import Look, found_seat, logged, look_options
 from connectors.context import Context
 from connectors.effect import Effect
-from connectors.explain_cli import language_of
 from connectors.fields import shown_moment
 from connectors.foresee_cli import consent
-from connectors.shared_cli import as_json, config_option, examples, told
+from connectors.shared_cli import as_json, config_option, examples, language_of, told
 from schemas import codes
+from schemas.errors import HandslagError
 from schemas.identifiers import parsed
 
 
@@ -50,7 +50,10 @@ def effect_command(
     """
     wanted = parsed(consent_id) if consent_id else None
     look = Look(seat=seat, ref=ref, purpose=purpose, case_number=case_number, actor=actor)
-    found = effect.effects(asyncio.run(_entries(config, look)), wanted)
+    entries = asyncio.run(_entries(config, look))
+    if wanted is not None and not effect.names(entries, wanted):
+        raise HandslagError("HS-CONSENT-UNKNOWN")
+    found = effect.effects(entries, wanted)
     lines = [line for one in found for line in _lines(one, 0 if language_of() == "sv" else 1)]
     nothing = _TEXT["nothing"][0 if language_of() == "sv" else 1]
     told(as_json, {"effects": [effect.as_data(one) for one in found]}, lines or [nothing])

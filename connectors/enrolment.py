@@ -135,8 +135,13 @@ def _agency(keys_dir: Path, given: Path | None) -> tuple[UnitKeyPair, Path]:
 
 
 def load_agency_key(path: Path) -> UnitKeyPair:
-    """The agency's key pair from its file; raises `HS-KEY-FILE`, `HS-FOLDER-UNSAFE`."""
-    data = files.read_secret(path)
+    """The agency's key pair from the file named; raises `HS-KEY-PATH`, `HS-KEY-FILE`, `HS-FOLDER-UNSAFE`."""
+    try:
+        data = files.read_secret(path)
+    except HandslagError as error:
+        if error.code != "HS-KEY-FILE":
+            raise
+        raise HandslagError("HS-KEY-PATH", field="agency key") from None  # a slip of the hand, not a lost key
     try:
         return UnitKeyPair.from_private_bytes(data)
     except HandslagError:

@@ -10,18 +10,13 @@ import click
 
 from connectors import explaining, ledgers
 from connectors import settings as configuration
-from connectors.consent_cli import Look, found_seat, logged, look_options, times
+from connectors.consent_cli import Look, disclosure_options, found_seat, logged, look_options, times
 from connectors.context import Context
 from connectors.explaining import Explained
 from connectors.fhir_cli import consent
 from connectors.fields import moment
-from connectors.shared_cli import as_json, config_option, examples, told
+from connectors.shared_cli import as_json, config_option, examples, language_of, told
 from schemas import codes
-
-
-def language_of(given: str | None = None) -> str:
-    """The language asked for, else that of the front door, else Swedish."""
-    return given or str((click.get_current_context().find_root().params or {}).get("lang") or "sv")
 
 
 @consent.command(
@@ -35,16 +30,8 @@ def language_of(given: str | None = None) -> str:
 )
 @look_options
 @times
-@click.option("--to", "role", required=True, help="Recipient role.")
-@click.option("--event-type", required=True, help="Event type.")
-@click.option("--category", "categories", multiple=True, required=True, help="Information category; repeatable.")
-@click.option("--for", "for_purpose", required=True, help="Purpose of the disclosure.")
-@click.option("--action", default="DISCLOSE", show_default=True)
-@click.option(
-    "--public-interest", multiple=True, help="Category that a decision under chapter 18 OSL releases; repeatable."
-)
+@disclosure_options
 @click.option("--person", "persons", multiple=True, type=click.IntRange(0, 63), help="Whom it concerns.  [default: 0]")
-@click.option("--lang", type=click.Choice(["sv", "en"]), help="Language of the sentences.  [default: as the command's]")
 @config_option
 @as_json
 def explain_command(
@@ -112,4 +99,4 @@ async def _explained(
     return ctx, found
 
 
-__all__ = ["consent", "explain_command", "language_of"]
+__all__ = ["consent", "explain_command"]

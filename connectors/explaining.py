@@ -131,6 +131,7 @@ def told(ctx: Context, explained: Explained) -> dict[str, Any]:
         "as_of": shown_moment(answer.as_of_us),
         "ledger_seq": answer.ledger_seq,
         "entry_id": shown(answer.entry_id),
+        "rules": answer.rules_hash.hex(),
         "outcome": answer.outcome,
         "holds_until": shown_moment(holds) if holds is not None and holds < FOREVER else None,
         "obligations": list(answer.obligations),

@@ -7,6 +7,7 @@ at a person's records like any other, and is logged as one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,14 @@ import click
 from connectors import commands, consent_cli, files, moving_cli
 from connectors import settings as configuration
 from connectors.annul_cli import consent
+from connectors.box import DataKey
 from connectors.cli import as_json, config_option, examples, told
 from connectors.consent_cli import Look, look_options
 from connectors.context import clock
 from connectors.fhir import giving, model, obligations, question, taking
 from connectors.fields import moment, shown_moment
+from connectors.identity import Identities
+from connectors.spool import Spool
 from consent.fhir.decide import decide
 from consent.fhir.terms import DENY, NO_CONSENT, PERMIT
 from schemas import codes
@@ -34,6 +38,7 @@ _WORDS = {
     DENY: {"sv": "Nekat", "en": "Denied"},
     NO_CONSENT: {"sv": "Inget samtycke", "en": "No consent"},
 }
+_HELP = frozenset({"--help", "-h"})
 _READABLE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _format = click.option(
     "--format", type=click.Choice(["fhir"]), required=True, expose_value=False, help="FHIR R4 Consent, JSON."
@@ -137,10 +142,11 @@ def import_command(
     An officer asks the person, compares, and gives the command: to the folder `in` of the connector, which signs it
     with the unit's seat. What the command cannot say is refused by its name, all of it at once.
     """
-    loaded = model.load(file.read_bytes())
+    loaded, current = model.load(file.read_bytes()), configuration.load(config)
+    _known_here(current, ref)
     given = taking.Given(
         ref=ref,
-        unit=configuration.load(config).unit,
+        unit=current.unit,
         now_us=clock(),
         method=method,
         text_version=text_version,
@@ -163,6 +169,14 @@ def import_command(
     if out is not None:
         _write(out, taken.command)
     told(as_json, data, _import_lines(data, out))
+
+
+def _known_here(current: configuration.Settings, ref: str) -> None:
+    """Raise `HS-REF-UNKNOWN` for a case that this connector does not have; the command would be refused later."""
+    if not current.database.exists():
+        raise HandslagError("HS-REF-UNKNOWN", field="ref")  # never opened: looking must not make one
+    with contextlib.closing(Spool(current.database, DataKey.load(current.data_key))) as spool:
+        Identities(spool.store).get(ref)
 
 
 def _confirm() -> list[str]:
@@ -201,7 +215,11 @@ def _import_lines(data: dict[str, Any], out: Path | None) -> list[str]:
 @look_options
 @_format
 @click.option("--consent", "consent_id", required=True, help="The consent, as its result named it.")
-@click.option("--patient", help="Reference to write for the person, e.g. Patient/17.  [default: masked]")
+@click.option(
+    "--patient",
+    help="FHIR reference to write for the person, e.g. Patient/17; never a name or a personal identity number."
+    "  [default: masked]",
+)
 @click.option("--as-of", help="The moment whose state it shows, ISO 8601 with zone.  [default: now]")
 @_out
 @config_option
@@ -225,6 +243,7 @@ def export_command(
     """
     if not model.installed():
         raise HandslagError("HS-FHIR-EXTRA", part="handslag[fhir]")  # before anything is looked at
+    giving.check_patient(patient)
     look = Look(seat=seat, ref=ref, purpose=purpose, case_number=case_number, actor=actor)
     ctx, own, _view, _entry = asyncio.run(consent_cli._fetched(config, look, "consent export"))
     view, unit = ctx.whole_ledger(own), ctx.settings.unit
@@ -240,14 +259,7 @@ def export_command(
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:
-    try:
-        with files.create_private(path) as file:
-            file.write(json.dumps(value, ensure_ascii=False, indent=2).encode() + b"\n")
-            files.flush(file)
-    except FileExistsError:
-        raise HandslagError("HS-FILE-EXISTS") from None
-    except OSError:
-        raise HandslagError("HS-SPOOL-FAILED") from None
+    files.write_new(path, json.dumps(value, ensure_ascii=False, indent=2).encode() + b"\n")
 
 
 class Either(click.Command):
@@ -265,11 +277,25 @@ class Either(click.Command):
         """The context of whichever command the arguments ask for."""
         to_document = any(each == self._flag or each.startswith(f"{self._flag}=") for each in args)
         chosen = self._document if to_document else self._ledger
+        if _HELP & set(args):
+            return chosen.make_context(
+                info_name, ["--help"], parent=parent, **extra
+            )  # else `--fhir` takes it as a file
+        _once(chosen, click.Context(chosen, parent=parent, info_name=info_name), list(args))
         return chosen.make_context(info_name, args, parent=parent, **extra)
 
 
+def _once(command: click.Command, ctx: click.Context, args: list[str]) -> None:
+    """Refuse an option with one answer that is given two: which of them was meant nobody can say."""
+    # INVARIANT: test_an_option_with_one_answer_is_not_given_two
+    _values, _rest, order = command.make_parser(ctx).parse_args(args)
+    for each in order:
+        if isinstance(each, click.Option) and not (each.multiple or each.is_flag) and order.count(each) > 1:
+            raise click.UsageError(f"{each.opts[0]} is given more than once", ctx)
+
+
 _ledger = consent.commands["decide"]
-_ledger.epilog = f"{_ledger.epilog}\nOne FHIR consent: handslag consent decide --fhir CONSENT --help"
+_ledger.epilog = f"{_ledger.epilog}\n\nOne FHIR consent: handslag consent decide --fhir CONSENT --help"
 consent.add_command(Either("--fhir", decide_fhir, _ledger))
 
 __all__ = ["Either", "consent", "decide_fhir"]

@@ -38,11 +38,11 @@ def moment(text: str, field: str) -> int:
     """Microseconds UTC of an ISO 8601 time that names its zone; raises `HS-INPUT-INVALID` naming `field`."""
     try:
         parsed = dt.datetime.fromisoformat(text)
-    except ValueError:
+        if parsed.tzinfo is None:
+            raise ValueError
+        return microseconds(parsed.astimezone(dt.UTC))  # beyond the calendar in UTC: OverflowError
+    except (ValueError, OverflowError):
         raise HandslagError("HS-INPUT-INVALID", field=field) from None
-    if parsed.tzinfo is None:
-        raise HandslagError("HS-INPUT-INVALID", field=field)
-    return microseconds(parsed)
 
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)

@@ -61,6 +61,30 @@ def create_private(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
+def write_new(path: Path, data: bytes) -> None:
+    """Write a file that was asked for, mode 0600, whole or not at all; raises `HS-FILE-EXISTS`, `HS-FILE-UNWRITTEN`."""
+    write_new_all({path: data})
+
+
+def write_new_all(contents: Mapping[Path, bytes]) -> None:
+    """`write_new` for several files; when one cannot be written none stays."""
+    done: list[Path] = []
+    try:
+        for path, data in contents.items():
+            with create_private(path) as file:
+                done.append(path)
+                file.write(data)
+                flush(file)
+        for folder in {path.parent for path in contents}:
+            sync_folder(folder)
+    except OSError as error:
+        for path in done:
+            path.unlink(missing_ok=True)
+        if isinstance(error, FileExistsError):
+            raise HandslagError("HS-FILE-EXISTS") from None
+        raise HandslagError("HS-FILE-UNWRITTEN") from None
+
+
 def flush(file: BinaryIO) -> None:
     """Bring what was written to the disk; raises OSError."""
     file.flush()

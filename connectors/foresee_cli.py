@@ -13,12 +13,13 @@ from connectors import foreseeing, ledgers
 from connectors import settings as configuration
 from connectors.consent_cli import Look, found_seat, logged, look_options
 from connectors.context import Context
-from connectors.explain_cli import consent, language_of
+from connectors.explain_cli import consent
 from connectors.foreseeing import Here
-from connectors.shared_cli import as_json, config_option, examples, told
+from connectors.shared_cli import as_json, config_option, examples, language_of, told
 from schemas import codes, limits
 from schemas.errors import HandslagError, registry
 from schemas.explain import SimulateAnswer
+from schemas.identifiers import shown
 
 
 @consent.command(
@@ -75,7 +76,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise HandslagError("HS-TOO-LARGE", limit=limits.CALL)
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise HandslagError("HS-INPUT-INVALID", field="act") from None
     if not isinstance(value, dict):
         raise HandslagError("HS-INPUT-INVALID", field="act")
@@ -99,6 +100,7 @@ _TEXT = {
     "refused": ("Det skulle nekas", "It would be refused"),
     "nothing": ("Ingenting skulle ändras.", "Nothing would change."),
     "stops": ("stoppas", "stops"),
+    "ends": ("upphör, mottagaren får besked", "ends, the recipient is told"),
     "keeps": ("går ändå", "goes all the same"),
     "counts": (
         "{}: {} stoppas före utlämning, {} kan ha kommit fram och återkallas, {} har tagits emot",
@@ -126,7 +128,9 @@ def _lines(answer: SimulateAnswer, waits: list[Here], language: str) -> list[str
     for one in answer.deliveries:
         role, state = codes.words("role", one.role, language), codes.words("delivery_state", one.state, language)
         kept = f"; {_TEXT['keeps'][at]} {', '.join(one.kept)}" if one.kept else ""
-        lines.append(f"  {one.event_type} -> {role} ({state}): {_TEXT['stops'][at]} {', '.join(one.removed)}{kept}")
+        word = _TEXT["ends" if one.state == "ACKED" else "stops"][at]  # what was received is not stopped any more
+        what = f"{one.event_type} {shown(one.event_id)}"
+        lines.append(f"  {what} -> {role} ({state}): {', '.join(one.removed)} {word}{kept}")
     for waiting in waits:
         for word, categories in (("goes", waiting.goes), ("stays", waiting.stays)):
             if categories:

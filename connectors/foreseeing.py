@@ -10,18 +10,17 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from connectors import acts, command_consents, commands, fields, ledgers, reports, stated, waiting
+from connectors import acts, command_consents, commands, ledgers, reports, waiting
 from connectors.context import Context
 from connectors.fields import shown_moment
 from connectors.identity import Seat
-from connectors.waiting import OutgoingState, SectionState, Standing, Step
+from connectors.waiting import OutgoingState, Standing, Step
 from consent import simulate
-from consent.ledger import LedgerView
-from schemas import projection
+from schemas.acts import ConsentAct
 from schemas.calls import AuditQuery
 from schemas.errors import HandslagError
 from schemas.explain import SimulateAnswer, SimulateRequest
-from schemas.identifiers import shown
+from schemas.identifiers import ZERO16, shown
 
 PATH = "/v1/decisions:simulate"
 _KNOWN = frozenset({*command_consents.WIDENS, *command_consents.NARROWS, "annul"})
@@ -46,8 +45,9 @@ class Here(NamedTuple):
 def act_of(ctx: Context, seat: Seat, command: Mapping[str, Any]) -> bytes:
     """The act that a command of docs/folder-adapter.md would record in the case of this seat.
 
-    Raises what the command's own check raises; `HS-INPUT-INVALID` (`ref`) for another case's, and `HS-NOT-YET` (`do`)
-    for a command that records no act of a consent.
+    Raises what the command's own check raises; `HS-INPUT-INVALID` (`ref`) for another case's, `HS-NOT-YET` (`do`) for a
+    command that records no act of a consent, and `HS-CONSENT-UNKNOWN` for one about a consent or block that our copy of
+    the ledger does not have. Recording such a one is allowed: it may have been noted elsewhere a moment ago.
     """
     if command.get("ref", seat.ref) != seat.ref:
         raise HandslagError("HS-INPUT-INVALID", field="ref")
@@ -55,7 +55,12 @@ def act_of(ctx: Context, seat: Seat, command: Mapping[str, Any]) -> bytes:
     if read.do not in _KNOWN:
         raise HandslagError("HS-NOT-YET", field="do")
     value = {**command_consents.kept(read.model_dump(), ctx.now()), "noted_at_us": ctx.now()}
-    return acts.supposed(ctx, seat, value)
+    act = acts.supposed(ctx, seat, value)
+    said = ConsentAct.from_bytes(act)
+    begins = said.terms is not None and said.act != "AMEND"
+    if not begins and said.consent_id not in {ZERO16, *ledgers.named(ctx, seat)}:
+        raise HandslagError("HS-CONSENT-UNKNOWN")
+    return act
 
 
 async def at_the_broker(ctx: Context, seat: Seat, query: AuditQuery, act: bytes) -> SimulateAnswer:
@@ -77,13 +82,9 @@ def here(ctx: Context, seat: Seat, act: bytes) -> list[Here]:
     for event in ctx.spool.outgoing.in_state(*_NOT_GONE):
         if event.ref != ctx.identities.handle(seat.ref):
             continue
-        open_now: dict[str, set[str]] = {}
-        for row in ctx.spool.outgoing.sections(event.event_id):
-            if row.state in {SectionState.OPEN, SectionState.KEYLESS}:
-                open_now.setdefault(row.role, set()).add(row.category)
-        for role, categories in sorted(open_now.items()):
-            was = _released(ctx, seat, event.event, role, before) & categories
-            will = _released(ctx, seat, event.event, role, after) & categories
+        for role, categories in sorted(ctx.spool.outgoing.open_now(event.event_id).items()):
+            was = ledgers.released(ctx, seat, event.event, role, before) & categories
+            will = ledgers.released(ctx, seat, event.event, role, after) & categories
             if was == will:
                 continue
             standing = Standing(
@@ -97,22 +98,6 @@ def here(ctx: Context, seat: Seat, act: bytes) -> list[Here]:
             goes, stays = tuple(sorted(will - was)), tuple(sorted(was - will))
             found.append(Here(event.event_id, event.event_type, role, goes, stays, by_itself))
     return found
-
-
-def _released(ctx: Context, seat: Seat, event: Mapping[str, Any], role: str, known: LedgerView) -> frozenset[str]:
-    decision = ledgers.decided(
-        ctx,
-        seat,
-        ledgers.recipient(ctx, seat, role),
-        event_type=event["event_type"],
-        categories=sorted(projection.split(event["event_type"], fields.from_json(event["event_type"], event["data"]))),
-        purpose=event["purpose"],
-        action=event["action"],
-        public_interest=frozenset(event["public_interest_released"]),
-        known=known,
-        **stated.of(event),
-    )
-    return frozenset(section.category for section in decision.sections if section.released)
 
 
 def told(answer: SimulateAnswer, waits: list[Here]) -> dict[str, Any]:

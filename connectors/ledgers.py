@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import Any
 
+from connectors import fields, stated
 from connectors.context import Context
 from connectors.identity import Seat
 from connectors.keys import verify
@@ -16,7 +18,7 @@ from consent.admission import WIDENING
 from consent.decide import decide
 from consent.ledger import LedgerView, head_after
 from consent.terms import Decision, DecisionRequest, Party, SectionAsk
-from schemas import codec
+from schemas import codec, projection
 from schemas.acts import CaseWithdrawal, ConsentAct, LedgerEvent, SeatHead
 from schemas.calls import ConsentsAnswer, ConsentsRequest, FetchAnswer, LedgerFetchRequest, LedgerPage
 from schemas.codes import table
@@ -154,6 +156,11 @@ def view(ctx: Context, seat: Seat) -> LedgerView:
     return ctx.ledger(seat)
 
 
+def named(ctx: Context, seat: Seat) -> frozenset[bytes]:
+    """Ids of every consent and block that our copy of the seat's ledger speaks of."""
+    return frozenset(ConsentAct.from_bytes(event.act).consent_id for event in view(ctx, seat).events)
+
+
 def recipient(ctx: Context, seat: Seat, role: str) -> Party:
     """The role as a party of a decision, as far as this seat knows it; nobody when no key is vouched for."""
     authority = str(table()["role"][role]["authority"])
@@ -251,3 +258,22 @@ def decided(
         periods=periods,
     )
     return decide(request, known, ctx.rules)
+
+
+def released(
+    ctx: Context, seat: Seat, event: Mapping[str, Any], role: str, known: LedgerView | None = None
+) -> frozenset[str]:
+    """Categories of an event as it was handed in that this sender's own decision releases to a role, as `decided`."""
+    decision = decided(
+        ctx,
+        seat,
+        recipient(ctx, seat, role),
+        event_type=event["event_type"],
+        categories=sorted(projection.split(event["event_type"], fields.from_json(event["event_type"], event["data"]))),
+        purpose=event["purpose"],
+        action=event["action"],
+        public_interest=frozenset(event["public_interest_released"]),
+        known=known,
+        **stated.of(event),
+    )
+    return frozenset(section.category for section in decision.sections if section.released)

@@ -16,10 +16,10 @@ import click
 
 from connectors import by_hand, officers, transfers
 from connectors import settings as configuration
-from connectors.cli import as_json, config_option, examples, told
 from connectors.context import Context
 from connectors.keys import UnitKeyPair
 from connectors.said_cli import connector
+from connectors.shared_cli import as_json, config_option, examples, language_of, told
 from schemas.capsule import Place
 from schemas.errors import HandslagError
 from schemas.identifiers import shown
@@ -27,7 +27,7 @@ from schemas.identifiers import shown
 
 def swedish() -> bool:
     """Whether the caller reads Swedish."""
-    return (click.get_current_context().find_root().params.get("lang") or "sv") == "sv"
+    return language_of() == "sv"
 
 
 @connector.command(

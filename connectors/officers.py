@@ -51,13 +51,13 @@ def name_officer(
 ) -> None:
     """Draw an officer's keys, write them sealed to `file` (0600, new), and name the officer here.
 
-    Raises `HS-OFFICERS-TWO` for a third, `HS-REF-TAKEN` for a name that is taken, `HS-KEY-FILE` for a file that exists.
+    Raises `HS-OFFICERS-TWO` for a third, `HS-NAME-TAKEN` for a name that is taken, and as `drawn`.
     """
     rows = named(keys_dir)
     if instead_of is not None and rows.pop(instead_of, None) is None:
         raise HandslagError("HS-OFFICER-NOT-NAMED")
     if name in rows:
-        raise HandslagError("HS-REF-TAKEN", field="name")
+        raise HandslagError("HS-NAME-TAKEN")
     if len(rows) >= MOST:
         raise HandslagError("HS-OFFICERS-TWO")
     rows[name] = drawn(name, file, passphrase, random)
@@ -77,12 +77,12 @@ def unlocked(keys_dir: Path, name: str, file: Path, passphrase: str) -> UnitKeyP
 def drawn(name: str, file: Path, passphrase: str, random: Callable[[int], bytes]) -> PublicKeys:
     """Draw one person's keys and write them sealed to `file` (0600, new); returns the public half.
 
-    Raises `HS-KEY-FILE` for a file that exists.
+    Raises as `files.write_new`.
     """
     pair, salt = UnitKeyPair.generate(), random(16)
     sealed = AESGCM(_key(passphrase, salt)).encrypt(_NONCE, pair.private_bytes(), name.encode())
     value = {"version": 1, "officer": name, "salt": salt.hex(), "sealed": sealed.hex()}
-    files.write_secret(file, json.dumps(value).encode())
+    files.write_new(file, json.dumps(value).encode())
     return pair.public
 
 

@@ -61,6 +61,7 @@ def remembered(ctx: Context) -> Acts:
         _keys(data["admitted"]),
         bytes.fromhex(data["rules"]) if data.get("rules") else None,
         steps=tuple(map(bytes.fromhex, data.get("steps", ()))),
+        activated=frozenset(map(bytes.fromhex, data.get("activated", data.get("steps", ())))),
         **several,
     )
 
@@ -198,6 +199,7 @@ def _kept(acts: Acts) -> bytes:
         "restricted": sorted(one.hex() for one in acts.restricted),
         "proposed": sorted(one.hex() for one in acts.proposed),
         "steps": [one.hex() for one in acts.steps],
+        "activated": sorted(one.hex() for one in acts.activated),
     }
     return json.dumps(data).encode()
 

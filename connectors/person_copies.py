@@ -39,7 +39,7 @@ def hand_out(ctx: Context, seat: Seat, consent_id: bytes, given: Handing, to: Pa
     """Examine, note the delivery in this connector's own log, and only then write; `to` None: it is only read aloud.
 
     Returns `record_id`, `files`, `read_aloud` (lines) and, of files, `sha256`. Raises as `person_record.may_receive`
-    and `signed`, `HS-RECORD-NOT-FOUND` for a consent that this unit cannot vouch for itself, `HS-FILE-EXISTS`.
+    and `signed`, `HS-RECORD-NOT-FOUND` for a consent that this unit cannot vouch for itself, and as `files.write_new`.
     """
     view = ledgers.view(ctx, seat)
     at_us = max(ctx.now(), view.recorded_at_us)
@@ -51,6 +51,7 @@ def hand_out(ctx: Context, seat: Seat, consent_id: bytes, given: Handing, to: Pa
         controller=ctx.settings.controller,
         principal="WITHHELD" if _NUMBER.search(seat.ref) else seat.ref,
         at_us=at_us,
+        given_to=given.given_to or 0,
     )
     record = person_record.record_of(view, consent_id, about, ctx.rules)
     data = signed(ctx, record, at_us)
@@ -65,7 +66,7 @@ def hand_out(ctx: Context, seat: Seat, consent_id: bytes, given: Handing, to: Pa
         }
     page = person_page.page_of(record, digest, language=given.language, cover=given.cover, number=given.number)
     paths = [to, to.with_suffix(".html")]
-    _write(dict(zip(paths, (data, page.encode()), strict=True)))
+    files.write_new_all(dict(zip(paths, (data, page.encode()), strict=True)))
     return {
         "record_id": record["record_id"],
         "files": [str(path) for path in paths],
@@ -85,23 +86,6 @@ def _noted(ctx: Context, seat: Seat, consent_id: bytes, given: Handing, about: A
         "actor": given.actor,
     }
     ctx.spool.memory.log_reading(note, about.at_us)
-
-
-def _write(contents: dict[Path, bytes]) -> None:
-    """New files only, mode 0600; when one cannot be written none stays."""
-    done: list[Path] = []
-    try:
-        for path, data in contents.items():
-            with files.create_private(path) as file:
-                done.append(path)
-                file.write(data)
-                files.flush(file)
-    except OSError as error:
-        for path in done:
-            path.unlink(missing_ok=True)
-        if isinstance(error, FileExistsError):
-            raise HandslagError("HS-FILE-EXISTS") from None
-        raise HandslagError("HS-SPOOL-FAILED") from None
 
 
 def signed(ctx: Context, record: dict[str, Any], at_us: int) -> bytes:

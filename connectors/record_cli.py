@@ -19,10 +19,11 @@ from connectors import settings as configuration
 from connectors.consent_cli import PURPOSES, Look
 from connectors.context import load_trust
 from connectors.person_copies import Handing, hand_out
-from connectors.shared_cli import as_json, config_option, examples, told
-from connectors.texts_cli import consent, language_of
+from connectors.shared_cli import as_json, config_option, examples, language_of, told
+from connectors.texts_cli import consent
 from consent import person_page, person_record
-from consent.person_record import READ_ALOUD
+from consent.person_page import say
+from consent.person_record import HANDED_OVER, KEPT, READ_ALOUD
 from schemas.errors import HandslagError
 from schemas.identifiers import parsed
 
@@ -50,9 +51,7 @@ from schemas.identifiers import parsed
 @click.option("--purpose", required=True, type=click.Choice(PURPOSES), help="Why.")
 @config_option
 @as_json
-@click.pass_context
 def record_command(
-    ctx: click.Context,
     seat: str,
     consent_id: str,
     to: Path | None,
@@ -91,7 +90,7 @@ def record_command(
     finally:
         own_ctx.spool.close()
     data = {"delivery": how, "entry_id": entry, **made}
-    told(as_json, data, [*made["read_aloud"], *_lines(made, language_of(ctx))])
+    told(as_json, data, [*made["read_aloud"], *_lines(made, how, language_of())])
 
 
 def _number(number: str | None, delivery: str) -> str | None:
@@ -102,16 +101,21 @@ def _number(number: str | None, delivery: str) -> str | None:
     return sys.stdin.readline().strip() if number == "-" else number
 
 
-def _lines(made: dict[str, Any], language: str) -> list[str]:
-    swedish = language == "sv"
-    if not made["files"]:
-        return ["Ingenting är skrivet till disk." if swedish else "Nothing was written to disk."]
-    warning = (
-        "Ta bort filerna när papperet är lämnat. Skicka dem aldrig."
-        if swedish
-        else "Remove the files once the paper is delivered. Never send them."
-    )
-    return [*made["files"], warning]
+_AFTERWARDS = {  # what the officer does with the files: Swedish, English
+    READ_ALOUD: ("Ingenting är skrivet till disk.", "Nothing was written to disk."),
+    HANDED_OVER: (
+        "Ta bort filerna när papperet är lämnat. Skicka dem aldrig.",
+        "Remove the files once the paper is delivered. Never send them.",
+    ),
+    KEPT: (
+        "Kopian stannar här. Ta bort filerna när papperet är utskrivet och inlåst. Skicka dem aldrig.",
+        "The copy stays here. Remove the files once the paper is printed and locked away. Never send them.",
+    ),
+}
+
+
+def _lines(made: dict[str, Any], delivery: str, language: str) -> list[str]:
+    return [*made["files"], _AFTERWARDS[delivery][0 if language == "sv" else 1]]
 
 
 @consent.command(
@@ -128,10 +132,7 @@ def _lines(made: dict[str, Any], language: str) -> list[str]:
 @click.option("--fingerprint", help="The fingerprint of that trust list, as you got it by another way.")
 @config_option
 @as_json
-@click.pass_context
-def verify_command(
-    ctx: click.Context, file: Path, trust_file: Path | None, fingerprint: str | None, config: Path, as_json: bool
-) -> None:
+def verify_command(file: Path, trust_file: Path | None, fingerprint: str | None, config: Path, as_json: bool) -> None:
     """Examine a person's copy offline: whether a unit of a listed agency signed it, as it stands.
 
     With the connector's trust list, or with --trust and --fingerprint. What has become of the consent since then the
@@ -142,8 +143,9 @@ def verify_command(
     record = person_copies.verified(file.read_bytes(), _trusted(trust_file, fingerprint, config))
     state, unit = record["state"], record["pii_processing"]["pii_controllers"][0]
     data = {"valid": True, "unit": unit, "record_id": record["record_id"], **state}
-    swedish = language_of(ctx) == "sv"
-    line = f"{'Äkta' if swedish else 'Genuine'}: {unit}, {record['record_id']}, {state['event_state']} {state['as_of']}"
+    swedish = language_of() == "sv"
+    stood = say("state", state["event_state"], language_of())
+    line = f"{'Äkta' if swedish else 'Genuine'}: {unit}, {record['record_id']}. {state['as_of']}: {stood}"
     told(as_json, data, [line])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from connectors.shared_cli import as_json, examples, told
+from connectors.shared_cli import as_json, examples, language_of, told
 from consent import rules_check, rules_diff
 from consent.rules import LIMIT, Rules, parse, shipped
 from schemas.errors import HandslagError
@@ -28,11 +28,6 @@ def read(file: Path) -> bytes:
         raise HandslagError("HS-RULES-INVALID", field="file") from None
 
 
-def language_of(ctx: click.Context) -> str:
-    """The language that the front door was asked for, English by default."""
-    return str((ctx.obj or {}).get("lang", "en"))
-
-
 @click.command(
     "check",
     epilog=examples(
@@ -48,7 +43,7 @@ def language_of(ctx: click.Context) -> str:
 def check_command(ctx: click.Context, file: Path, as_json: bool) -> None:
     """Examine the rule FILE: everything that stands against it, each with its place and line."""
     found = rules_check.check(read(file), datetime.datetime.now(datetime.UTC).date())
-    language = language_of(ctx)
+    language = language_of()
     rows = [{"code": one.code, "kind": one.kind, "place": one.place, "line": one.line} for one in found]
     for row, one in zip(rows, found, strict=True):
         row["told"] = one.told(language)
@@ -70,12 +65,11 @@ def check_command(ctx: click.Context, file: Path, as_json: bool) -> None:
 @click.argument("old", type=_FILE)
 @click.argument("new", type=_FILE)
 @as_json
-@click.pass_context
-def diff_command(ctx: click.Context, old: Path, new: Path, as_json: bool) -> None:
+def diff_command(old: Path, new: Path, as_json: bool) -> None:
     """What the rule file NEW opens and what it closes beside OLD, over every type, role and category."""
     before = shipped()[1] if str(old) == "-" else parse(read(old))
     after = parse(read(new))
-    told(as_json, difference(before, after), difference_lines(before, after, language_of(ctx)))
+    told(as_json, difference(before, after), difference_lines(before, after, language_of()))
 
 
 def difference(before: Rules, after: Rules) -> dict[str, Any]:

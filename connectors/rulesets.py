@@ -14,14 +14,15 @@ from connectors import operators
 from connectors.context import Context
 from connectors.ruled import FILE, STATE, files
 from consent.rules import Rules, parse, shipped
-from consent.rules_change import effective
+from consent.rules_change import effective, informed
 from consent.rules_diff import changes, sentences
 from schemas import limits
-from schemas.admin import AdminAct, SignedAdminAct
+from schemas.admin import ACTIVATE, RULES, AdminAct, SignedAdminAct
 from schemas.errors import HandslagError
 from schemas.rules import RulesApproval, RulesStateAnswer, RulesStateRequest, SignedApproval
 
 _APPROVED = "rules-approvals"
+_SEEN = "rules-approvals-seen"
 _ACT = "admin-act-{:06d}"
 _SIGNED = ACT + 4096
 
@@ -39,9 +40,11 @@ async def follow(ctx: Context) -> None:
     # INVARIANT: test_a_file_that_cannot_be_read_is_missed_only_when_it_is_in_force
     if not known.keys() >= set(acts.steps):
         raise HandslagError("HS-RULES-INVALID", field="file")
-    mine = approvals(ctx)
+    places, fit = _places(ctx), _fit(ctx)
+    # One without a place was given by an earlier version: the broker has its entry, which has its place.
+    mine = {each: signed for each, signed in approvals(ctx).items() if each in fit or each.hex() not in places}
     answer = await ctx.link.call("/v1/rules:state", RulesStateRequest(), RulesStateAnswer)
-    lacking = mine.keys() - {one.rules_hash for one in answer.approvals}
+    lacking = (mine.keys() & fit) - {one.rules_hash for one in answer.approvals}
     if lacking:
         request = RulesStateRequest(approvals=tuple(mine[each] for each in sorted(lacking)))
         answer = await ctx.link.call("/v1/rules:state", request, RulesStateAnswer)
@@ -59,6 +62,45 @@ async def follow(ctx: Context) -> None:
         raise HandslagError("HS-RULES-OTHER")
 
 
+def taken(ctx: Context) -> list[tuple[float, bytes]]:
+    """Number and hash of every rule set that took force, also of the operator's installation, in order."""
+    found: list[tuple[float, bytes]] = []
+    for number in range(1, operators.remembered(ctx).count + 1):
+        held = ctx.spool.memory.get(_ACT.format(number))
+        if held is not None:
+            act = AdminAct.from_bytes(SignedAdminAct.from_bytes(held, _SIGNED).act, ACT)
+            if act.kind in {ACTIVATE, RULES} and act.subject is not None:
+                found.append((number, act.subject if act.kind == ACTIVATE else b""))
+    return found
+
+
+def approved(ctx: Context, rules_hash: bytes) -> bool | None:
+    """Whether this unit's approval of a rule set counts, as last followed: None where it has to be given anew."""
+    if rules_hash not in approvals(ctx):
+        return False
+    if rules_hash.hex() in json.loads(ctx.spool.memory.get(STATE) or b'{"approved": []}')["approved"]:
+        return True
+    place, took = _places(ctx).get(rules_hash.hex()), taken(ctx)
+    waits = place is not None and rules_hash not in {each for _, each in took}
+    return True if waits and informed(place or 0, took, rules_hash) else None
+
+
+def _fit(ctx: Context) -> set[bytes]:
+    """Rule sets in force for which an approval given at the place that is kept counts.
+
+    The broker is given no other: until a rule set is in force nobody knows what will come in between.
+    """
+    # INVARIANT: test_an_approval_before_a_closing_is_given_anew
+    places, took = _places(ctx), taken(ctx)
+    return {each for _, each in took if each.hex() in places and informed(places[each.hex()], took, each)}
+
+
+def _places(ctx: Context) -> dict[str, int]:
+    """How many acts this connector had seen when it approved, by the hash of the file."""
+    places: dict[str, int] = json.loads(ctx.spool.memory.get(_SEEN) or b"{}")
+    return places
+
+
 def approvals(ctx: Context) -> Mapping[bytes, SignedApproval]:
     """What this unit approved, by the hash of the file."""
     held: list[str] = json.loads(ctx.spool.memory.get(_APPROVED) or b"[]")
@@ -66,8 +108,11 @@ def approvals(ctx: Context) -> Mapping[bytes, SignedApproval]:
     return {RulesApproval.from_bytes(each.approval).rules_hash: each for each in signed}
 
 
-def approve(ctx: Context, rules: Rules, actor: str) -> SignedApproval:
-    """Sign, with the unit's key, that a rule set may open what it opens for this unit's releases; kept, not sent."""
+def approve(ctx: Context, rules: Rules, actor: str, seen: int | None = None) -> SignedApproval:
+    """Sign, with the unit's key, that a rule set may open what it opens for this unit's releases; kept, not sent.
+
+    `seen`: how many acts there were when whoever approves was shown what it opens; those there are now if not given.
+    """
     approval = RulesApproval(
         origin=ctx.settings.origin,
         unit=ctx.settings.unit,
@@ -78,9 +123,12 @@ def approve(ctx: Context, rules: Rules, actor: str) -> SignedApproval:
     ).to_bytes()
     signed = SignedApproval(approval=approval, signature=ctx.unit_keys.sign(approval))
     with ctx.spool.transaction():
-        held: list[str] = json.loads(ctx.spool.memory.get(_APPROVED) or b"[]")
-        if rules.hash32 not in approvals(ctx):
-            ctx.spool.memory.put(_APPROVED, json.dumps([*held, signed.to_bytes().hex()]).encode())
+        if not approved(ctx, rules.hash32):
+            kept = {**approvals(ctx), rules.hash32: signed}
+            place = operators.remembered(ctx).count if seen is None else seen
+            places = {**_places(ctx), rules.hash32.hex(): place}
+            ctx.spool.memory.put(_APPROVED, json.dumps([each.to_bytes().hex() for each in kept.values()]).encode())
+            ctx.spool.memory.put(_SEEN, json.dumps(places).encode())
     return signed
 
 

@@ -39,7 +39,7 @@ def basis(ctx: Context, seat: Seat, event: Mapping[str, Any]) -> str:
     digest = hashlib.sha256(ctx.rules.hash32)
     for role in sorted(event["to"]):
         keys = holder_keys(ctx, seat, role)
-        given = ",".join(sorted(released(ctx, seat, event, role)))
+        given = ",".join(sorted(ledgers.released(ctx, seat, event, role)))
         digest.update(role.encode() + b"\x00" + (keys.key_id if keys else b"") + given.encode() + b"\x00")
     return f"{ctx.spool.memory.head(seat.sid)[0]}/{digest.hexdigest()[:16]}"
 
@@ -94,7 +94,7 @@ def _seal_all(ctx: Context, events: Iterable[OutgoingEvent]) -> int:
 
 
 def _seal(ctx: Context, seat: Seat, event: OutgoingEvent, number: int) -> None:
-    open_now = _open(ctx, event.event_id)
+    open_now = ctx.spool.outgoing.open_now(event.event_id)
     if not open_now:
         # An earlier attempt, whose receipt came late, released every section.
         with ctx.spool.transaction():
@@ -119,41 +119,16 @@ def _seal(ctx: Context, seat: Seat, event: OutgoingEvent, number: int) -> None:
     resting = basis(ctx, seat, event.event)
     for role, categories in open_now.items():
         # What this seat itself releases to a role without a key of today goes by itself when there is one.
-        keyless = () if given[role].keys else released(ctx, seat, event.event, role) & categories
+        keyless = () if given[role].keys else ledgers.released(ctx, seat, event.event, role) & categories
         for category in keyless:
             ctx.spool.outgoing.set_section(event.event_id, role, category, SectionState.KEYLESS)
     ctx.spool.outgoing.sealed(event.event_id, number, sealed.to_bytes(), submission.to_bytes(), resting)
 
 
-def _open(ctx: Context, event_id: bytes) -> dict[str, set[str]]:
-    """Per role the categories that nobody in it was given yet."""
-    open_now: dict[str, set[str]] = {}
-    for row in ctx.spool.outgoing.sections(event_id):
-        if row.state in {SectionState.OPEN, SectionState.KEYLESS}:
-            open_now.setdefault(row.role, set()).add(row.category)
-    return open_now
-
-
 def _given(ctx: Context, seat: Seat, event: Mapping[str, Any], role: str, categories: set[str]) -> Given:
     """Keys and categories this sender itself releases to a role; of the rest neither ciphertext nor key leaves."""
     keys = holder_keys(ctx, seat, role)
-    return Given(keys, released(ctx, seat, event, role) & categories if keys else frozenset())
-
-
-def released(ctx: Context, seat: Seat, event: Mapping[str, Any], role: str) -> frozenset[str]:
-    """Categories of the event that this sender's own decision releases to a role now."""
-    decision = ledgers.decided(
-        ctx,
-        seat,
-        ledgers.recipient(ctx, seat, role),
-        event_type=event["event_type"],
-        categories=sorted(projection.split(event["event_type"], fields.from_json(event["event_type"], event["data"]))),
-        purpose=event["purpose"],
-        action=event["action"],
-        public_interest=frozenset(event["public_interest_released"]),
-        **stated.of(event),
-    )
-    return frozenset(section.category for section in decision.sections if section.released)
+    return Given(keys, ledgers.released(ctx, seat, event, role) & categories if keys else frozenset())
 
 
 def _first(ctx: Context, seat: Seat, event: OutgoingEvent) -> SealedEvent:
@@ -366,7 +341,8 @@ def _newly_covered(ctx: Context, seat: Seat, event: OutgoingEvent) -> bool:
     if event.basis == basis(ctx, seat, event.event):
         return False
     return any(
-        released(ctx, seat, event.event, role) & categories for role, categories in _open(ctx, event.event_id).items()
+        ledgers.released(ctx, seat, event.event, role) & categories
+        for role, categories in ctx.spool.outgoing.open_now(event.event_id).items()
     )
 
 

@@ -21,6 +21,11 @@ config_option = click.option(
 )
 
 
+def language_of(given: str | None = None) -> str:
+    """The language of what a command tells, sv or en: as it was asked, else as the front door was, else Swedish."""
+    return given or str(click.get_current_context().find_root().params.get("lang") or "sv")
+
+
 def examples(*lines: str) -> str:
     """The end of a command's help: examples, then the exit codes."""
     return "\b\n" + "\n".join(("Examples:", *(f"  {line}" for line in lines), "", EXITS))

@@ -14,8 +14,8 @@ from connectors import simulating
 from connectors.audit_cli import fetched
 from connectors.consent_cli import PURPOSES, Look, logged
 from connectors.context import Context
-from connectors.rules_cli import language_of, read
-from connectors.shared_cli import as_json, config_option, examples, told
+from connectors.rules_cli import read
+from connectors.shared_cli import as_json, config_option, examples, language_of, told
 from connectors.simulating import Flip
 from consent.rules import Rules, parse
 from schemas import codes
@@ -45,9 +45,7 @@ _WORDS = {
 @click.option("--operator", is_flag=True, help="Over every unit, at the broker: does not exist yet.")
 @config_option
 @as_json
-@click.pass_context
 def simulate_command(
-    ctx: click.Context,
     file: Path,
     days: int,
     actor: str,
@@ -64,7 +62,7 @@ def simulate_command(
     """
     if operator:
         raise HandslagError("HS-NOT-YET", field="operator")
-    rules, language = parse(read(file)), language_of(ctx)
+    rules, language = parse(read(file)), language_of()
     look = Look(seat=None, ref=None, purpose=purpose, case_number=case_number, actor=actor)
     looked, found = asyncio.run(_simulated(config, rules, days, look))
     data = {"version": rules.version, "days": days, "decisions": looked, "flips": [each._asdict() for each in found]}

@@ -122,14 +122,23 @@ async def confirm(
 ) -> StatuteAnswer | RecordedAnswer | None:
     """A second person's word: it sends what waits for one, or is recorded beside what went in acute danger.
 
-    None for a word against what waits: it is destroyed and nothing went. Raises `HS-STATUTE-SECOND` for the decider,
-    `HS-STATUTE-INVALID` for nothing that waits, and as `send`. Inside the link's context.
+    None for a word against what waits: it is destroyed and nothing went. Where an answer was lost, what became of it is
+    asked first: what went on two people's words by then is the answer, whatever the word.
+
+    Raises `HS-STATUTE-SECOND` for the decider, `HS-STATUTE-OVER` for what waits no more, and as `send`. Inside the
+    link's context.
     """
     value = one(ctx, disclosure_id)
     told = StatutoryDisclosure.from_bytes(bytes.fromhex(value["statement"]))
     if officer == told.decider_ref or keys.public.signing == told.decider_key:
         raise HandslagError("HS-STATUTE-SECOND")
     codes.known("second_verdict", verdict, "verdict")
+    if value["state"] == WAITS and "request" in value:
+        # INVARIANT: test_a_no_after_a_lost_answer_does_not_say_that_nothing_went
+        answer = await _called(ctx, disclosure_id, value, _again(value))
+        value = one(ctx, disclosure_id)
+        if value["state"] != SENT:
+            return answer
     word = SecondWord(
         disclosure_hash=sha256(bytes.fromhex(value["statement"])),
         verdict=verdict,
@@ -142,7 +151,7 @@ async def confirm(
     if value["state"] == SENT:
         return await _afterwards(ctx, told, value, signed)
     if value["state"] != WAITS:
-        raise HandslagError("HS-STATUTE-INVALID", field="state")
+        raise HandslagError("HS-STATUTE-OVER")  # perhaps it went: nobody is told to begin again
     if verdict != "CONFIRMED":
         put(ctx, disclosure_id, over(value, REFUSED))
         return None
@@ -166,6 +175,11 @@ async def send(ctx: Context, disclosure_id: bytes, second: tuple[bytes, bytes] |
         raise HandslagError("HS-PROVISION-UNREVIEWED")
     examined(ctx, seat, told, None if second is None else SecondWord.from_bytes(second[0]), held[0])
     request = _request(ctx, seat, value, told, second, held) if "request" not in value else _again(value)
+    return await _called(ctx, disclosure_id, value, request)
+
+
+async def _called(ctx: Context, disclosure_id: bytes, value: dict[str, Any], request: StatuteRequest) -> StatuteAnswer:
+    """Make the call, the same one until it is answered, and keep what it said."""
     put(ctx, disclosure_id, {**value, "request": request.to_bytes().hex()})
     try:
         answer = await ctx.kept_call("/v1/disclosures:statutory", request.call_id, request, StatuteAnswer)
@@ -175,7 +189,7 @@ async def send(ctx: Context, disclosure_id: bytes, second: tuple[bytes, bytes] |
             kept = {name: each for name, each in value.items() if name != "request"}
             put(ctx, disclosure_id, kept)  # nothing was recorded: the next try is a call of its own
         raise
-    ctx.spool.memory.want_proof(answer.leaf_hash, "statute", ctx.now(), seat.sid)
+    ctx.spool.memory.want_proof(answer.leaf_hash, "statute", ctx.now(), request.seat_id)
     state = REFUSED if answer.outcome != Outcome.RELEASED else (DONE if answer.confirm_by_us is None else SENT)
     kept = {"outcome": answer.outcome, "confirm_by_us": answer.confirm_by_us, "entry_id": answer.entry_id.hex()}
     put(ctx, disclosure_id, {**over(value, state), **kept})

@@ -36,7 +36,12 @@ def book(ctx: Context) -> dict[str, dict[str, Any]]:
     raw = ctx.spool.memory.get(_BOOK)
     rows: dict[str, dict[str, Any]] = {} if raw is None else json.loads(raw)
     late = ctx.now() - LIFE_US
-    return {k: over(v, REFUSED) if v["state"] == WAITS and v["at_us"] < late else v for k, v in rows.items()}
+    return {k: over(v, REFUSED) if _given_up(v, late) else v for k, v in rows.items()}
+
+
+def _given_up(value: Mapping[str, Any], late_us: int) -> bool:
+    """Whether nobody confirmed it in time; what was sent and never answered may have gone, and its call asks."""
+    return value["state"] == WAITS and value["at_us"] < late_us and "request" not in value
 
 
 def event_of(ctx: Context, event_id: bytes) -> str | None:

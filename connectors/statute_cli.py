@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
-from connectors import approving, deciders, enrolment, statute, statute_book
+from connectors import approving, deciders, enrolment, files, statute, statute_book, statute_shown
 from connectors import settings as configuration
 from connectors.cli import as_json, config_option, examples, told
 from connectors.context import Context, clock
@@ -48,7 +48,10 @@ _officer = click.option("--officer", required=True, help="Reference of the named
 
 def _spoken(file: Path | None, *, twice: bool = False) -> str:
     if file is not None:
-        return file.read_text(encoding="utf-8").strip()
+        try:
+            return file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            raise HandslagError("HS-INPUT-INVALID", field="passphrase-file") from None
     asked: str = click.prompt("Lösenfras / passphrase", hide_input=True, err=True, confirmation_prompt=twice)
     return asked
 
@@ -100,11 +103,7 @@ def approve(
     agency = configuration.load(config).agency
     keys = enrolment.load_agency_key(agency_key)
     value = approving.signed(agency, keys, provision, reviewer, clock(), moment(until, "until"), acute=acute)
-    try:
-        with out.open("x", encoding="utf-8") as file:
-            json.dump(value, file, indent=1)
-    except OSError:
-        raise HandslagError("HS-KEY-FILE", field="out") from None
+    files.write_new(out, json.dumps(value, indent=1).encode())
     text = "Undertecknat. Registrera det:" if swedish() else "Signed. Record it:"
     told(as_json, {"file": str(out), "provision": provision}, [f"{text} handslag connector statute take {out}"])
 
@@ -158,10 +157,12 @@ def _statement(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--data", type=click.Path(path_type=Path), required=True,
                      help="JSON file: per field of the event {\"statements\": [{kind, as_of, text}]}."),
         click.option("--necessity", required=True, help="Why it is needed in this case; stays at the agency."),
-        click.option("--secrecy", multiple=True, required=True, help="Secrecy that is broken, e.g. OSL_35_1."),
-        click.option("--excluded-not", "exclusions", multiple=True, help="Exclusion examined and not the case."),
+        click.option("--secrecy", multiple=True, required=True,
+                     help="Secrecy that is broken, e.g. OSL_35_1; repeatable."),
+        click.option("--excluded-not", "exclusions", multiple=True,
+                     help="Exclusion examined and not the case; repeatable."),
         click.option("--public-interest", "released", multiple=True,
-                     help="Category that a decision under chapter 18 OSL releases."),
+                     help="Category that a decision under chapter 18 OSL releases; repeatable."),
         click.option("--balanced", type=click.Choice(sorted(codes.table()["balanced"])), help="Outcome of the test."),
         click.option("--age", type=click.Choice(sorted(codes.table()["age_stated"])), help="Where it has a limit."),
         click.option("--consent-sought", type=click.Choice(sorted(codes.table()["consent_sought"])), required=True),
@@ -208,6 +209,7 @@ def acute(config: Path, as_json: bool, **given: Any) -> None:
     """Acute danger: one person sends threat (IC04) and measures (IC06) to one role at once. Phone first: 112.
 
     Another person confirms within 24 hours (`confirm`); else both units' data protection officers are told.
+    Exit 3: nothing went.
     """
     disclosure, answer = _linked(config, lambda ctx: _acute(ctx, given))
     _answered(disclosure, answer, as_json)
@@ -254,16 +256,19 @@ def _decided(ctx: Context, given: dict[str, Any], *, acute: bool) -> bytes:
 @config_option
 @as_json
 def show(disclosure: str, config: Path, as_json: bool, **given: Any) -> None:
-    """Read a decision that waits, with its content: for a named decider, and noted in this connector's own log."""
+    """Read a decision before confirming it: every ground that its decider stated, and its content while it waits.
+
+    For a named decider, and noted in this connector's own log.
+    """
 
     def read(ctx: Context) -> dict[str, Any]:
         _unlocked(ctx, given)
         value = statute_book.one(ctx, parsed(disclosure))
         ctx.spool.memory.log_reading({"what": "statute show", "id": disclosure, "actor": given["officer"]}, ctx.now())
-        return {**statute_book.shown_row(parsed(disclosure).hex(), value), "data": value.get("data")}
+        return statute_shown.whole(disclosure, value)
 
     value = _with(config, read)
-    told(as_json, value, [json.dumps(value, ensure_ascii=False, indent=1)])
+    told(as_json, value, statute_shown.lines(value, "sv" if swedish() else "en"))
 
 
 @statutory.command(
@@ -281,7 +286,10 @@ def show(disclosure: str, config: Path, as_json: bool, **given: Any) -> None:
 @config_option
 @as_json
 def confirm(disclosure: str, refuse: bool, config: Path, as_json: bool, **given: Any) -> None:
-    """The second person: send what another decided, or stand by what went in acute danger. Exit 3: nothing went."""
+    """The second person: send what another decided, or stand by what went in acute danger. Exit 3: refused.
+
+    What has been spoken about already is not spoken about again: `list` shows what became of it.
+    """
     verdict = "NOT_CONFIRMED" if refuse else "CONFIRMED"
 
     async def spoken(ctx: Context) -> Any:

@@ -11,7 +11,7 @@ from connectors import settings as configuration
 from connectors.context import clock
 from connectors.effect_cli import consent
 from connectors.fields import shown_moment
-from connectors.shared_cli import as_json, examples, told
+from connectors.shared_cli import as_json, examples, language_of, told
 from consent.texts import Wording, shipped_wordings, wordings
 from schemas import codes
 from schemas.errors import HandslagError
@@ -27,11 +27,6 @@ def available(config: Path | None) -> tuple[Wording, ...]:
     return shipped_wordings() if folder is None else (*shipped_wordings(), *wordings(folder))
 
 
-def language_of(ctx: click.Context) -> str:
-    """Language of the command's words: sv or en."""
-    return str(ctx.find_root().params.get("lang") or "sv")
-
-
 @consent.group("texts", epilog=examples("handslag consent texts list", "handslag consent texts show --help"))
 def texts() -> None:
     """Information texts: what may be told to a person before a consent, by version, language and form."""
@@ -42,11 +37,10 @@ def texts() -> None:
 )
 @_config
 @as_json
-@click.pass_context
-def list_command(ctx: click.Context, config: Path | None, as_json: bool) -> None:
+def list_command(config: Path | None, as_json: bool) -> None:
     """List every wording with its hash. One without a reviewer is an example, and says so itself."""
     rows = [_shown(each) for each in available(config)]
-    lines = [_line(row, language_of(ctx)) for row in rows]
+    lines = [_line(row, language_of()) for row in rows]
     told(as_json, {"texts": rows}, lines)
 
 
@@ -109,4 +103,4 @@ def _line(row: dict[str, Any], language: str) -> str:
     return f"{row['text_version']}  {row['language']}  {row['form']:8} {form}; {state}  {row['text_hash'][:16]}"
 
 
-__all__ = ["available", "consent", "language_of"]
+__all__ = ["available", "consent"]

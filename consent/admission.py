@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from consent import giving
 from consent.conditions import METHODS, opens
 from consent.ledger import LedgerView
 from consent.records import FOREVER
 from consent.texts import Text
-from schemas.acts import ConsentAct, Scope, Terms
+from schemas.acts import ConsentAct, Holder, Scope, Terms
 from schemas.codes import consent_acts, known
 from schemas.errors import HandslagError
 from schemas.identifiers import checked_unit
@@ -149,9 +151,35 @@ def _amendment(act: ConsentAct, terms: Terms, view: LedgerView | None) -> None:
         raise _incomplete("consent")
     if before is not None and not giving.widens(before, terms):
         return
-    old = (None, None, None) if before is None else (before.givers, before.evidence_hash, before.evidence)
-    new = (terms.givers, terms.evidence_hash, terms.evidence)
-    if not any(has and has != had for had, has in zip(old, new, strict=True)):
+    if not _new_word(before, terms):
+        raise _incomplete("evidence")
+
+
+def _new_word(before: Terms | None, after: Terms) -> bool:
+    old = (None, None) if before is None else (before.evidence_hash, before.evidence)
+    new = (after.evidence_hash, after.evidence)
+    if any(has and has != had for had, has in zip(old, new, strict=True)):
+        return True
+    return bool(_words(after) - (frozenset() if before is None else _words(before)))
+
+
+def _words(terms: Terms) -> frozenset[tuple[int, str, str, int]]:
+    """Who said it, as whom, how and when; that somebody's authority lasts longer is no word of theirs."""
+    return frozenset((one.person, one.capacity, one.method, one.at_us) for one in terms.givers or ())
+
+
+def check_holders(act: ConsentAct, view: LedgerView, holders: Iterable[Holder]) -> None:
+    """Raise `HS-GRANT-INCOMPLETE` for an amendment that reaches another holder of a role without the person's new word.
+
+    `view`: the ledger before it; `holders`: who would be noted to hold each role that it names. The terms can be the
+    same to a letter: whom they reach has changed with the role.
+    """
+    # INVARIANT: test_an_amendment_does_not_follow_a_role_by_itself
+    old = next((one for one in reversed(view.grants) if one.consent_id == act.consent_id), None)
+    if act.act != "AMEND" or act.terms is None or old is None:
+        return
+    another = any(one.role not in old.followed and (one.role, one.member) not in old.holders for one in holders)
+    if another and not _new_word(terms_of(view, act.consent_id), act.terms):
         raise _incomplete("evidence")
 
 

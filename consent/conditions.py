@@ -15,6 +15,7 @@ from schemas import codes
 from schemas.acts import CapacityGround, Giver, MinorGround, Terms
 
 METHODS = frozenset({"WRITTEN", "EID", "ORAL_DOCUMENTED"})  # implied consent is none (OSL 12:2: no doubt may remain)
+CUSTODIANS = frozenset({"GUARDIAN", "SPECIAL_GUARDIAN"})  # decide for a child, and for nobody who is of age
 _KEPT = "RETENTION_LIMIT"
 _IN_WORDS = ""
 
@@ -73,12 +74,17 @@ def conditions_of(terms: Terms, recorded_at_us: int) -> Conditions:
     )
 
 
+def _about(terms: Terms) -> frozenset[int]:
+    """The persons it is about: the case's own person when it does not say; nobody when it says nobody."""
+    return frozenset((0,) if terms.about is None else terms.about)
+
+
 def lifted(terms: Terms) -> frozenset[int]:
     """Whose secrecy is lifted, by number in the case.
 
     Nobody consents for another adult: of a consent about several that only some of them gave, their own part counts.
     """
-    about = frozenset((0,) if terms.about is None else terms.about)
+    about = _about(terms)
     givers = terms.givers or ()
     themselves = frozenset(one.person for one in givers)
     if themselves and themselves.issubset(about) and all(one.capacity == "SELF" for one in givers):
@@ -127,7 +133,7 @@ def _limits_fault(terms: Terms) -> int:
 def _givers_fault(terms: Terms, givers: tuple[Giver, ...]) -> int:
     if terms.givers is None:
         return 0
-    about = frozenset(terms.about or (0,))
+    about = _about(terms)
     rows = codes.table()["giver"]
     bits = standing.INVALIDATED if not givers or any(one.method not in METHODS for one in givers) else 0
     known = [one for one in givers if one.capacity in rows]
@@ -136,7 +142,8 @@ def _givers_fault(terms: Terms, givers: tuple[Giver, ...]) -> int:
         bits |= _authority_fault(one)
     if len(known) < len(givers) or any(not rows[one.capacity]["power"] for one in known):
         bits |= standing.CAPACITY
-    if terms.minor is None and any(one.capacity == "GUARDIAN" for one in givers):
+    # INVARIANT: test_a_special_guardian_decides_for_an_assessed_child_or_not_at_all
+    if terms.minor is None and any(one.capacity in CUSTODIANS for one in givers):
         bits |= standing.CAPACITY  # whether a guardian decides alone nobody has assessed
     themselves = {one.person for one in givers if one.capacity == "SELF"}
     if not themselves <= about or any(one.person in about for one in stands_for):

@@ -272,7 +272,8 @@ def _fits(grant: Grant, person: int, ask: SectionAsk) -> bool:
 def _part_end(grant: Grant, request: DecisionRequest, category: str) -> int:
     """Until when a grant in force covers a category, seeing what is taken out and suspended; in the past if not now."""
     parts = (part.from_us for part in grant.parts if _takes(part, request, category))
-    pauses = (pause.from_us for pause in grant.pauses if request.at_us < pause.until_us)
+    # One that ended in the moment it began rests nothing.
+    pauses = (pause.from_us for pause in grant.pauses if max(request.at_us, pause.from_us) < pause.until_us)
     return min([grant.end_us, *parts, *pauses])
 
 

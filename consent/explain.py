@@ -48,8 +48,9 @@ def considered(
     ]
     found: list[Considered] = []
     for place, (ask, section) in enumerate(zip(request.sections, decision.sections, strict=True)):
+        people = frozenset(concerned(ask))
         found += [
-            _grant(grant, bits | section_bits(grant, request, ask), request.recipient, ask, section, place)
+            _grant(grant, bits | section_bits(grant, request, ask), request.recipient, people, section, place)
             for grant, bits in standing_now
         ]
         for block in view.blocks:
@@ -62,15 +63,15 @@ def considered(
 
 
 def _grant(
-    grant: Grant, bits: int, recipient: Party, ask: SectionAsk, section: SectionDecision, place: int
+    grant: Grant, bits: int, recipient: Party, people: frozenset[int], section: SectionDecision, place: int
 ) -> Considered:
     used = grant.consent_id in section.grants
     why_not = standing.reasons(bits)
-    if not any(grant.concerns(person) for person in concerned(ask)):
+    if grant.about.isdisjoint(people):
         why_not = ("OTHER_SUBJECT_NO_CONSENT", *why_not)
-    effect = "USED" if used else None if why_not else "COVERS"
+    effect = "USED" if used else None if why_not else "COVERS" if people <= grant.about else "COVERS_SOME"
     follows = effect is not None and _followed(grant, recipient)
-    return Considered(ask.category, grant.consent_id, "GRANT", effect, () if used else why_not, follows, place)
+    return Considered(section.category, grant.consent_id, "GRANT", effect, () if used else why_not, follows, place)
 
 
 def _block(block: Block, request: DecisionRequest, ask: SectionAsk) -> str:

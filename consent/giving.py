@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from consent import texts as wordings
-from consent.conditions import METHODS
+from consent.conditions import CUSTODIANS, METHODS
 from consent.texts import Text
 from schemas.acts import Giver, InformationGiven, MinorGround, RecipientRef, Terms
 from schemas.codes import known, table
@@ -72,6 +72,9 @@ def widens(before: Terms, after: Terms) -> bool:
         return True
     if _earlier(after.data_from_us, before.data_from_us) or _later(after.data_until_us, before.data_until_us):
         return True
+    # What they were told: on a wording out of use it opens nothing, and another telling needs a person who was told.
+    if before.information is not None and _telling(before) != _telling(after):
+        return True
     # What the person reserved, who gave it, how it ends, of what kind it is: any change there may permit more.
     return any(
         getattr(before, name) not in (None, (), getattr(after, name))
@@ -79,6 +82,10 @@ def widens(before: Terms, after: Terms) -> bool:
     ) or (before.kind or "SECRECY_WAIVER", before.givers, before.given_by) != (
         after.kind or "SECRECY_WAIVER", after.givers, after.given_by,
     )  # fmt: skip
+
+
+def _telling(terms: Terms) -> tuple[str, InformationGiven | None]:
+    return terms.text_version, terms.information
 
 
 def _refs(refs: tuple[RecipientRef, ...]) -> set[tuple[str, str, bytes | None, bool]]:
@@ -130,7 +137,7 @@ def _check_givers(terms: Terms, recorded_at_us: int) -> None:
     represented = any(one.capacity != "SELF" for one in terms.givers)
     if len(about) > 1 if represented else {one.person for one in terms.givers} != about:
         raise HandslagError("HS-GIVER-INVALID", field="about")
-    if any(one.capacity == "GUARDIAN" for one in terms.givers) and terms.minor is None:
+    if any(one.capacity in CUSTODIANS for one in terms.givers) and terms.minor is None:
         raise _incomplete("minor")
 
 

@@ -15,6 +15,7 @@ from xml.etree import ElementTree as ET
 
 from consent.majority import local
 from schemas import codes
+from schemas.identifiers import authority_of
 
 _STYLE = """
 @page { size: A4; margin: 15mm 18mm; @top-left { content: ""; } @bottom-right { content: counter(page); } }
@@ -95,10 +96,10 @@ def _inside(main: ET.Element, record: dict[str, Any], digest: str | None, langua
     _p(main, f"{say('page', 'as_of', language)} {_moment(record['state']['as_of'], language)}.")
     _p(main, say("state", record["state"]["event_state"], language))
     for word, there in (("partly", "partly_withdrawn"), ("blocks", "blocks_in_force")):
-        if record["state"][there]:
+        if record["state"].get(there):
             _p(main, say("page", word, language))
     heading("from_whom")
-    _p(main, _controller(record))
+    _p(main, _controller(record, language))
     heading("what")
     _list(main, [say("category", each["pii_type"], language) for each in about["pii_information"]])
     heading("whom")
@@ -135,14 +136,21 @@ def _list(parent: ET.Element, items: list[str]) -> None:
         ET.SubElement(rows, "li").text = item
 
 
-def _controller(record: dict[str, Any]) -> str:
+def _controller(record: dict[str, Any], language: str) -> str:
     own = record["party_identification"][0]
-    return f"{own['party_name']} ({own['party_id']})"
+    return f"{own['party_name']}: {_unit(own['party_id'], language)}"
+
+
+def _unit(code: str, language: str) -> str:
+    """A unit by its code, after a word for what kind of authority it is where the code says so."""
+    kind = authority_of(code)
+    word = say("authority", kind, language)
+    return code if word == kind else f"{word} ({code})"
 
 
 def _recipient(each: dict[str, Any], language: str) -> str:
     if "/" in each["party_id"]:  # a unit, by its code
-        return str(each["party_id"])
+        return _unit(each["party_id"], language)
     follows = say("page", "follows" if each["follows_role"] else "follows_not", language)
     return f"{say('role', each['party_id'], language)} ({follows})"
 
@@ -182,8 +190,11 @@ def _told(notice: dict[str, Any], language: str) -> str:
 
 def _given(record: dict[str, Any], language: str) -> str:
     said = _last_given(record)
-    who = ", ".join(say("giver", each, language) for each in said["entity_id"])
-    given = f"{say('page', 'gave', language)} {who}."
+    if set(said["entity_id"]) == {"SELF"}:
+        given = say("page", "gave_self", language)
+    else:
+        who = f" {say('page', 'and', language)} ".join(say("giver", each, language) for each in said["entity_id"])
+        given = f"{say('page', 'gave', language)} {who}."
     return f"{given} {say('page', 'given_at', language)} {_moment(said['event_time'], language)}."
 
 
@@ -199,4 +210,4 @@ def _moment(text: str, language: str) -> str:
     at = local(dt.datetime.fromisoformat(text))
     month = _table()["month"][str(at.month)][language]
     clock = f"kl. {at:%H.%M} svensk tid" if language == "sv" else f"at {at:%H:%M}, Swedish time"
-    return f"{at.day} {month} {at.year} {clock}"
+    return f"{'den ' if language == 'sv' else ''}{at.day} {month} {at.year} {clock}"

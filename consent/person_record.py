@@ -11,7 +11,7 @@ import json
 from typing import Any, NamedTuple
 
 from consent import standing
-from consent.conditions import judged
+from consent.conditions import CUSTODIANS, judged
 from consent.ledger import LedgerView
 from consent.records import Grant
 from consent.rules import Rules
@@ -51,13 +51,17 @@ _OF_ALL = frozenset({"WITHDRAW_ALL", "EXPIRE", "LAPSE"})  # name no consent
 
 
 class About(NamedTuple):
-    """What the copy is made of besides the ledger; `principal`: the agency's own reference, never a number."""
+    """What the copy is made of besides the ledger; `principal`: the agency's own reference, never a number.
+
+    `given_to`: number of the person who gets it, where it is another than the person it is about.
+    """
 
     record_id: bytes
     unit: str
     controller: str
     principal: str
     at_us: int
+    given_to: int = THE_PERSON
 
 
 def delivery_of(stated: str | None, *, given_to: int | None, protected: bool | None, cover: bool) -> str:
@@ -96,7 +100,7 @@ def may_receive(view: LedgerView, consent_id: bytes, person: int, at_us: int) ->
     givers = [one for one in terms.givers or () if one.person == person and one.capacity != "SELF"]
     if not givers or not all(_in_force(one, at_us) for one in givers):
         raise HandslagError("HS-RECORD-RECIPIENT")
-    if any(one.capacity == "GUARDIAN" for one in givers):
+    if any(one.capacity in CUSTODIANS for one in givers):
         _require_guardian(view, grant, terms, made, person, at_us)
 
 
@@ -115,10 +119,23 @@ def _require_guardian(view: LedgerView, grant: Grant, terms: Terms, made: Ledger
         # More gave it than may decide: the one who is kept out may be among them, and nobody can say which it is.
         or len(guardians) > minor.guardians - minor.guardians_excluded
         or grant.ended(at_us) & standing.GUARDIAN_AUTHORITY_ENDED
-        or any(_lapses(ConsentAct.from_bytes(event.act), person) for event in view.events[made.ledger_seq :])
+        or any(_shuts_out(ConsentAct.from_bytes(event.act), person) for event in view.events[made.ledger_seq :])
     )
     if refused:
         raise HandslagError("HS-RECORD-RECIPIENT")
+
+
+def _shuts_out(act: ConsentAct, person: int) -> bool:
+    """Whether a later act ended this guardian's say, or was given with a guardian kept out who may be this one.
+
+    The copy tells the whole history of a consent, so an older one is no safer than the newest.
+    """
+    terms = act.terms
+    if terms is None or terms.minor is None or THE_PERSON not in (terms.about or (THE_PERSON,)):
+        return _lapses(act, person)
+    guardians = {one.person for one in terms.givers or () if one.capacity in CUSTODIANS}
+    unclear = len(guardians) > max(terms.minor.guardians - terms.minor.guardians_excluded, 1)
+    return terms.minor.guardians_excluded > 0 and (unclear or person not in guardians)
 
 
 def _lapses(act: ConsentAct, person: int) -> bool:
@@ -140,6 +157,14 @@ def found(view: LedgerView, consent_id: bytes, at_us: int) -> tuple[Grant, Terms
 def record_of(view: LedgerView, consent_id: bytes, about: About, rules: Rules) -> dict[str, Any]:
     """The copy, before it is signed; raises `HS-RECORD-NOT-FOUND`."""
     grant, terms, event = found(view, consent_id, about.at_us)
+    state = {
+        "event_state": state_of(grant, about.at_us, rules),
+        "as_of": iso(about.at_us),
+        "partly_withdrawn": any(part.from_us <= about.at_us for part in grant.parts),
+    }
+    if about.given_to == THE_PERSON:
+        # INVARIANT: test_who_speaks_for_a_child_is_not_told_of_its_blocks
+        state["blocks_in_force"] = sum(1 for block in view.blocks if block.holds(about.at_us))
     return {
         "schema_version": PROFILE,
         "record_id": shown(about.record_id),
@@ -148,12 +173,7 @@ def record_of(view: LedgerView, consent_id: bytes, about: About, rules: Rules) -
         "pii_processing": _processing(terms, about.unit),
         "party_identification": _parties(terms, about),
         "events": _events(view, consent_id, terms, event),
-        "state": {
-            "event_state": state_of(grant, about.at_us, rules),
-            "as_of": iso(about.at_us),
-            "partly_withdrawn": any(part.from_us <= about.at_us for part in grant.parts),
-            "blocks_in_force": sum(1 for block in view.blocks if block.holds(about.at_us)),
-        },
+        "state": state,
         "evidence": {
             "consent_id": shown(consent_id),
             "ledger_seq": event.ledger_seq,
@@ -238,7 +258,7 @@ def _events(view: LedgerView, consent_id: bytes, terms: Terms, made: LedgerEvent
             continue
         if act.act == "EXPIRE" and act.ended_event != terms.until_event:
             continue
-        if act.act == "LAPSE" and all(one.capacity != "GUARDIAN" for one in terms.givers or ()):
+        if act.act == "LAPSE" and all(one.capacity not in CUSTODIANS for one in terms.givers or ()):
             continue
         said = act.terms
         row: dict[str, Any] = {

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache, reduce
 from hashlib import sha256
+from math import inf
 from typing import Any
 
 from consent.rules import NOT_ALLOWED, Lane, Rules
@@ -89,6 +90,18 @@ def derived(steps: Sequence[Rules]) -> Mapping[bytes, tuple[Derived, ...]]:
             rules = rules if end == start else _narrower_kept(rules, steps[end])
             found.setdefault(rules.hash32, []).append(Derived(rules, start, end))
     return {hash32: tuple(ways) for hash32, ways in found.items()}
+
+
+def informed(given: float, took: Iterable[tuple[float, bytes]], rules_hash: bytes) -> bool:
+    """Whether an approval given at a number was told of all that a rule set opens: nothing took force in between.
+
+    `took`: number and hash of every rule set that took force, also of an installation's own. An approval given before
+    something that took force before the rule set it is about knew nothing of what that closed, and does not count.
+    """
+    # INVARIANT: test_an_approval_opens_nothing_that_was_closed_after_it
+    taken = list(took)
+    own = max((at for at, each in taken if each == rules_hash), default=inf)
+    return not any(given < at < own for at, _ in taken)
 
 
 class _Kept:

@@ -205,6 +205,17 @@ def _wide(asked: Asked, provision: Provision, registry: Registry, rules: Rules) 
     return tuple(reasons)
 
 
+def require_standing(asked: Asked, registry: Registry, approved: Approved, at_us: int) -> None:
+    """Raise `HS-PROVISION-UNREVIEWED` unless provision and approval still hold when it goes.
+
+    That may be a day after it was decided. What was decided in time and is confirmed too late is decided anew, on what
+    is approved by then.
+    """
+    # INVARIANT: test_what_is_confirmed_after_the_approval_ended_does_not_go
+    if not registry.provision(asked.provision_id).in_force(at_us) or at_us >= approved.valid_until_us:
+        raise HandslagError("HS-PROVISION-UNREVIEWED")
+
+
 def forbidden(sender: Party, recipient: Party, sections: Iterable[tuple[str, bool]], rules: Rules) -> bool:
     """Whether these rules forbid what was decided under others; sections: category, and the sender's release of it.
 

@@ -86,7 +86,9 @@ class Node:
 
     def format(self, cluster_id: str) -> subprocess.Popen[bytes]:
         """Begin to prepare its empty data folder; the caller waits."""
-        tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self.folder / "server.properties")]
+        # An id may begin with a hyphen: beside `-t` it would be taken for an option.
+        properties = str(self.folder / "server.properties")
+        tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "--config", properties]
         with (self.folder / "format.log").open("wb") as log:
             return _started(tool, log)
 

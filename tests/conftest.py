@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,10 @@ from tests.engines import Database, template
 
 def pytest_configure(config):
     config.pluginmanager.register(ran, "ran")
+    if hasattr(config, "workerinput"):
+        # The path of a socket has room for 107 bytes (unix(7)), and a worker's own folder would take ten of them.
+        worker = config.workerinput["workerid"].removeprefix("gw")
+        config.option.basetemp = Path(config.option.basetemp).with_name(worker)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 """Which engines ran: said at the end of every run, and demanded of a whole one with CI=true.
 
 A run is whole when it collected every test file there is and left nothing out but what is marked `long`. What is
-looked at is what was really collected: no option, and no way of naming the files, makes a part of it whole.
+looked at is what was really collected: no option, and no way of naming the files, makes a part of it whole. Where
+several workers share a run (pytest-xdist), each collects all of it and says at its end what it ran.
 """
 
 from __future__ import annotations
@@ -61,8 +62,18 @@ def lacking(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session):
-    if lacking(session.config) and session.exitstatus == pytest.ExitCode.OK:
+    if hasattr(session.config, "workerinput"):
+        session.config.workeroutput["ran"] = ran(session.config), session.config.stash[WHOLE]
+    elif lacking(session.config) and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """What a worker says at its end; one that broke down says nothing, and its tests are errors."""
+    found, whole = getattr(node, "workeroutput", {}).get("ran", ({}, False))
+    node.config.stash[ENGINES] |= found
+    node.config.stash[WHOLE] |= whole
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

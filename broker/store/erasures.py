@@ -19,6 +19,7 @@ from broker.store.inbox import Item, Leased, opened
 from broker.store.join_tables import case_join, crossing
 from broker.store.shared import moved
 from broker.store.statute_tables import acute
+from broker.store.statutes import OPEN as UNANSWERED
 from schemas.codes import DeliveryState, SeatState
 from schemas.identifiers import ZERO32
 
@@ -133,7 +134,9 @@ class ErasureRows:
         told = tables.annul_notice.c
         if self._any(select(told.notice_id).where(told.seat_id == seat_id, told.answered_at_us.is_(None))):
             return "annulment"
-        return None
+        # INVARIANT: test_what_a_second_person_has_not_answered_is_not_erased
+        alone = or_(acute.c.seat_id == seat_id, acute.c.recipient_seat == seat_id) & (acute.c.state == UNANSWERED)
+        return "second" if self._any(select(acute.c.disclosure_id).where(alone)) else None
 
     def _any(self, query: Select[Any]) -> bool:
         return self._c.execute(query.limit(1)).first() is not None

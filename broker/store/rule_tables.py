@@ -15,7 +15,7 @@ rule_set = Table(
     Column("file", LargeBinary, nullable=False),
 )
 
-# A rule set that took effect on top of the rules of the installation.
+# A rule set that took effect on top of the rules of the installation; zeros where those themselves took force.
 rule_step = Table(
     "rule_step",
     metadata,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
@@ -11,7 +12,8 @@ from broker.store.cipher import ColumnCipher
 from broker.store.deliveries import OPEN
 from broker.store.dialect import locked
 from broker.store.rule_tables import rule_approval, rule_recheck, rule_set, rule_step
-from broker.store.tables import delivery
+from broker.store.tables import admin_act, delivery, entry
+from schemas.identifiers import ZERO32
 
 _TABLE = "rule_approval"
 _PIECE = 500  # values in one statement
@@ -59,15 +61,44 @@ class RuleRows:
             bytes(one) for one in self._c.execute(select(rule_set.c.rules_hash).order_by(rule_set.c.number)).scalars()
         ]
 
+    def install(self, number: int, base_hash: bytes) -> None:
+        """The rules of an installation take force: what took effect on top of any before does not lie on these."""
+        self._c.execute(insert(rule_step).values(number=number, base_hash=base_hash, rules_hash=ZERO32))
+
+    def installed(self) -> list[int]:
+        """Numbers of the acts by which rules of an installation took force, in order."""
+        query = select(rule_step.c.number).where(rule_step.c.rules_hash == ZERO32).order_by(rule_step.c.number)
+        return list(self._c.execute(query).scalars())
+
     def step(self, number: int, base_hash: bytes, rules_hash: bytes) -> None:
-        """A proposed rule set takes effect on top of those of the installation."""
-        self._c.execute(insert(rule_step).values(number=number, base_hash=base_hash, rules_hash=rules_hash))
+        """A proposed rule set takes effect on top of those of the newest installation; of `base_hash` where none is."""
+        newest = select(rule_step.c.base_hash).where(rule_step.c.rules_hash == ZERO32)
+        below = self._c.execute(newest.order_by(rule_step.c.number.desc()).limit(1)).scalar()
+        base = base_hash if below is None else bytes(below)
+        self._c.execute(insert(rule_step).values(number=number, base_hash=base, rules_hash=rules_hash))
 
     def steps(self, base_hash: bytes) -> list[bytes]:
-        """Files of the rule sets that took effect on top of those of an installation, in order."""
+        """Files of the rule sets that took effect on top of those of an installation since it was last put in force."""
+        # INVARIANT: test_what_lay_on_rules_does_not_lie_on_them_when_they_come_back
+        newest = select(func.max(rule_step.c.number))
+        newest = newest.where(rule_step.c.base_hash == base_hash, rule_step.c.rules_hash == ZERO32)
+        since = self._c.execute(newest).scalar() or 0
         query = select(rule_set.c.file).join(rule_step, rule_step.c.rules_hash == rule_set.c.rules_hash)
-        query = query.where(rule_step.c.base_hash == base_hash).order_by(rule_step.c.number)
-        return [bytes(one) for one in self._c.execute(query).scalars()]
+        query = query.where(rule_step.c.base_hash == base_hash, rule_step.c.number > since)
+        return [bytes(one) for one in self._c.execute(query.order_by(rule_step.c.number)).scalars()]
+
+    def took(self) -> list[tuple[float, bytes]]:
+        """Entry number and hash of all that took force, installations' rules too: what has no entry yet comes last."""
+        query = select(entry.c.number, rule_step.c.rules_hash).select_from(rule_step)
+        query = query.outerjoin(admin_act, admin_act.c.number == rule_step.c.number)
+        query = query.outerjoin(entry, entry.c.entry_id == admin_act.c.entry_id).order_by(rule_step.c.number)
+        return [(inf if at is None else at, bytes(each)) for at, each in self._c.execute(query)]
+
+    def given(self) -> dict[bytes, int]:
+        """Entry id of every approval -> the number of that entry."""
+        query = select(entry.c.entry_id, entry.c.number)
+        query = query.join(rule_approval, rule_approval.c.entry_id == entry.c.entry_id)
+        return {bytes(each): number for each, number in self._c.execute(query)}
 
     def approve(self, row: ApprovalRow) -> None:
         """Keep a unit's approval, in the transaction of its entry."""

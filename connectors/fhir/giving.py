@@ -7,6 +7,7 @@ say is refused (`HS-FHIR-UNMAPPED`); a term that this page does not know is one 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import fields
 from typing import Any
 from urllib.parse import quote
@@ -22,6 +23,8 @@ from schemas.errors import HandslagError
 from schemas.identifiers import shown
 
 _MASKED = {"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "masked"}]}
+_REFERENCE = re.compile(r"[A-Z][A-Za-z]{1,63}/[A-Za-z0-9.-]{1,64}|(https?|urn):[!-~]{1,500}")  # FHIR R4 section 2.3.0
+_NUMBER = re.compile(r"(?:\d{2})?\d{6}[-+]?\d{4}")  # the shape of a personal identity number
 _SAID = frozenset(
     {
         "recipients",
@@ -52,6 +55,16 @@ _KEPT = frozenset(
         "supersedes",
     }
 )
+
+
+def check_patient(reference: str | None) -> None:
+    """Whether the agency's reference of the person may be written: a FHIR reference, and not a name or a number.
+
+    Raises `HS-INPUT-INVALID` (`patient`).
+    """
+    parts = re.split(r"[/:#?=|]", reference or "")
+    if reference is not None and (not _REFERENCE.fullmatch(reference) or any(map(_NUMBER.fullmatch, parts))):
+        raise HandslagError("HS-INPUT-INVALID", field="patient")
 
 
 def consent_of(view: LedgerView, consent_id: bytes, *, unit: str, as_of_us: int, patient: str | None) -> dict[str, Any]:

@@ -194,6 +194,14 @@ class Outgoing:
             for r, c, s, n, why in rows
         ]
 
+    def open_now(self, event_id: bytes) -> dict[str, set[str]]:
+        """Per role the categories that nobody in it was given yet."""
+        found: dict[str, set[str]] = {}
+        for row in self.sections(event_id):
+            if row.state in {SectionState.OPEN, SectionState.KEYLESS}:
+                found.setdefault(row.role, set()).add(row.category)
+        return found
+
     def set_section(
         self, event_id: bytes, role: str, category: str, state: SectionState, reasons: Iterable[str] = ()
     ) -> None:

@@ -13,6 +13,7 @@ from broker import queries
 from broker.pending import Pending
 from broker.store.inbox import Item
 from broker.store.keys import KeyVault
+from broker.store.statutes import TOLD, AcuteRow, one_time
 from broker.store.tables import entry, payload
 from schemas.admin import ERASE, LIFT, RESTRICT
 from schemas.calls import AuditFetchRequest, AuditQuery, LedgerFetchRequest
@@ -163,6 +164,20 @@ async def test_what_waits_is_not_erased(home):
     await site.store.write(lambda rows: rows.gate._c.execute(states) and None)
     asked = home.eraser.require_free(site.police.seat_id, GROUND)
     assert await code_of(asked) == ("HS-ERASE-REFUSED", "delivery")
+
+
+async def test_what_a_second_person_has_not_answered_is_not_erased(home):
+    """Else nobody would be told that one person alone disclosed something in acute danger."""
+    site = home.site
+    await closed(home)
+    disclosure = os.urandom(16)
+    alone = AcuteRow(disclosure, site.police.seat_id, site.lead.seat_id, os.urandom(16), os.urandom(32),
+                     one_time(disclosure, b"key"), one_time(disclosure, b"handl-7"), 2**60)  # fmt: skip
+    await site.store.write(lambda rows: rows.statutes.await_second(alone))
+    asked = home.eraser.require_free(site.police.seat_id, GROUND)
+    assert await code_of(asked) == ("HS-ERASE-REFUSED", "second")
+    await site.store.write(lambda rows: rows.statutes.settle(disclosure, TOLD))
+    await home.eraser.require_free(site.police.seat_id, GROUND)  # control: once it is told, nothing stands against it
 
 
 async def test_unknown_seats_and_grounds_are_refused(home):

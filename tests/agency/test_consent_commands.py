@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from connectors import acts, commands, executor, ledgers, sending
+from connectors import acts, commands, executor, ledgers
 from connectors.fields import moment, shown_moment
 from consent import majority
 from consent.admission import check_act
@@ -221,13 +221,13 @@ async def test_whom_a_section_concerns_and_when_it_is_from_is_stated(linked):
     plain = commands.read(json.dumps(SEND).encode()).model_dump()
     sections = ("IC04", "IC12", "IC01")
     stated = {**plain, "data_periods": dict.fromkeys(sections, period)}
-    got = sending.released(ctx, world.seat, stated, "police_coordination")
+    got = ledgers.released(ctx, world.seat, stated, "police_coordination")
     assert got
-    assert not sending.released(ctx, world.seat, plain, "police_coordination")
+    assert not ledgers.released(ctx, world.seat, plain, "police_coordination")
     shared = {**stated, "persons": {category: [0, 1] for category in sections}}
-    assert not sending.released(ctx, world.seat, shared, "police_coordination")
+    assert not ledgers.released(ctx, world.seat, shared, "police_coordination")
     await linked.said(**wide, about=[1])
-    assert sending.released(ctx, world.seat, shared, "police_coordination") == got
+    assert ledgers.released(ctx, world.seat, shared, "police_coordination") == got
     with pytest.raises(HandslagError, match="HS-INPUT-INVALID"):
         commands.read(json.dumps({**SEND, "persons": {"IC04": []}}).encode())
     backwards = {"since": period["until"], "until": period["since"]}

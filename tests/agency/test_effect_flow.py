@@ -10,8 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from connectors.effect_cli import consent as group
+from schemas.errors import HandslagError
 from tests.evil.house import LEAD, POLICE, assessment, grant, house, request_assessment
 
+NOBODYS = "01a2016d-eb13-7b39-819c-a99e16436ddb"  # of no consent in any of these cases
 LOOK = ("--purpose", "LAWFULNESS", "--case-number", "K-7", "--actor", "auditor-3")
 ASKED = ("--to", POLICE, "--event-type", "threat_assessment_requested", "--for", "THREAT_ASSESSMENT")
 
@@ -134,5 +136,9 @@ async def test_what_cannot_be_simulated_is_refused(home, tmp_path):
     )  # fmt: skip
     assert getattr(refused.exception, "code", None) == "HS-NOT-YET"
     assert (await run(home.social, "simulate")).exit_code == 2
+    for words in (("simulate", "--withdraw", NOBODYS), ("effect", "--consent", NOBODYS)):
+        with pytest.raises(HandslagError) as unknown:
+            await run(home.social, *words)
+        assert unknown.value.code == "HS-CONSENT-UNKNOWN"
     other = await run(home.social, "simulate", "--withdraw", granted(home.social), "--withdraw-case")
     assert other.exit_code == 2

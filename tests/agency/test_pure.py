@@ -7,11 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors import commands, fields, retry, waiting
+from connectors import commands, consent_cli, fields, retry, waiting
 from connectors.waiting import KEEPS_CONTENT, TRANSITIONS, OutgoingState, SectionState, Standing, Step
 from schemas.errors import HandslagError
+from schemas.identifiers import ZERO16, shown
 
 CANARY = "Kanariefågel-19121212-1212"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "yesterday", "2026-11-22T12:00:00", "2026-11-22", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"],
+)
+def test_a_time_without_zone_or_beyond_the_calendar_is_named(text: str) -> None:
+    with pytest.raises(HandslagError) as error:
+        fields.moment(text, "as_of")
+    assert (error.value.code, error.value.context) == ("HS-INPUT-INVALID", {"field": "as_of"})
 
 
 @given(st.integers(min_value=1, max_value=10_000), st.floats(min_value=0, max_value=1, exclude_max=True))
@@ -163,3 +174,19 @@ def test_a_rare_task_that_failed_is_tried_again_soon(failures):
     assert retry.pause_s(60.0, failures, 0.999) <= retry.FLOOR_S
     assert retry.pause_s(0.2, failures, 0.0) == 0.2
     assert retry.pause_s(2.0, 40, 0.999) > 50
+
+
+def test_what_stands_and_the_history_are_told_in_the_language_asked_for() -> None:
+    row = {"consent": "A", "in_force": False, "recipients": ["POL/X", "police_coordination"], "origin": "OWN"}
+    row |= {"follows_role": ["police_coordination"], "categories": ["IC04"]}
+    data = {"as_of": "2026-11-22T12:00:00Z", "ledger_seq": 3}
+    block = {"block": "B", "in_force": True}
+    assert consent_cli._standing(data, [row], [block], "sv") == [
+        "Läget 2026-11-22T12:00:00Z, liggarens nummer 3:",
+        "  A  gäller inte  till POL/X, polisens avhopparsamordning (den som har rollen): IC04 hotbild",
+        "  spärr B  gäller",
+    ]
+    assert consent_cli._standing(data, [], [], "en")[1] == "  no consent was recorded"
+    act = {"ledger_seq": 2, "recorded_at": "2026-11-22T12:00:00Z", "act": "WITHDRAW_ALL", "consent": shown(ZERO16)}
+    assert consent_cli._act_line(act, "sv") == "   2  2026-11-22T12:00:00Z  WITHDRAW_ALL  återkallelse av allt"
+    assert consent_cli._act_line({**act, "act": "NEW"}, "en").endswith("NEW           NEW")

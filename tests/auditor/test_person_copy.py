@@ -23,3 +23,14 @@ def test_a_copy_is_made_of_a_recorded_consent_and_examined_offline(told, tmp_pat
     assert (examined["valid"], examined["event_state"]) == (True, "withdrawn")
     file.write_bytes(file.read_bytes().replace(b'"withdrawn"', b'"given"'))
     assert auditor.run("consent", "record-verify", file).returncode == 1
+
+
+def test_who_keeps_a_copy_is_not_told_that_it_was_handed_over(told, tmp_path):
+    _play, auditor, *_ = told
+    [row] = auditor.answer("consent", "show", "--ref", REF, *LOOK)["consents"]
+    file = tmp_path / "kept.json"
+    kept = ("consent", "record", REF, row["consent"], *LOOK, "--to", file, "--delivery", "KEPT_AT_AGENCY")
+    done = auditor.run("--lang", "sv", *kept)
+    assert done.returncode == 0, done.stderr
+    assert "Kopian stannar här." in done.stdout
+    assert "lämnat" not in done.stdout

@@ -238,7 +238,8 @@ def ending_reasons(asked, current):
 
             def rests(given, whose=whose):
                 return any(
-                    one.capacity == "GUARDIAN" and (not whose or one.person in whose) for one in given.givers or ()
+                    one.capacity in {"GUARDIAN", "SPECIAL_GUARDIAN"} and (not whose or one.person in whose)
+                    for one in given.givers or ()
                 )
 
             if reached(asked, current, place, rests):

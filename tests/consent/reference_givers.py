@@ -85,7 +85,8 @@ def minor_reasons(asked, given):
     minor, givers = given.minor, given.givers or ()
     guardians = {one.person for one in givers if one.capacity == "GUARDIAN"}
     if minor is None:
-        return {"CAPACITY"} if guardians else set()
+        custody = ("GUARDIAN", "SPECIAL_GUARDIAN")
+        return {"CAPACITY"} if any(one.capacity in custody for one in givers) else set()
     found = set()
     if asked.at_us >= minor.reassess_at_us:
         found.add("GUARDIAN_AUTHORITY_ENDED")

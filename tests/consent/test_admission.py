@@ -206,3 +206,26 @@ def test_an_amendment_that_widens_needs_a_new_word(changes, needs):
     assert refusal(replace(fresh, consent_id=named("Z")), view) == ("HS-GRANT-INCOMPLETE", "consent")
     again = recorded([(grant(**BEFORE), T0), (fresh, T0)])
     assert refusal(replace(fresh, prev=again[-1].head), view.applied(again[-1])) is None
+
+
+@pytest.mark.parametrize("changes", [{"information": None}, {"information": replace(TOLD, interpreter=False)}])
+def test_another_telling_is_a_new_word(changes):
+    """A consent told in a wording out of use opens nothing: an officer alone cannot amend the wording away."""
+    before = {"evidence_hash": b"1" * 32, "information": TOLD}
+    view = ledger(grant(**before))
+    same = act("AMEND", "A", seq=1, prev=view.head, terms=terms(POLICE, **before))
+    assert refusal(same, view) is None  # control
+    other = replace(same, terms=replace(same.terms, **changes))
+    assert refusal(other, view) == ("HS-GRANT-INCOMPLETE", "evidence")
+    assert refusal(replace(other, terms=replace(other.terms, evidence_hash=b"2" * 32)), view) is None
+
+
+def test_a_longer_authority_is_nobody_s_word():
+    before = {"categories": ("IC13",), "givers": (SELF, MOTHER), "minor": CHILD, "given_by": "GUARDIAN"}
+    view = ledger(grant(**before))
+    longer = replace(MOTHER, authority_until_us=T0 + 60 * HOUR)
+    wider = {**before, "categories": ("IC13", "IC01"), "givers": (SELF, longer)}
+    one = act("AMEND", "A", seq=1, prev=view.head, terms=terms(POLICE, **wider))
+    assert refusal(one, view) == ("HS-GRANT-INCOMPLETE", "evidence")
+    said = {**wider, "givers": (SELF, replace(longer, at_us=T0 + 1))}  # control: she was asked again
+    assert refusal(replace(one, terms=terms(POLICE, **said)), view) is None

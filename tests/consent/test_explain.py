@@ -7,6 +7,7 @@ import pytest
 from consent.decide import decide
 from consent.explain import considered, sentences
 from consent.rules import shipped
+from consent.terms import SectionAsk
 from schemas.identifiers import shown
 from tests.consent.making import act, ledger, named, request, terms, to_role
 
@@ -32,6 +33,15 @@ def test_the_consent_used_is_named():
     known = VIEW.as_known(ledger_seq=2)
     found = considered(decide(request(), known, RULES), request(), known)
     assert [one.effect for one in found] == ["USED", None]
+
+
+def test_a_consent_of_one_person_does_not_cover_what_is_about_two():
+    shared = request((SectionAsk("IC13", (0, 3), True, False),))
+    known = VIEW.as_known(ledger_seq=2)
+    told = considered(decide(shared, known, RULES), shared, known, RULES)
+    assert [one.effect for one in told] == ["COVERS_SOME", None]
+    both = ledger(act("GRANT", "A", terms=terms(to_role("police_coordination"), about=(0, 3))))  # control
+    assert [one.effect for one in considered(decide(shared, both, RULES), shared, both, RULES)] == ["USED"]
 
 
 @pytest.mark.parametrize(

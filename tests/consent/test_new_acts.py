@@ -110,6 +110,12 @@ def test_when_a_guardian_has_custody_no_more_what_rests_on_it_ends():
     assert why(ledger(child, act("LAPSE", "L", scope=replace(scope(), givers=(1,))))) == ("GUARDIAN_AUTHORITY_ENDED",)
     assert why(ledger(child, act("LAPSE", "L", scope=replace(scope(), givers=(2,))))) == ()
     assert why(ledger(GRANT, act("LAPSE", "L"))) == ()
+    special = replace(mother, capacity="SPECIAL_GUARDIAN", authority_from_us=T0)
+    alone = replace(ground, guardians_excluded=1)
+    child = act("GRANT", "A", terms=terms(POLICE, givers=(special,), given_by="SPECIAL_GUARDIAN", minor=alone))
+    assert why(ledger(child)) == ()
+    assert why(ledger(child, act("LAPSE", "L"))) == ("GUARDIAN_AUTHORITY_ENDED",)
+    assert why(ledger(child, act("LAPSE", "L", scope=replace(scope(), givers=(2,))))) == ()
 
 
 BLOCK = act("BLOCK", "X", terms=terms(actions=(), categories=(), purposes=(), valid_until_us=None))

@@ -182,6 +182,12 @@ def test_a_child_is_never_alone_and_never_overruled(givers, changes, reasons):
     assert why(minor(*givers, **changes)) == reasons
 
 
+def test_a_special_guardian_decides_for_an_assessed_child_or_not_at_all():
+    """Without the assessment nothing would ask for the child's own word, and nothing would end at eighteen."""
+    assert why(minor(giver(), SPECIAL, guardians_excluded=2)) == ()  # control
+    assert why(ledger(consent(givers=(SPECIAL,), given_by="SPECIAL_GUARDIAN"))) == ("CAPACITY",)
+
+
 def test_a_childs_own_word_without_givers_is_a_child_alone():
     assert why(ledger(consent(minor=CHILD))) == ("GUARDIAN_MISSING",)
 

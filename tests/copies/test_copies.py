@@ -116,12 +116,13 @@ def test_a_delivery_is_noted_before_a_byte_of_it_is_written(given, tmp_path):
     assert refused(lambda: made(given, tmp_path)) == ("HS-FILE-EXISTS", None)
     assert (tmp_path / "copy.json").read_text() == "already there"
     assert not (tmp_path / "copy.html").exists()
-    [(_at, note)] = readings()[before:]
+    assert refused(lambda: made(given, tmp_path, "no-such-folder/copy")) == ("HS-FILE-UNWRITTEN", None)
+    [(_at, note), _other] = readings()[before:]
     assert (note["what"], note["delivery"], note["given_to"], note["actor"]) == (
         "consent record delivery", "HANDED_OVER_IN_PERSON", 0, "handl-7",
     )  # fmt: skip
     assert refused(lambda: made(given, tmp_path, "other", given_to=1)) == ("HS-RECORD-RECIPIENT", None)
-    assert len(readings()) == before + 1
+    assert len(readings()) == before + 2
     assert not (tmp_path / "other.json").exists()
 
 
@@ -200,7 +201,8 @@ def test_the_page_says_all_that_matters_in_plain_words(given, tmp_path):
     for words in (
         "Samtycket gäller.", "vem du är", "hot mot dig", "att du får det här stödet", "inte den som tar över uppdraget",
         "för att bedöma hot och risker", "Du kan ta tillbaka det när du vill", "Skyddet fortsätter ändå",
-        "personen själv", "ring 112", told["record_id"], told["sha256"],
+        "Du gav samtycket själv. Antecknat den ", "Det här gällde den ", "EX: socialtjänsten (SOC/EXEMPEL/KONSULT)",
+        "ring 112", told["record_id"], told["sha256"],
     ):  # fmt: skip
         assert words in page
 
@@ -218,6 +220,27 @@ def test_the_page_tells_the_time_of_the_clock_on_the_wall(given, tmp_path):
             assert (words in page, "UTC" in page) == (True, False)
 
 
+@pytest.mark.parametrize(
+    ("language", "by", "to"),
+    [
+        ("sv", "Samtycket gavs av vårdnadshavare och den som samtycket gäller.", "polisen (POL/EXEMPEL/SYD)"),
+        (
+            "en",
+            "The consent was given by guardian and the one whom the consent is about.",
+            "the police (POL/EXEMPEL/SYD)",
+        ),
+    ],
+)
+def test_whoever_gave_it_and_gets_it_is_told_in_words(given, tmp_path, language, by, to):
+    told, file, _page = made(given, tmp_path)
+    record = person_copies.verified(file.read_bytes(), given.ctx.trusted)
+    record["events"][-1]["entity_id"] = ["GUARDIAN", "SELF"]
+    record["pii_processing"]["recipient_third_parties"] = [{"party_id": "POL/EXEMPEL/SYD", "follows_role": False}]
+    page = person_page.page_of(record, told["sha256"], language=language, cover=True)
+    assert by in page
+    assert f"<li>{to}</li>" in page
+
+
 def test_every_code_has_words_of_its_own_on_the_page():
     words = tomllib.loads(resources.files("consent").joinpath("person_words.toml").read_text(encoding="utf-8"))
     for kind in ("role", "category", "purpose", "action"):
@@ -225,6 +248,7 @@ def test_every_code_has_words_of_its_own_on_the_page():
         for row in words[kind].values():
             assert set(row) == set(person_page.LANGUAGES)
             assert "avhopp" not in row["sv"].lower()
+    assert set(words["authority"]) == {row["authority"] for row in codes.table()["role"].values()}
 
 
 def test_a_number_stands_on_the_paper_and_nowhere_else(given, tmp_path):

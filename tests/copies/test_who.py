@@ -59,6 +59,18 @@ def test_a_guardian_who_was_kept_out_never_gets_a_copy(acts):
     assert [refusal(view, person) for person in (0, 1, 2)] == [None, "HS-RECORD-RECIPIENT", "HS-RECORD-RECIPIENT"]
 
 
+def test_a_guardian_who_is_kept_out_since_gets_no_copy_of_an_older_consent():
+    """Both gave the first; of the next the father was kept out. A copy of the first tells him what became of it."""
+    later = replace(child(CHILD, MOTHER, guardians_excluded=1), consent_id=named("C2"))
+    assert [refusal(ledger(BOTH, later), person) for person in (0, 1, 2)] == [None, None, "HS-RECORD-RECIPIENT"]
+    unclear = replace(child(CHILD, MOTHER, FATHER, guardians_excluded=1), consent_id=named("C2"))
+    assert [refusal(ledger(BOTH, unclear), person) for person in (1, 2)] == ["HS-RECORD-RECIPIENT"] * 2
+    both = replace(BOTH, consent_id=named("C2"))
+    assert [refusal(ledger(BOTH, both), person) for person in (0, 1, 2)] == [None] * 3  # control: nobody is kept out
+    sibling = replace(later, terms=replace(later.terms, about=(3,)))
+    assert [refusal(ledger(BOTH, sibling), person) for person in (1, 2)] == [None] * 2  # of another child's parents
+
+
 @pytest.mark.parametrize(
     ("acts", "at_us"),
     [
@@ -123,8 +135,8 @@ def test_a_delivery_names_the_person_and_keeps_the_outside_blank_unless_it_is_sa
     assert stated("HANDED_OVER_IN_PERSON", 0, protected=False, cover=False) == "HANDED_OVER_IN_PERSON"
 
 
-def made(*acts, at_us=NOW):
-    about = About(bytes(16), "SOC/EXEMPEL/KONSULT", "EXEMPEL", "EX-1", at_us)
+def made(*acts, at_us=NOW, given_to=0):
+    about = About(bytes(16), "SOC/EXEMPEL/KONSULT", "EXEMPEL", "EX-1", at_us, given_to)
     return record_of(ledger(*acts), CONSENT, about, RULES)
 
 
@@ -156,6 +168,13 @@ def test_a_part_taken_back_is_told():
         "event_state": "given", "as_of": record["created"], "partly_withdrawn": True, "blocks_in_force": 0,
     }  # fmt: skip
     assert [each["event_state"] for each in record["events"]] == ["given", "partly_withdrawn"]
+
+
+def test_who_speaks_for_a_child_is_not_told_of_its_blocks():
+    """A block has no giver: it may be the child's own word against the very guardian who reads the copy."""
+    acts = (BOTH, act("BLOCK", "X", terms=terms(actions=(), valid_until_us=None)))
+    assert made(*acts)["state"]["blocks_in_force"] == 1  # control: the child is told
+    assert made(*acts, given_to=1) == made(BOTH, given_to=1) | {"evidence": made(*acts)["evidence"]}
 
 
 def test_what_was_assessed_of_a_child_is_in_no_copy():

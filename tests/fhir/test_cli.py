@@ -1,5 +1,6 @@
 """The commands as they are typed: answers, exit codes, what is missing, and that an import records nothing."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -8,7 +9,11 @@ from pathlib import Path
 import pytest
 
 import handslag
-from connectors import commands, enrolment
+from connectors import commands, enrolment, settings
+from connectors.box import DataKey
+from connectors.identity import Identities, Seat
+from connectors.keys import SeatKeyPair
+from connectors.spool import Spool
 from tests.fhir.asking import vectors
 from tests.fhir.test_taking import CONSENT, MAP, UNIT
 
@@ -91,16 +96,42 @@ def test_the_question_to_the_ledger_is_still_its_own(tmp_path):
     assert run("consent", "decide", "--actor", "a", cwd=tmp_path).returncode == 2
 
 
+@pytest.mark.parametrize("asked", [("--fhir", "CONSENT", "--help"), ("--fhir", "--help"), ("-h", "--fhir")])
+def test_the_help_that_is_advertised_is_shown(tmp_path, asked):
+    done = run("consent", "decide", *asked, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--class" in done.stdout
+
+
+@pytest.mark.parametrize("option", ["fhir", "purpose", "at", "category", "action"])
+def test_an_option_with_one_answer_is_not_given_two(tmp_path, option):
+    asked = question(tmp_path, CASES["PERMIT"], "--category", "patient-privacy", "--action", "disclose")
+    value = asked[asked.index(f"--{option}") + 1]
+    for again in ((f"--{option}", value), (f"--{option}={value}",)):
+        done = run(*asked, *again, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"--{option} is given more than once" in done.stderr
+    ledger = ("--event-type", "contact_card", "--to", "provider", "--category", "IC01", "--category", "IC02")
+    done = run("consent", "decide", *ledger, "--for", "INTAKE", "--for", "FUNDING", cwd=tmp_path)
+    assert (done.returncode, "--for is given more than once" in done.stderr) == (2, True)
+
+
 @pytest.fixture
 def agency(tmp_path):
     who = enrolment.Unit(unit=UNIT, agency="REG/EXEMPEL", controller="EX", roles=("health_care",))
     enrolment.initialise(tmp_path / "vc", who, None, {})
+    current, keys = settings.load(tmp_path / "vc" / "connector.toml"), SeatKeyPair.generate()
+    with contextlib.closing(Spool(current.database, DataKey.load(current.data_key))) as spool:
+        Identities(spool.store).add(Seat(
+            ref="EX-1", seat_id=b"s" * 16, state="ACTIVE", role="health_care", case_tag=b"c" * 16, member=b"m" * 16,
+            private=keys.private_bytes(), pin=b"p" * 32, lead_statement=b"", acceptance=b"", units={},
+        ))  # fmt: skip
     return tmp_path / "vc"
 
 
-def imported(folder, resource, *more):
+def imported(folder, resource, *more, ref="EX-1"):
     files = written(folder, "consent.json", resource), written(folder, "map.json", MAP)
-    told = ("--ref", "EX-1", "--text-version", "T1", "--terms-version", "V1", "--method", "WRITTEN")
+    told = ("--ref", ref, "--text-version", "T1", "--terms-version", "V1", "--method", "WRITTEN")
     return run("consent", "import", files[0], "--format", "fhir", "--map", files[1], *told, *more, cwd=folder)
 
 
@@ -120,6 +151,8 @@ def test_an_import_writes_a_command_and_records_nothing(agency):
     assert "Nothing is recorded." in run_text(agency, far)
     again = imported(agency, far, "--out", "command.draft", "--json")
     assert json.loads(again.stderr)["code"] == "HS-FILE-EXISTS"
+    nowhere = imported(agency, far, "--out", "no-such-folder/command.draft", "--json")
+    assert json.loads(nowhere.stderr)["code"] == "HS-FILE-UNWRITTEN"
 
 
 def copied(resource, end):
@@ -147,6 +180,18 @@ def test_an_import_never_prints_who_the_person_is(agency):
     done = imported(agency, copied(CONSENT, "2099-05-31"))
     assert done.returncode == 0, done.stderr
     assert "Patient/" not in done.stdout + done.stderr
+
+
+def test_an_import_is_for_a_case_that_is_here(agency):
+    far = copied(CONSENT, "2099-05-31")
+    done = imported(agency, far, "--out", "command.draft", "--json", ref="NOPE")
+    assert (done.returncode, json.loads(done.stderr)["code"]) == (1, "HS-REF-UNKNOWN")
+    assert not (agency / "command.draft").exists()
+    for file in (agency / "data").glob("connector.db*"):
+        file.unlink()
+    done = imported(agency, far, "--out", "command.draft", "--json")  # a connector that was never started
+    assert (done.returncode, json.loads(done.stderr)["code"]) == (1, "HS-REF-UNKNOWN")
+    assert not (agency / "data" / "connector.db").exists()
 
 
 def test_an_import_that_cannot_say_all_writes_nothing(agency):

@@ -164,6 +164,20 @@ def test_no_name_number_or_holder_goes_along():
     assert named.count("Patient/exempel-1") == 2
 
 
+@pytest.mark.parametrize(
+    "given", ["Test Testsson", "Patient/19121212-1212", "Patient/1212121212", "urn:x:191212121212", ""]
+)
+def test_a_name_or_a_number_is_no_reference_of_the_person(given):
+    with pytest.raises(HandslagError) as error:
+        giving.check_patient(given)
+    assert (error.value.code, error.value.context) == ("HS-INPUT-INVALID", {"field": "patient"})
+
+
+@pytest.mark.parametrize("given", [None, "Patient/17", "urn:uuid:01a2016d-eb13-7b39-819c-a99e16436ddb"])
+def test_a_reference_of_the_agency_may_be_written(given):
+    giving.check_patient(given)
+
+
 def test_an_amendment_is_written_with_its_own_terms():
     newer = ("AMEND", {"terms": terms(categories=("IC08",), evidence_hash=b"e" * 32)})
     ledger = view(("GRANT", {"terms": terms()}), newer)

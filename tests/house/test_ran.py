@@ -45,15 +45,16 @@ def run(folder, *words, ci="true"):
     return done.returncode, done.stdout.splitlines()
 
 
-def test_a_whole_run_of_ci_with_every_engine_ends_well_and_names_them_last(tmp_path):
-    code, lines = run(project(tmp_path, ran.MUST), "-m", "not long", "--durations=3")
+@pytest.mark.parametrize("workers", [(), ("-n", "2"), ("-n", "2", "--dist", "loadfile")])
+def test_a_whole_run_of_ci_with_every_engine_ends_well_and_names_them_last(tmp_path, workers):
+    code, lines = run(project(tmp_path, ran.MUST), "-m", "not long", "--durations=3", *workers)
     assert code == 0
-    assert re.fullmatch(r"=+ 6 passed, 1 deselected in .* =+", lines[-2])
+    assert re.fullmatch(r"=+ 6 passed(, 1 deselected)? in .* =+", lines[-2])
     assert lines[-1].startswith("engines: ")
     assert {each.split(" 1")[0] for each in lines[-1].removeprefix("engines: ").split(", ")} == set(ran.MUST)
 
 
-@pytest.mark.parametrize("words", [("-m", "not long"), (), ("tests",), ("tests/deep", "tests")])
+@pytest.mark.parametrize("words", [("-m", "not long"), (), ("tests",), ("tests/deep", "tests"), ("-n", "2")])
 def test_a_whole_run_of_ci_without_an_engine_fails(tmp_path, words):
     code, lines = run(project(tmp_path, [name for name in ran.MUST if name != "Apache Kafka"]), *words)
     assert code == 1
@@ -63,7 +64,13 @@ def test_a_whole_run_of_ci_without_an_engine_fails(tmp_path, words):
 
 @pytest.mark.parametrize(
     "words",
-    [("tests/test_plain.py",), ("-k", "plain"), ("--deselect", "tests/test_plain.py::test_other"), ("--collect-only",)],
+    [
+        ("tests/test_plain.py",),
+        ("-k", "plain"),
+        ("-n", "2", "-k", "plain"),
+        ("--deselect", "tests/test_plain.py::test_other"),
+        ("--collect-only",),
+    ],
 )
 def test_a_part_of_the_tests_needs_no_engine(tmp_path, words):
     code, lines = run(project(tmp_path, ["SQLite"]), *words)

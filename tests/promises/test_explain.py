@@ -15,7 +15,7 @@ from schemas.acts import Scope
 from schemas.calls import AuditQuery
 from schemas.errors import HandslagError
 from schemas.explain import ExplainAnswer, ExplainAsk, ExplainRequest, SimulateAnswer, SimulateRequest
-from tests.promises.case import HOUR, PURPOSE, deliveries, grant, items, ready, sent, states
+from tests.promises.case import HOUR, PURPOSE, deliveries, grant, items, ready, receipts, sent, states
 from tests.site import DAY, LEAD, PROBATION, terms_of, to_role
 
 QUERY = AuditQuery(purpose="LAWFULNESS", actor_ref="auditor-3", assurance="ASSERTED", case_number="K-7")
@@ -60,6 +60,18 @@ async def counted(site) -> Counter:
             lambda rows: {t.name: rows.gate._c.execute(select(func.count()).select_from(t)).scalar() for t in found}
         )
     )
+
+
+async def test_a_unit_that_was_shut_out_is_no_holder_in_an_explanation_either(tmp_path):
+    site = await ready(tmp_path)
+    await grant(site)
+    assert (await ask(site)).outcome == "RELEASED"  # control
+    await site.store.write(lambda rows: rows.units.revoke(site.lead.code, site.clock()))
+    await sent(site)
+    (receipt,) = await receipts(site)
+    told = [(one.released, one.reasons) for one in (await ask(site)).sections]
+    assert told == [(one.released, one.reasons) for one in receipt.roles[0].sections] != []
+    assert not any(released for released, _reasons in told)
 
 
 async def test_every_record_is_named_with_why_it_does_not_apply(tmp_path):

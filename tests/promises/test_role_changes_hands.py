@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -12,10 +13,12 @@ from connectors import membership
 from schemas import projection
 from schemas.acts import RecipientRef
 from schemas.calls import StateRequest
+from schemas.errors import HandslagError
 from schemas.inbox import Notice, StatementNotice
 from schemas.statements import MemberStatement
 from tests.promises.case import items, receipts
-from tests.site import LEAD, POLICE, Site, Unit, to_unit
+from tests.site import DAY, LEAD, POLICE, START, Site, Unit, to_unit
+from tests.units import terms_of
 
 NORD = "POL/EXEMPEL/NORD"
 
@@ -96,6 +99,27 @@ async def test_a_consent_goes_with_the_role_only_when_it_says_so(site, follows):
     assert len(mine) == (1 if follows else 0)
     if follows:
         assert site.open(nord, mine[0]).core.event_type == "coordination_meeting_scheduled"
+
+
+@pytest.mark.parametrize("follows", [False, True])
+async def test_an_amendment_does_not_follow_a_role_by_itself(site, follows):
+    """The same words reach another unit by now: that is the person's to say, unless the consent follows the role."""
+    consent = await site.grant(site.lead, [to_police(follows=follows)], ["IC13"], ["PLANNING"])
+    await site.take_statements(site.lead)
+    nord = await changed_hands(site)
+    shorter = terms_of([to_police(follows=follows)], ["IC13"], ["PLANNING"], ("DISCLOSE",), site.clock(), START + DAY)
+    if not follows:
+        with pytest.raises(HandslagError) as refused:
+            await site.act(site.lead, "AMEND", consent, terms=shorter)
+        assert (refused.value.code, refused.value.context) == ("HS-GRANT-INCOMPLETE", {"field": "evidence"})
+        await site.take_statements(site.lead)
+        await sent(site, site.lead, nord)
+        assert [one.roles[0].outcome for one in await receipts(site, site.lead)] == ["WITHHELD"]
+        shorter = replace(shorter, evidence_hash=bytes(32))  # control: the person was asked about the new holder
+    await site.act(site.lead, "AMEND", consent, terms=shorter)
+    await site.take_statements(site.lead)
+    await sent(site, site.lead, nord)
+    assert [one.roles[0].outcome for one in await receipts(site, site.lead)] == ["RELEASED"]
 
 
 async def test_another_discloser_is_told_the_role_and_never_the_unit(site):

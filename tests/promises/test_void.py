@@ -12,6 +12,7 @@ from schemas.calls import CloseRequest, ConsentsRequest
 from schemas.errors import HandslagError
 from tests.promises.case import deliveries, grant, notices, ready, sent, states
 from tests.promises.test_annul import answered, handed, listed, told
+from tests.promises.test_explain import suppose
 from tests.site import LEAD, PROBATION, Site, Unit, to_role
 
 ALL = bytes(16)
@@ -33,6 +34,14 @@ async def void(site: Site, unit: Unit | None = None, method: str = "CASE_VOID_WR
     ).to_bytes()  # fmt: skip
     request = ConsentsRequest(call_id=os.urandom(16), seat_id=unit.seat_id, act=body, signature=unit.seat.sign(body))
     return await acts.consents(site.context, unit.code, request)
+
+
+async def test_what_would_be_refused_in_a_void_case_is_said_before(site):
+    consent = await grant(site)
+    await site.act(site.police, "SUSPEND", consent)
+    assert (await suppose(site, "RESUME", consent)).refused is None  # control
+    await void(site)
+    assert (await suppose(site, "RESUME", consent)).refused == "HS-CASE-VOID"
 
 
 async def test_everything_of_every_discloser_stops(site):

@@ -10,7 +10,7 @@ from hashlib import sha256
 import pytest
 
 from broker.actfiles import private_key, signed_by
-from connectors import ruled, rulesets
+from connectors import operators, ruled, rulesets
 from consent.rules import Rules, parse, shipped
 from consent.rules_diff import changes
 from schemas.admin import ACTIVATE, PROPOSE
@@ -165,3 +165,58 @@ async def test_a_file_that_cannot_be_read_is_missed_only_when_it_is_in_force(hom
     closing = await in_force(home, CLOSING)
     assert home.police.failed == []
     assert home.police.ctx.rules.hash32 == closing.hash32
+
+
+async def test_an_approval_before_a_closing_is_given_anew(home):
+    """Approved, then something else closed, then put in force: it waits for an approval told of the closing."""
+    ctx, opening = home.police.ctx, parse(BACK.encode())
+    await acted(home, PROPOSE, opening, BACK.encode())
+    await home.settle(2)
+    rulesets.approve(ctx, opening, "jurist 1")
+    assert rulesets.approved(ctx, opening.hash32) is True
+    await home.settle(2)
+    closing = await in_force(home, CLOSING)
+    assert rulesets.approved(ctx, opening.hash32) is None
+    await acted(home, ACTIVATE, opening)
+    await home.settle(2)
+    assert home.police.failed == []
+    assert not any(one.opens for one in changes(closing, ctx.rules))
+    home.police.command(**assessment("P-1", "LOW"))
+    await home.settle(2)
+    assert received(home) == 1
+    config = ctx.settings.folder.parent / "connector.toml"
+    code, out, err = await asyncio.to_thread(run, "--lang", "en", "rules", "list", "--config", config)
+    assert (code, "must be approved anew" in out) == (0, True), err
+    words = ("rules", "approve", opening.version, "--actor", "jurist-3", "--config", config, "--yes", "--json")
+    code, out, err = await asyncio.to_thread(run, *words)
+    assert code == 0, err
+    assert (json.loads(out)["approved"], json.loads(out)["again"]) == (True, False)
+    await home.settle(3)
+    assert ctx.rules.hash32 == opening.hash32
+    assert received(home) == 2
+
+
+async def test_an_approval_before_it_is_in_force_counts_when_nothing_came_between(home):
+    closing = await in_force(home, CLOSING)
+    back = parse(BACK.encode())
+    await acted(home, PROPOSE, back, BACK.encode())
+    await home.settle(2)
+    rulesets.approve(home.police.ctx, back, "jurist 1")
+    await home.settle(2)
+    assert home.police.ctx.rules.hash32 == closing.hash32
+    await acted(home, ACTIVATE, back)
+    await home.settle(3)
+    assert home.police.ctx.rules.hash32 == back.hash32
+    assert home.police.failed == []
+
+
+async def test_what_was_shown_counts_not_what_came_while_it_was_read(home):
+    back = parse(BACK.encode())
+    await acted(home, PROPOSE, back, BACK.encode())
+    await home.settle(2)
+    seen = operators.remembered(home.police.ctx).count
+    await in_force(home, CLOSING)
+    rulesets.approve(home.police.ctx, back, "jurist 1", seen)
+    assert rulesets.approved(home.police.ctx, back.hash32) is None
+    rulesets.approve(home.police.ctx, back, "jurist 1")  # control
+    assert rulesets.approved(home.police.ctx, back.hash32) is True

@@ -12,12 +12,13 @@ from broker import pipeline, ruling
 from broker.rulebook import RuleBook
 from broker.store.gate import GateMoved
 from consent.rules import parse, shipped
+from consent.rules_change import effective
 from schemas.codes import DeliveryState
 from schemas.errors import HandslagError
 from schemas.inbox import Recall
 from tests.promises.case import deliveries, event, grant, notices, receipts, sent
 from tests.rules.force import Office, approval, in_force, rows_of, state
-from tests.rules.ruling import CLOSED, SHIPPED, reviewed
+from tests.rules.ruling import CLOSED, OPENING, SHIPPED, reviewed
 from tests.site import LEAD
 
 BACK = SHIPPED + "\n# the version after it\n"
@@ -192,9 +193,101 @@ def test_what_was_not_proposed_does_not_take_effect():
     assert isinstance(office.chain, Acts)
 
 
+def test_rules_once_in_force_come_back_under_no_approval_of_then():
+    """Closed again since, approved once: also on top of another installation's rules it takes a version of its own."""
+    office = Office()
+    opening = office.propose(reviewed(OPENING, "2026-11-23"))
+    office.activate(opening)
+    office.activate(office.propose(reviewed(SHIPPED, "2026-11-24")))
+    office.act("RULES", subject=bytes(32))
+    with pytest.raises(HandslagError) as refused:
+        office.activate(opening)
+    assert refused.value.context == {"check": "subject"}
+    again = office.propose(reviewed(OPENING, "2026-11-25"))
+    office.activate(again)  # control
+    assert office.chain.steps == (again.hash32,)
+    approved = {opening.hash32}
+    assert effective((shipped()[1], again), approved).hash32 not in {opening.hash32, again.hash32}
+
+
 def test_only_a_fit_file_is_proposed():
     today = datetime.date(2026, 11, 22)
     ruling.fit(reviewed().encode(), today)
     with pytest.raises(HandslagError) as refused:
         ruling.fit(SHIPPED.encode(), today)
     assert (refused.value.code, refused.value.context) == ("HS-RULES-UNREADY", {})
+
+
+async def test_what_lay_on_rules_does_not_lie_on_them_when_they_come_back(site):
+    """From these rules to others and back: broker and chain agree that nothing of then stands on top."""
+    await grant(site)
+    office, base = Office(), site.rules
+    closing = await in_force(site, office, CLOSED)
+    assert (await state(site, site.police)).steps == office.chain.steps == (closing.hash32,)  # control
+    office.act("RULES", subject=bytes(32))
+    office.act("RULES", subject=base.hash32)
+    await office.record(site)
+    answer = await state(site, site.police)
+    assert (answer.steps, answer.effective) == ((), base.hash32)
+    assert office.chain.steps == ()
+    site.rules = base
+    await sent(site)
+    assert len(await deliveries(site)) == 1
+    # What takes effect from here on lies on top, and closes what is on its way.
+    again = await in_force(site, office, reviewed(CLOSED))
+    assert (await state(site, site.police)).steps == office.chain.steps == (again.hash32,)
+    assert {row.state for row in await rows_of(site)} == {"RECALLED"}
+    assert len([item for item in await site.fetch(site.lead) if item.kind == "RECALL"]) == 1
+
+
+async def test_a_store_of_before_learns_where_rules_came_back(site, monkeypatch):
+    """Acts recorded before the store kept where an installation's rules took force are noted at the next start."""
+    office, base = Office(), site.rules
+    with monkeypatch.context() as before:
+        before.setattr(ruling, "_install", lambda *_: None)
+        await in_force(site, office, CLOSED)
+        office.act("RULES", subject=bytes(32))
+        office.act("RULES", subject=base.hash32)
+        await office.record(site)
+        assert len((await state(site, site.police)).steps) == 1  # as it was
+    await office.record(site)
+    answer = await state(site, site.police)
+    assert (answer.steps, answer.effective) == ((), base.hash32)
+    await office.record(site)  # once
+    assert await site.store.read(lambda rows: rows.rules.installed()) == [2, 5, 6]
+
+
+@pytest.mark.parametrize("early", [False, True])
+async def test_an_approval_opens_nothing_that_was_closed_after_it(site, early):
+    """It was told what the rule set opened then; what is closed before that takes effect, it was not told of."""
+    await grant(site)
+    office = Office()
+    opening = office.propose(reviewed(OPENING, "2026-11-25"))
+    await office.record(site)
+    if early:
+        await state(site, site.police, approval(site.police, opening))
+    closing = await in_force(site, office, CLOSED)
+    if not early:
+        await state(site, site.police, approval(site.police, opening))  # control: told of the closing
+    office.activate(opening)
+    await office.record(site)
+    answer = await state(site, site.police)
+    narrowed = effective((shipped()[1], closing, opening), () if early else {opening.hash32})
+    assert answer.effective == narrowed.hash32
+    assert [one.rules_hash for one in answer.approvals] == ([] if early else [opening.hash32])
+    site.rules = narrowed
+    await sent(site)
+    assert len(await deliveries(site)) == (0 if early else 1)
+
+
+async def test_an_approval_beside_other_rules_of_the_installation_does_not_count(site):
+    office, base = Office(), site.rules
+    opening = office.propose(reviewed(OPENING, "2026-11-25"))
+    await office.record(site)
+    assert len((await state(site, site.police, approval(site.police, opening))).approvals) == 1
+    office.act("RULES", subject=bytes(32))
+    office.act("RULES", subject=base.hash32)
+    office.activate(opening)
+    await office.record(site)
+    answer = await state(site, site.police)
+    assert (answer.effective, answer.approvals) == (effective((base, opening), ()).hash32, ())

@@ -7,6 +7,7 @@ import pytest
 from audit.entry import OPERATOR, Draft
 from consent.rules import shipped
 from consent.rules_change import effective
+from schemas.admin import RULES
 from schemas.rules import RulesApproval
 from schemas.trail import Payload
 from tests.consent.making import HOUR, T0, UNITS
@@ -114,3 +115,34 @@ def test_a_trail_without_the_operator_s_entries_says_what_it_does_not_show(tmp_p
     report = case.report()
     assert report.findings == []
     assert "rules" in report.not_shown
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_rules_that_came_back_are_decided_by_alone(case, again):
+    """From these rules to others and back: what was decided then stays right, what lay on them then does not since."""
+    between = effective((shipped()[1], case.in_force(WIDER, 1)), ())
+    case.decide("e1", 2, rules_hash=between.hash32)
+    case.office.act(RULES, subject=bytes(32))
+    case.office.act(RULES, subject=shipped()[1].hash32)
+    case.shown(3)
+    case.decide("e2", 4)
+    if again:
+        case.decide("e3", 5, rules_hash=between.hash32)
+    assert findings(case) == ([("rules", "effective")] if again else [])
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_an_approval_before_a_closing_is_no_approval_in_the_trail(case, early):
+    """Proposed, approved, something else closed, then put in force: only an approval after the closing counts."""
+    wider = case.office.propose(WIDER)
+    case.shown(1)
+    if early:
+        case.approved(wider, 2)
+    closing = case.in_force(NARROWER, 3)
+    if not early:
+        case.approved(wider, 4)  # control
+    case.office.activate(wider)
+    case.shown(5)
+    case.decide("e1", 6, rules_hash=wider.hash32)
+    assert findings(case) == ([("rules", "effective")] if early else [])
+    assert effective((shipped()[1], closing, wider), ()).hash32 != wider.hash32

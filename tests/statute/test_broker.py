@@ -155,6 +155,17 @@ async def test_an_approval_that_was_ended_is_not_used_again(desk):
     assert error.value.code == "HS-APPROVAL-OLD"
 
 
+async def test_what_is_confirmed_after_the_approval_ended_does_not_go(desk):
+    site = desk.site
+    await desk.approve(valid_until_us=site.clock() + DAY // 24)
+    in_time = await desk.disclose()
+    assert in_time[0].outcome == "RELEASED"  # control
+    sealed = desk.sealed()
+    request = desk.request(sealed, desk.statement(sealed))
+    site.clock.us += DAY // 2
+    await refused(desk, request, "HS-PROVISION-UNREVIEWED")
+
+
 async def test_an_approval_is_in_the_agencys_trail(desk):
     (recorded,) = [
         one for one in await trail(desk.site, unit=desk.unit.code) if one.payload.code == "PROVISION_APPROVED"

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from connectors import approving, commands, deciders, executor, sending, statute, statute_book, statute_cli
+from connectors import approving, commands, deciders, executor, ledgers, sending, statute, statute_book, statute_cli
 from connectors.enrolment import load_agency_key
 from connectors.fields import moment
 from connectors.keys import UnitKeyPair
@@ -73,7 +73,7 @@ def test_nobody_decides_without_a_key_of_their_own(world, tmp_path):
         "HS-DECIDER-UNKNOWN"
     )
     assert refused(lambda: deciders.name_decider(keys_dir, "handl-9", tmp_path / "x", "p", ctx.random))[0] == (
-        "HS-REF-TAKEN"
+        "HS-NAME-TAKEN"
     )
 
 
@@ -144,7 +144,7 @@ async def test_the_decider_cannot_confirm_and_a_no_destroys(world):
     assert not {"sealed", "data", "request"} & value.keys()
     with pytest.raises(HandslagError) as error:
         await statute.confirm(world.ctx, made, "handl-9", other, "CONFIRMED")
-    assert error.value.code == "HS-STATUTE-INVALID"
+    assert error.value.code == "HS-STATUTE-OVER"
 
 
 def test_what_nobody_confirmed_in_a_day_is_over(world):
@@ -187,7 +187,7 @@ def test_it_is_never_made_from_what_consent_withheld(world):
     """An event that waits for consent cannot be named; somebody else's request can."""
     approve(world)
     own = executor.submit(world.ctx, commands.read(json.dumps(SEND).encode()))
-    assert sending.released(world.ctx, world.seat, world.ctx.spool.outgoing.get(own).event, GIVEN.role) == frozenset()
+    assert ledgers.released(world.ctx, world.seat, world.ctx.spool.outgoing.get(own).event, GIVEN.role) == frozenset()
     given = replace(GIVEN, in_reply_to=shown(own))
     assert refused(lambda: statute.decide(world.ctx, given, "handl-7", UnitKeyPair.generate()))[0] == (
         "HS-STATUTE-FALLBACK"
@@ -245,3 +245,15 @@ def test_the_list_names_no_reviewer_anywhere():
     for path in Path(ROOT / "consent" / "provisions").glob("*.toml"):
         assert "reviewed" not in path.read_text(encoding="utf-8")
     assert provisions.shipped().provisions
+
+
+@pytest.mark.parametrize("made", ["absent", "folder", "bytes"])
+def test_a_passphrase_file_that_cannot_be_read_is_named(tmp_path, made):
+    file = tmp_path / "phrase"
+    if made == "folder":
+        file.mkdir()
+    elif made == "bytes":
+        file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(HandslagError) as error:
+        statute_cli._spoken(file)
+    assert (error.value.code, error.value.context) == ("HS-INPUT-INVALID", {"field": "passphrase-file"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -36,13 +37,13 @@ GIVEN = Decision(
 )
 
 
-async def approved(agency, file):
+async def approved(agency, file, *, acute=False):
     """As the lawyer's own file has it recorded."""
     ctx = agency.ctx
     keys = load_agency_key(ctx.settings.keys_dir / "agency.key")
     until = moment("2036-01-01T00:00:00Z", "until")
     file.write_text(json.dumps(approving.signed(ctx.settings.agency, keys, PROVISION, "jurist-1", ctx.now(), until,
-                                                acute=False)))  # fmt: skip
+                                                acute=acute)))  # fmt: skip
     await approving.take(ctx, file)
 
 
@@ -67,3 +68,38 @@ async def test_a_decision_that_met_other_rules_is_tried_anew(home, tmp_path):
     await home.settle(2)
     got = home.social.files("out", kind="delivery", event_type="statutory_disclosure")
     assert len(got) == 1
+
+
+async def answer_lost(ctx, monkeypatch, work):
+    """The broker answers and the answer does not come."""
+    whole = ctx.link.call
+
+    async def call(path, *given, **how):
+        await whole(path, *given, **how)
+        raise HandslagError("HS-BROKER-UNREACHABLE")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ctx.link, "call", call)
+        with pytest.raises(HandslagError, match="HS-BROKER-UNREACHABLE"):
+            await work()
+
+
+@pytest.mark.parametrize("acute", [False, True])
+async def test_a_no_after_a_lost_answer_does_not_say_that_nothing_went(home, tmp_path, monkeypatch, acute):
+    """It went: two people's decision stands and is told as what it is; one person's night gets the other's no."""
+    police = home.police.ctx
+    await approved(home.police, tmp_path / "approval.json", acute=acute)
+    given = replace(GIVEN, acute=acute, call_back="010-0000000" if acute else None)
+    made, other = statute.decide(police, given, "handl-7", UnitKeyPair.generate()), UnitKeyPair.generate()
+    if acute:
+        await answer_lost(police, monkeypatch, lambda: statute.send(police, made, None))
+    else:
+        await answer_lost(police, monkeypatch, lambda: statute.confirm(police, made, "handl-9", other, "CONFIRMED"))
+    assert statute_book.one(police, made)["state"] == statute_book.WAITS
+    answer = await statute.confirm(police, made, "handl-9", other, "NOT_CONFIRMED")
+    assert answer is not None
+    assert statute_book.one(police, made)["state"] == statute_book.DONE
+    assert statute_book.one(police, made)["outcome"] == "RELEASED"
+    await home.settle(2)
+    assert len(home.social.files("out", kind="delivery", event_type="statutory_disclosure")) == 1
+    assert len(home.social.files("receipts", kind="notice", code="statute_unconfirmed")) == (1 if acute else 0)
