@@ -21,6 +21,7 @@ async def test_a_statutory_disclosure_is_forgotten_with_its_seat(tmp_path, engin
     request = desk.request(sealed, desk.statement(sealed))
     await desk.send(request)
     _answer, night = await desk.disclose(second=False, acute=True)
+    await desk.confirm(night)
     for item in await deliveries(site):
         await site.ack(site.lead, item.item_id)
     await closed(home)
