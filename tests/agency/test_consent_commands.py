@@ -1,6 +1,7 @@
 """Every consent command becomes the act it names, a birth date never leaves, and what narrows stops here at once."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -18,7 +19,7 @@ from schemas.identifiers import ZERO32, shown
 DAY_US = 24 * 3600 * 1_000_000
 GRANT = {
     "do": "grant", "ref": "EX-1", "recipients": [{"role": "police_coordination"}], "categories": ["IC01", "IC12"],
-    "purposes": ["INTAKE"], "valid_until": "2027-06-01T10:00:00Z", "text_version": "1", "terms_version": "1",
+    "purposes": ["INTAKE"], "valid_until": "2098-06-01T10:00:00Z", "text_version": "1", "terms_version": "1",
     "processing_acknowledged": True, "method": "WRITTEN",
 }  # fmt: skip
 
@@ -115,12 +116,15 @@ async def test_what_is_only_recorded(linked):
     assert await linked.said(do="refuse_consent", consent=asked, all_agencies_required=True) == asked
     assert (linked.newest.act, linked.newest.terms.all_agencies_required) == ("REFUSE", True)
     consent = await linked.said(**GRANT)
-    await linked.said(do="confirm_consent", consent=consent, review_by="2027-05-01T00:00:00Z")
-    assert (linked.newest.act, linked.newest.review_by_us) == ("CONFIRM", moment("2027-05-01T00:00:00Z", "x"))
+    await linked.said(do="confirm_consent", consent=consent, review_by="2098-05-01T00:00:00Z")
+    assert (linked.newest.act, linked.newest.review_by_us) == ("CONFIRM", moment("2098-05-01T00:00:00Z", "x"))
     assert goes(linked)
 
 
-def minor(ctx, born="2014-03-05", **changes):
+YEAR = datetime.now(UTC).year - 13  # of a child of 12 or 13, whenever this runs
+
+
+def minor(ctx, born=f"{YEAR}-03-05", **changes):
     at = shown_moment(ctx.now())
     return {
         **GRANT, "given_by": "GUARDIAN",
@@ -135,7 +139,7 @@ def minor(ctx, born="2014-03-05", **changes):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("born", ["2014-03-05", "20140305-0000", "201403650000"])
+@pytest.mark.parametrize("born", [f"{YEAR}-03-05", f"{YEAR}0305-0000", f"{YEAR}03650000"])
 async def test_a_birth_date_goes_in_and_never_out(linked, born):
     """Not kept in the command, not in the act; the moments that are do not show which of them it is."""
     ctx = linked.ctx
@@ -146,12 +150,12 @@ async def test_a_birth_date_goes_in_and_never_out(linked, born):
     kept = json.loads(json.dumps(ctx.spool.commands.get(command_id).value))
     del kept["noted_at_us"]  # what the clock said may hold any four digits
     assert [one.pop("at") for one in kept["givers"]] == [one["at"] for one in given["givers"]]
-    for told in (born, "born", "2014", "03-05", "0305"):
+    for told in (born, "born", str(YEAR), "03-05", "0305"):
         assert told not in json.dumps(kept)
     await acts.record(ctx, ctx.spool.commands.get(command_id))
     terms = linked.newest.terms
     ends = {terms.minor.reassess_at_us, terms.givers[1].authority_until_us}
-    assert ends == {moment("2032-03-04T23:00:00Z", "x")}
+    assert ends == {moment(f"{YEAR + 18}-03-04T23:00:00Z", "x")}
     assert majority.to_midnight_us(terms.valid_until_us) == terms.valid_until_us < moment(GRANT["valid_until"], "x")
     assert terms.minor.age_band == "12_TO_14"
     assert goes(linked)
@@ -161,8 +165,8 @@ async def test_a_birth_date_goes_in_and_never_out(linked, born):
 
 
 async def test_the_day_agreed_on_comes_first_where_it_is_earlier(linked):
-    await linked.said(**minor(linked.ctx, reassess_on="2027-03-01"))
-    assert linked.newest.terms.minor.reassess_at_us == moment("2027-02-28T23:00:00Z", "x")
+    await linked.said(**minor(linked.ctx, reassess_on=f"{YEAR + 17}-03-01"))
+    assert linked.newest.terms.minor.reassess_at_us == moment(f"{YEAR + 17}-02-28T23:00:00Z", "x")
 
 
 @pytest.mark.parametrize(
