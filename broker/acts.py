@@ -20,6 +20,7 @@ from broker.affected import Write
 from broker.calls import answered, recorded, signed_by_known_seat
 from broker.context import Context
 from broker.hold import require_place
+from broker.holders import holders
 from broker.narrowing import Shrunk, shrink
 from broker.store.cases import SeatRow
 from broker.store.gate import Bump, GateMoved
@@ -163,13 +164,13 @@ class _Transaction:
         require_place(rows, seat.seat_id, seat.head, act.prev, widening=act.act in WIDENING)
         before = self.context.views.of(rows, [seat])[seat.seat_id] if act.act == "AMEND" else None
         check_act(act, seat.head, bump.clock_us, before, self.context.texts)
-        holders = _holders(rows, seat, act)
+        named = _named(rows, seat, act)
         if before is not None:
-            check_holders(act, before, holders)
-        write = append(self.context, rows, seat, act, self.request.act, self.request.signature, holders, bump, 0)
+            check_holders(act, before, named)
+        write = append(self.context, rows, seat, act, self.request.act, self.request.signature, named, bump, 0)
         shrunk, counts = self._narrow(rows, [write], bump)
         if act.act in {"GRANT", "AMEND"}:
-            introduce_keys(self.context, rows, seat, holders)
+            introduce_keys(self.context, rows, seat, named)
         return self._finish(rows, [write], write, shrunk, counts, bump)
 
     def withdraw_case(self, rows: Rows) -> ConsentsAnswer:
@@ -335,7 +336,7 @@ def _still_open(rows: Rows, seat_id: bytes) -> SeatRow:
     return seat
 
 
-def _holders(rows: Rows, seat: SeatRow, act: ConsentAct) -> tuple[Holder, ...]:
+def _named(rows: Rows, seat: SeatRow, act: ConsentAct) -> tuple[Holder, ...]:
     """Who holds each role that a grant names; a grant to nobody is refused, a block may name anybody.
 
     A lift of a block names them in its scope, and lifts nothing for who is not the one that was meant.
@@ -343,25 +344,25 @@ def _holders(rows: Rows, seat: SeatRow, act: ConsentAct) -> tuple[Holder, ...]:
     named = act.terms if act.act in {"GRANT", "AMEND"} else act.scope if act.act == "LIFT" else None
     if named is None:
         return ()
-    active = {other.role: other for other in rows.cases.of_cases([seat.case_id]) if other.active}
-    holders = []
+    held = holders(rows, seat.case_id)
+    found = []
     for recipient in named.recipients:
         if recipient.kind != "ROLE":
             continue
-        holder = active.get(recipient.id)
+        holder = held.get(recipient.id)
         if holder is None:
             raise HandslagError("HS-NO-HOLDER")
         if recipient.member is not None and recipient.member != holder.member:
             raise HandslagError("HS-RECIPIENT-CHANGED")
-        holders.append(Holder(role=recipient.id, member=holder.member))
-    return tuple(holders)
+        found.append(Holder(role=recipient.id, member=holder.member))
+    return tuple(found)
 
 
 def _tell_changed(context: Context, rows: Rows, seat: SeatRow, raw: bytes) -> None:
     """Who names the former holder of a role whose keys go on in one chain is told the id of the present one."""
     terms = ConsentAct.from_bytes(raw).terms
     named = {(ref.id, ref.member) for ref in terms.recipients} if terms else set()
-    others = [other for other in rows.cases.of_cases([seat.case_id]) if other.active and other.chain is not None]
+    others = [other for other in holders(rows, seat.case_id).values() if other.chain is not None]
     rows.inbox.put([
         changed(context, seat, other, context.now_us()) for other in others
         if any(role == other.role and member != other.member for role, member in named)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from broker import queries
 from broker.calls import answered, recorded, request_hash
 from broker.context import Context
+from broker.holders import holders
 from broker.judge import own_party
 from broker.quota import QUERIES
 from broker.resolve import counted
@@ -78,7 +79,7 @@ def _explained(context: Context, rows: Rows, asking: SeatRow, request: ExplainRe
     whole = context.views.of(rows, [seat])[seat.seat_id]
     view = whole if request.known_seq is None else whole.as_known(ledger_seq=request.known_seq)
     rules = context.rules_of(rows)(seat.unit)
-    holder = _holder(rows, seat, request.role)
+    holder = holders(rows, seat.case_id).get(request.role)
     now_us = max(context.now_us(), whole.recorded_at_us)
     asked = DecisionRequest(
         event_type=request.event_type,
@@ -111,15 +112,6 @@ def _explained(context: Context, rows: Rows, asking: SeatRow, request: ExplainRe
         decided_at_us=asked.at_us,
     )
     return _answer(request, asked, decision, view, rules), payload
-
-
-def _holder(rows: Rows, asking: SeatRow, role: str) -> SeatRow | None:
-    """Who holds a role of the case, as it is decided: nobody whose unit was shut out."""
-    # INVARIANT: test_a_unit_that_was_shut_out_is_no_holder_in_an_explanation_either
-    seats = rows.cases.of_cases([asking.case_id])
-    closed = rows.units.closed({other.unit for other in seats})
-    held = {other.role: other for other in seats if other.active and other.unit not in closed}
-    return held.get(role)
 
 
 def _answer(

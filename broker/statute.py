@@ -16,6 +16,7 @@ from broker.calls import answered, recorded, request_hash
 from broker.context import Context
 from broker.effects import delivery_row, section_rows
 from broker.hold import require_free
+from broker.holders import holders
 from broker.judge import Judged, own_party
 from broker.narrowing import WRONG_PERSON
 from broker.resolve import Waiting, vacant
@@ -138,9 +139,7 @@ def _parties(rows: Rows, unit: str, seen: SeatRow, role: str) -> tuple[SeatRow, 
     require_free(rows, sender.seat_id)
     if rows.annulments.ground(sender.case_id) == WRONG_PERSON:
         raise HandslagError("HS-CASE-VOID")
-    held = [one for one in rows.cases.of_cases([sender.case_id]) if one.role == role and one.active]
-    closed = rows.units.closed({one.unit for one in held})
-    return sender, next((one for one in held if one.unit not in closed), None)
+    return sender, holders(rows, sender.case_id).get(role)
 
 
 def _recipient(holder: SeatRow | None, role: str) -> Party:

@@ -192,12 +192,19 @@ def block_meets(block: Block, request: DecisionRequest, ask: SectionAsk) -> bool
 
 
 def bites_from(block: Block, request: DecisionRequest, category: str) -> int | None:
-    """The first moment from now on at which a block holds and is not lifted for this recipient; None when never."""
+    """The first moment from now on at which a block holds that meets the request and is not lifted; None when never."""
+    # INVARIANT: test_a_block_of_a_unit_stays_until_it_is_lifted_for_the_unit
+    found = min(_bites_by(block, way, request, category) for way in block.reach.ways(request.recipient))
+    return found if found <= block.until_us else None
+
+
+def _bites_by(block: Block, way: frozenset[str], request: DecisionRequest, category: str) -> int:
+    """The first moment at which nothing lifts what the block says of this recipient in one way."""
     bites_us = max(request.at_us, block.from_us)
     for lift in sorted(block.lifts, key=lambda one: one.from_us):
-        if lift.from_us <= bites_us < lift.until_us and lift.meets(request.recipient, request.purpose, category):
+        if lift.from_us <= bites_us < lift.until_us and lift.meets(request.recipient, request.purpose, category, way):
             bites_us = lift.until_us
-    return bites_us if bites_us <= block.until_us else None
+    return bites_us
 
 
 def _examine(ask: SectionAsk, asked: _Asked) -> _Found:

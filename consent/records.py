@@ -19,6 +19,8 @@ from schemas.identifiers import authority_of
 
 FOREVER = sys.maxsize  # after every moment the schemas can hold
 ALWAYS = -FOREVER
+_BY_ROLE, _BY_UNIT = frozenset({"ROLE"}), frozenset({"UNIT"})
+_BY_EITHER = _BY_ROLE | _BY_UNIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,20 @@ class Reach:
         """Whether it concerns this recipient and purpose; a recipient whose unit is unknown is met by its authority."""
         if self.purposes is not None and purpose not in self.purposes:
             return False
-        if self.units is None or party.role in self.roles:
-            return True
+        return self.units is None or party.role in self.roles or self._unit_meets(party, self.units)
+
+    def ways(self, party: Party) -> tuple[frozenset[str], ...]:
+        """Each way in which it reaches a recipient: the kinds of name (ROLE, UNIT) that can mean it in that way."""
+        if self.units is None:
+            return (_BY_EITHER,)
+        by_role = (_BY_ROLE,) if party.role in self.roles else ()
+        return (*by_role, _BY_UNIT) if self._unit_meets(party, self.units) else by_role
+
+    @staticmethod
+    def _unit_meets(party: Party, units: frozenset[str]) -> bool:
         if party.unit is None:
-            return any(authority_of(unit) == party.authority for unit in self.units)
-        return party.unit in self.units
+            return any(authority_of(unit) == party.authority for unit in units)
+        return party.unit in units
 
     def takes(self, category: str) -> bool:
         """Whether it concerns this category."""
@@ -142,7 +153,8 @@ class Grant:
 class Lift:
     """A block does not hold from `from_us` to before `until_us`, for what it names; None means all of the block.
 
-    It widens: only what is certainly meant is met. `holders`: (role, member) pairs.
+    It widens: only what is certainly meant is met. `holders`: (role, member) pairs. Where the block names a role and a
+    unit, each is lifted by its own name: who holds the role and is that unit is free when both are.
     """
 
     from_us: int
@@ -152,13 +164,19 @@ class Lift:
     categories: frozenset[str] | None
     purposes: frozenset[str] | None
 
-    def meets(self, party: Party, purpose: str, category: str) -> bool:
-        """Whether this recipient, purpose and category are certainly among what is lifted."""
+    def meets(self, party: Party, purpose: str, category: str, way: frozenset[str]) -> bool:
+        """Whether purpose, category and this recipient, as the block reaches it (`Reach.ways`), are certainly lifted.
+
+        INVARIANT: test_a_block_of_a_unit_stays_until_it_is_lifted_for_the_unit.
+        """
         if self.categories is not None and category not in self.categories:
             return False
         if self.purposes is not None and purpose not in self.purposes:
             return False
-        return self.units is None or party.unit in self.units or (party.role, party.member) in self.holders
+        if self.units is None:
+            return True
+        by_unit, by_role = party.unit in self.units, (party.role, party.member) in self.holders
+        return (by_unit and "UNIT" in way) or (by_role and "ROLE" in way)
 
 
 @dataclass(frozen=True, slots=True)

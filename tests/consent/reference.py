@@ -21,6 +21,7 @@ from tests.consent.reference_consents import (
     lists,
     meets,
     persons_of,
+    readable,
     reasons,
     terms_at,
     version_at,
@@ -68,8 +69,11 @@ def known_ref(ref):
     return kind == "UNIT" or (kind == "ROLE" and code("role", name) is not None)
 
 
-def lift_reaches(asked, noted, block):
-    """Whether a lift lets this section through: all its words known, all of it within the block."""
+def lift_reaches(asked, noted, block, entry):
+    """Whether a lift lets this section through: all its words known, all of it within the block.
+
+    `entry`: the one recipient of the block's list that the section is to be let past, None for everybody.
+    """
     part, party = noted.act.scope, asked.request.recipient
     if part is None:
         return True
@@ -83,6 +87,7 @@ def lift_reaches(asked, noted, block):
         (one.kind == "UNIT" and party.unit is not None and one.id == party.unit)
         or (one.kind == "ROLE" and one.id == party.role and one.member is not None and one.member == party.member)
         for one in part.recipients
+        if entry is None or one.kind == entry.kind
     )
     return (
         inside
@@ -92,9 +97,17 @@ def lift_reaches(asked, noted, block):
     )
 
 
+def reaching(recipients, party):
+    """The entries of a block's list that reach a party; [None] where the list is everybody's."""
+    if not recipients or not all(map(readable, recipients)):
+        return [None]
+    return [one for one in recipients if meets((one,), party)]
+
+
 def opened(asked, place):
-    """Whether the block at `place` was ended, or is lifted just now for what is asked."""
+    """Whether the block at `place` was ended, or each entry of it that reaches the recipient is lifted just now."""
     block = asked.notes[place].act
+    lifts = []
     for later in asked.notes[place + 1 :]:
         if later.act.consent_id != block.consent_id or not later.signed or asked.at_us < later.recorded_us:
             continue
@@ -102,10 +115,12 @@ def opened(asked, place):
             return True
         until = later.act.lift_until_us
         lifted = later.act.act == "LIFT" and until is not None and asked.at_us < until
-        lifted = lifted and later.act.effective_at_us is None  # of another moment than the record: not understood
-        if lifted and lift_reaches(asked, later, block.terms):
-            return True
-    return False
+        if lifted and later.act.effective_at_us is None:  # of another moment than the record: not understood
+            lifts.append(later)
+    return all(
+        any(lift_reaches(asked, one, block.terms, entry) for one in lifts)
+        for entry in reaching(block.terms.recipients, asked.request.recipient)
+    )
 
 
 def blocked(asked):

@@ -156,6 +156,44 @@ def test_a_lift_lifts_only_what_it_certainly_means(part, lifts):
     assert (why(ledger(GRANT, BLOCK, lift(scope=part))) == ()) is lifts
 
 
+UNIT = to_unit(UNITS["police_coordination"])
+
+
+@pytest.mark.parametrize(
+    ("blocked", "lifted", "until_hour"),
+    [
+        ((POLICE, UNIT), (POLICE,), None),
+        ((POLICE, UNIT), (UNIT,), None),
+        ((POLICE, UNIT), (POLICE, UNIT), 40),
+        ((UNIT,), (POLICE,), None),
+        ((POLICE,), (UNIT,), None),
+        ((POLICE, to_unit("POL/EXEMPEL/NORD")), (POLICE,), 40),  # control: that unit is another
+        ((), (POLICE,), 40),  # everybody, lifted for whoever held the role
+        ((), (UNIT,), 40),
+    ],
+)
+def test_a_block_of_a_unit_stays_until_it_is_lifted_for_the_unit(blocked, lifted, until_hour):
+    """Each recipient that a block names is lifted by its own name, also where a role and a unit are the same seat."""
+    block = act("BLOCK", "X", terms=replace(BLOCK.terms, recipients=blocked))
+    view = ledger(GRANT, block, lift(scope=scope(*lifted)))
+    assert why(view) == (("BLOCK_IN_FORCE",) if until_hour is None else ())
+    if until_hour is not None:
+        assert decide(request(), view, RULES).holds_until_us == T0 + until_hour * HOUR
+    assert effects(view)[-1][1] == ("BLOCKS" if until_hour is None else "LIFTED_FOR_NOW")
+    stays = "BLOCK_IN_FORCE" in why(view, recipient=party("police_coordination", unit=None))
+    assert stays is (blocked != () or lifted == (UNIT,))  # a unit that is not told could be the one
+
+
+def test_lifts_of_a_role_and_of_its_unit_add_up():
+    block = act("BLOCK", "X", terms=replace(BLOCK.terms, recipients=(POLICE, UNIT)))
+    by_role, by_unit = lift(scope=scope(POLICE)), lift(60, scope=scope(UNIT))
+    for lifts in ((by_role, by_unit), (by_unit, by_role)):
+        view = ledger(GRANT, block, *lifts)
+        assert why(view) == ()
+        assert decide(request(), view, RULES).holds_until_us == T0 + 40 * HOUR
+        assert why(view, at_us=T0 + 40 * HOUR) == ("BLOCK_IN_FORCE",)
+
+
 def test_a_lift_outside_its_block_lifts_nothing():
     only = act("BLOCK", "X", terms=terms(actions=(), categories=("IC13",), purposes=(), valid_until_us=None))
     assert why(ledger(GRANT, only, lift(scope=scope(categories=("IC13",))))) == ()

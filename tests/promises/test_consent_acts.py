@@ -13,7 +13,7 @@ from schemas.envelope import Delivery
 from schemas.errors import HandslagError
 from schemas.inbox import Recall
 from tests.promises.case import BOTH, PURPOSE, deliveries, grant, items, notices, ready, sent, states
-from tests.site import LEAD, to_role
+from tests.site import LEAD, PROBATION, to_role
 from tests.units import terms_of
 
 DAY = 24 * 3600 * 1_000_000
@@ -105,6 +105,26 @@ async def test_a_lifted_block_holds_again(site):
     assert len(await deliveries(site)) == 1
     with pytest.raises(HandslagError, match="HS-GRANT-INCOMPLETE"):
         await act(site, "LIFT", block, lift_until_us=site.clock() - DAY)
+
+
+async def test_a_unit_that_was_shut_out_is_no_holder_of_a_new_consent(site):
+    """Nor is any key given away by one. Narrowing waits for nobody; who is there is consented to as before."""
+    consent, block = await given(site), site.new_id()
+    assert "STATEMENT" in {item.kind for item in await items(site, site.police)}  # control
+    await site.store.write(lambda rows: rows.units.revoke(site.lead.code, site.clock()))
+    to_lead = Scope(recipients=(to_role(LEAD),), categories=(), purposes=())
+    await act(site, "BLOCK", block, terms=whole(site))
+    for kind, about, changes in (
+        ("GRANT", None, {"terms": whole(site)}),
+        ("AMEND", consent, {"terms": whole(site, evidence_hash=b"e" * 32)}),
+        ("LIFT", block, {"scope": to_lead, "lift_until_us": site.clock() + DAY}),
+    ):
+        with pytest.raises(HandslagError) as refused:
+            await act(site, kind, about, **changes)
+        assert refused.value.code == "HS-NO-HOLDER", kind
+    assert [item.kind for item in await items(site, site.police) if item.kind == "STATEMENT"] == []
+    await act(site, "WITHDRAW", consent, scope=to_lead)
+    await given(site, recipients=(to_role(PROBATION),))  # control
 
 
 @pytest.mark.parametrize("kind", ["WITHDRAW", "BLOCK", "REFUSE", "AMEND", "WITHDRAW_ALL"])
