@@ -216,7 +216,7 @@ class _Transaction:
         """Shrink what is open, and only then count."""
         views = {write.seat.seat_id: write.view for write in writes}
         shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, self.context.rules_of(rows), bump.clock_us)
-        received = consequences.received(rows, writes)
+        received = endings.received(rows, writes, self.context.rules_of(rows), bump.clock_us)
         return shrunk, {seat_id: consequences.counts_of(seat_id, shrunk, received) for seat_id in views}
 
     def _finish(

@@ -116,9 +116,9 @@ def going_on(broker: Broker, reason: str, now: datetime) -> Pending:
 
 
 def rules_in_force(broker: Broker, rules_hash: bytes, now: datetime) -> Pending:
-    """Draw up the act by which rules take force; raises `HS-ADMIN-NONE`, `HS-ADMIN-ACT-INVALID` when they have."""
+    """Draw up the act by which rules take force; raises `HS-ADMIN-NONE`, `HS-RULES-ACTIVE` when they have."""
     if broker.files.chain().rules == rules_hash:
-        raise HandslagError("HS-ADMIN-ACT-INVALID", check="subject")
+        raise HandslagError("HS-RULES-ACTIVE", check="in_force")
     return Pending(signed=broker.files.draft(RULES, _us(now), subject=rules_hash))
 
 

@@ -20,7 +20,7 @@ from schemas.inbox import AffectedDelivery, RoleCount
 from schemas.statute import TYPE as STATUTORY
 
 # What takes something from a consent itself; a block forbids beside it.
-_ENDING = consent_acts("NARROWS") - {"BLOCK"}
+ENDING = consent_acts("NARROWS") - {"BLOCK"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,9 @@ def affected(seat_id: bytes, shrunk: Sequence[Shrunk]) -> tuple[AffectedDelivery
 Acked = Sequence[tuple[DeliveryRow, tuple[SectionRow, ...]]]
 
 
-def received(rows: Rows, writes: Sequence[Write]) -> Acked:
+def rested(rows: Rows, writes: Sequence[Write]) -> Acked:
     """Acknowledged deliveries that rest on what was withdrawn: they stay where they are, and are counted."""
-    withdrawn = {w.seat.seat_id: w for w in writes if w.act.act in _ENDING}
+    withdrawn = {w.seat.seat_id: w for w in writes if w.act.act in ENDING}
     if not withdrawn:
         return []
     ended = {seat_id: _ended(write) for seat_id, write in withdrawn.items()}
@@ -100,7 +100,7 @@ def incidents(
     since, act = write.act.effective_at_us, write.act
     if act.act in ANNULLING:
         since = ALWAYS
-    if since is None or since >= bump.clock_us or act.act not in _ENDING:
+    if since is None or since >= bump.clock_us or act.act not in ENDING:
         return ()
     ended = _ended(write)
     listed = {one.row.delivery_id for one in shrunk}

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from broker.acks import outcome_entries, recipient_seat
-from broker.affected import Write
+from broker.affected import ENDING, Acked, Write, rested
 from broker.context import Context
 from broker.narrowing import Shrunk, foreseen
 from broker.rulebook import RulesOf
@@ -47,6 +47,20 @@ def tell(context: Context, rows: Rows, writes: Sequence[Write], at_us: int, code
     ending = {write.seat.seat_id: write for write in writes if may_end(write)}
     for one in lost(rows, ending.values(), context.rules_of(rows), at_us):
         _tell(context, rows, one, ending[one.row.sender_seat], at_us, code)
+
+
+def received(rows: Rows, writes: Sequence[Write], rules_of: RulesOf, at_us: int) -> Acked:
+    """What was acknowledged and these acts took a consent from, for the answer's counts.
+
+    What withdraws a consent counts all that rested on it; other terms in its place, or a block beside it, count what
+    they cover no longer or forbid: whoever is told that it ended.
+    """
+    # INVARIANT: test_the_answer_counts_who_received_what_the_act_takes_a_consent_from
+    others = [one for one in writes if may_end(one) and one.act.act not in ENDING]
+    return [
+        *rested(rows, writes),
+        *((one.row, one.removed) for one in lost(rows, others, rules_of, at_us)),
+    ]
 
 
 def lost(rows: Rows, writes: Iterable[Write], rules_of: RulesOf, at_us: int) -> list[Shrunk]:

@@ -101,7 +101,7 @@ def _effects(
     sections = rows.deliveries.sections([row.delivery_id for row in waiting])
     found = foreseen(rows, waiting, sections, after, rules_of, event.recorded_at_us)
     shrunk = [one for one, _until in found if one.removed]
-    received = consequences.received(rows, [write])
+    received = endings.received(rows, [write], rules_of, at_us)
     may_end = endings.may_end(write) or write.act.act in ANNULLING
     lost = endings.lost(rows, [write], rules_of, at_us) if may_end else []
     return shrunk, received, lost

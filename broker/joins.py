@@ -220,7 +220,7 @@ def _told(context: Context, rows: Rows, writes: Sequence[Write], bumps: dict[int
     views = {write.seat.seat_id: write.view for write in writes}
     at_us = max(write.event.recorded_at_us for write in writes)
     shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, context.rules_of(rows), at_us)
-    received = consequences.received(rows, writes)
+    received = consequences.rested(rows, writes)
     for write in writes:
         seat, event = write.seat, write.event
         found = consequences.affected(write.seat.seat_id, shrunk)

@@ -36,27 +36,41 @@ def chosen(files: ActFiles, version: str) -> Rules:
 def proposal(files: ActFiles, file: bytes, now: datetime) -> Pending:
     """Draw up the act that proposes a file.
 
-    Raises `HS-RULES-INVALID`, `HS-RULES-UNREADY`, `HS-ADMIN-NONE`, and `HS-ADMIN-ACT-INVALID` for a version that is
-    taken.
+    Raises `HS-RULES-INVALID`, `HS-RULES-UNREADY`, `HS-ADMIN-NONE`, and for a version that is taken
+    `HS-RULES-PROPOSED` (it waits) or `HS-RULES-ACTIVE` (it took force).
     """
     fit(file, now.date())
     rules = parse(file)
-    # INVARIANT: test_going_back_is_a_version_of_its_own
-    if rules.version in {one.version for one in (shipped()[1], *proposed(files))}:
-        raise HandslagError("HS-ADMIN-ACT-INVALID", check="version")
+    _require_free(files, rules.version)
     return Pending(signed=files.draft(PROPOSE, _us(now), subject=rules.hash32, rules=file))
 
 
 def activation(files: ActFiles, rules: Rules, now: datetime) -> Pending:
     """Draw up the act that puts a proposed rule set in force.
 
-    Raises `HS-RULES-EARLY` before its date, and `HS-ADMIN-ACT-INVALID` for one that is in force or was.
+    Raises `HS-RULES-EARLY` before its date, and `HS-RULES-ACTIVE` for one that is in force or was.
     """
     if rules.in_force_from > now.date():
         raise HandslagError("HS-RULES-EARLY")
     if rules.hash32 in files.chain().activated:
-        raise HandslagError("HS-ADMIN-ACT-INVALID", check="subject")
+        raise _active(files, rules.version)
     return Pending(signed=files.draft(ACTIVATE, _us(now), subject=rules.hash32))
+
+
+def _require_free(files: ActFiles, version: str) -> None:
+    """Raise `HS-RULES-ACTIVE` or `HS-RULES-PROPOSED` for a version that a rule set has already."""
+    # INVARIANT: test_going_back_is_a_version_of_its_own
+    named, activated = [one for one in proposed(files) if one.version == version], files.chain().activated
+    if version == shipped()[1].version or any(one.hash32 in activated for one in named):
+        raise _active(files, version)
+    if named:
+        raise HandslagError("HS-RULES-PROPOSED")
+
+
+def _active(files: ActFiles, version: str) -> HandslagError:
+    if version == newest(files).version:
+        return HandslagError("HS-RULES-ACTIVE", check="in_force")
+    return HandslagError("HS-RULES-ACTIVE", check="earlier")
 
 
 def _us(now: datetime) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 
 from audit.administration import ACT
-from connectors import operators
+from connectors import operators, reports
 from connectors.context import Context
 from connectors.ruled import FILE, STATE, files
 from consent.rules import Rules, parse, shipped
@@ -56,6 +56,7 @@ async def follow(ctx: Context) -> None:
                 ctx.spool.memory.want_proof(one.leaf_hash, "rules", ctx.now())
         state = {"steps": [each.hex() for each in acts.steps], "approved": sorted(each.hex() for each in approved)}
         ctx.spool.memory.put(STATE, json.dumps(state).encode())
+        _tell_lapsed(ctx)
     ctx.in_force = (shipped()[1], *(known[each] for each in acts.steps))
     ctx.rules = effective(ctx.in_force, approved)
     if answer.effective != ctx.rules.hash32:
@@ -83,6 +84,28 @@ def approved(ctx: Context, rules_hash: bytes) -> bool | None:
     place, took = _places(ctx).get(rules_hash.hex()), taken(ctx)
     waits = place is not None and rules_hash not in {each for _, each in took}
     return True if waits and informed(place or 0, took, rules_hash) else None
+
+
+def _tell_lapsed(ctx: Context) -> None:
+    """Tell the agency, once for each approval, that it has to be given anew: until then nothing opens for this unit.
+
+    Not of a rule set that took force and does not hold any more: nobody can approve it into force again.
+    """
+    # INVARIANT: test_an_approval_that_lapsed_is_told
+    acts, places = operators.remembered(ctx), _places(ctx)
+    for rules in files(ctx.spool.memory):
+        over = rules.hash32 in acts.activated and rules.hash32 not in acts.steps
+        if over or approved(ctx, rules.hash32) is not None:
+            continue
+        value = {
+            "kind": "rules_approval_lapsed",
+            **reports.words("notice", "rules_approval_lapsed"),
+            "version": rules.version,
+            "hash": rules.hash32.hex(),
+            "in_force": rules.hash32 in acts.steps,
+        }
+        place = places.get(rules.hash32.hex(), 0)
+        ctx.spool.incoming.put(f"rules-lapsed-{rules.hash32[:16].hex()}-{place}", "receipts", value)
 
 
 def _fit(ctx: Context) -> set[bytes]:

@@ -21,6 +21,7 @@ _WHO = {
     "operator": "operator",
     "discloser": "discloser",
     "developer": "developer",
+    "caller": "whoever runs the command",
 }
 _TITLES = {
     "outcome": "Outcomes of a submission for one recipient role",

@@ -51,7 +51,7 @@ def test_new_rules_wait_for_two_signatures(apart, tmp_path):  # noqa: F811
     config, keys = apart  # noqa: F811
     code, _out, err = run("admin", "rules", "--config", config, "--draft", tmp_path / "r.json")
     assert code == 1
-    assert "HS-ADMIN-ACT-INVALID" in err  # these are in force already
+    assert "HS-RULES-ACTIVE" in err  # these are in force already
     for number in ("000003.act", "000002.act"):  # as an earlier version left it
         (config.parent / "data" / "acts" / number).unlink()
     text = config.read_text()

@@ -89,6 +89,37 @@ async def test_a_withdrawal_from_the_question_to_the_last_acknowledgement(home):
     assert "1" in shown.stdout
 
 
+PART = ("--to", LEAD, "--event-type", "threat_assessment_completed", "--for", "THREAT_ASSESSMENT", "--category", "IC04",
+        "--category", "IC06")  # fmt: skip
+OWN = {"sv": "beslut om utlämnande av uppgifter under 18 kap. osl saknas", "en": "no release decision for secrecy"}
+HEADLINE = {"sv": "ett villkor för utlämnandet är inte uppfyllt", "en": "a condition of the release is not met"}
+
+
+@pytest.mark.parametrize("language", ["sv", "en"])
+async def test_what_the_agency_s_own_decision_holds_back_is_not_said_to_be_the_person_s(home, language):
+    """The person has consented to all of it; for one section the agency has not decided, and its name goes with it."""
+    home.police.command(do="withdraw", ref="PM-1", consent=granted(home.police))
+    home.police.command(**grant("PM-1", [{"role": LEAD}], ["IC04", "IC06"], ["THREAT_ASSESSMENT"]))
+    await home.settle()
+    decided = ("--public-interest", "IC06")
+    shown = await run(home.police, "explain", *PART, *decided, "--lang", language, ref="PM-1")
+    text = shown.stdout.lower()
+    asked = await answer(home.police, "explain", *PART, *decided, ref="PM-1")
+    assert asked["outcome"] == "WITHHELD"
+    assert {reason for one in asked["sections"] for reason in one["reasons"]} == {
+        "PUBLIC_INTEREST_NOT_RELEASED", "TYPE_WITHHELD",
+    }  # fmt: skip
+    assert OWN[language] in text
+    assert HEADLINE[language] in text.splitlines()[0]
+    # Where it is the person's, the same words are true, and the section says so.
+    home.police.command(do="withdraw", ref="PM-1", consent=granted(home.police))
+    await home.settle()
+    both = (*decided, "--public-interest", "IC04")
+    gone = (await run(home.police, "explain", *PART, *both, "--lang", language, ref="PM-1")).stdout.lower()
+    assert OWN[language] not in gone
+    assert gone.splitlines()[0] == text.splitlines()[0]
+
+
 async def test_somebody_who_has_not_acknowledged_is_seen(home):
     home.social.command(**request_assessment("EX-1"))
     await home.settle()

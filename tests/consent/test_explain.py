@@ -47,8 +47,11 @@ def test_a_consent_of_one_person_does_not_cover_what_is_about_two():
 @pytest.mark.parametrize(
     ("language", "told"),
     [
-        ("sv", ("inte utlämnat: personens villkor", "samtycket är återkallat", "spärren gäller något annat")),
-        ("en", ("withheld: a condition of the person", "the consent is withdrawn", "is about something else")),
+        (
+            "sv",
+            ("ett villkor för utlämnandet är inte uppfyllt", "samtycket är återkallat", "spärren gäller något annat"),
+        ),
+        ("en", ("a condition of the release is not met", "the consent is withdrawn", "is about something else")),
     ],
 )
 def test_sentences(language, told):

@@ -10,7 +10,7 @@ from schemas import limits
 from schemas.acts import Giver, MinorGround, Scope
 from schemas.calls import ConsentsAnswer
 from schemas.envelope import Delivery
-from schemas.inbox import ConsentEnded, Recall
+from schemas.inbox import ConsentEnded, Recall, RoleCount
 from tests.promises.case import BOTH, deliveries, grant, items, notices, ready, sent, states
 from tests.promises.test_consent_acts import act, given, whole
 from tests.promises.test_explain import suppose
@@ -104,6 +104,48 @@ async def test_who_holds_data_under_a_consent_is_told_that_it_ended(tmp_path, en
     await site.act(site.police, "WITHDRAW", consent)
     # What covers IC04 still is no end, and a suspension is not the last word; a withdrawal is.
     assert len(await words(site)) == (1 if end in {"AMEND", "SUSPEND"} else 0)
+
+
+async def supposing(site, end: str, consent: bytes) -> tuple[RoleCount, ...]:
+    """What simulating the act says that it would stop; every act but the giving of other terms has a test already."""
+    terms = whole(site, categories=("IC04",), evidence_hash=b"e" * 32, supersedes=consent if end == "GRANT" else None)
+    named = site.new_id() if end == "GRANT" else consent
+    return (await suppose(site, end.split(maxsplit=1)[0], named, terms=terms)).counts
+
+
+COUNTED = [
+    *sorted(LESS),
+    "GRANT AGAIN",
+    "BLOCK",
+    *(pytest.param(one, marks=LONG) for one in sorted(ENDS.keys() - LESS - {"GRANT AGAIN"})),
+]
+
+
+@pytest.mark.parametrize("end", COUNTED)
+async def test_the_answer_counts_who_received_what_the_act_takes_a_consent_from(tmp_path, end):
+    """Also where other terms take its place, or a block forbids beside it: whoever is told is counted, and no more."""
+    site = await ready(tmp_path)
+    await given(site, categories=("IC01",))  # rests on another consent: neither counted nor told
+    consent = await consented(site, end)
+    await received(site)
+    before = await supposing(site, end, consent) if end in {*LESS, "GRANT AGAIN"} else None
+    if end == "BLOCK":
+        answer = await act(site, end, terms=terms_of([to_role(LEAD)], ["IC06"], [], (), site.clock(), None))
+    else:
+        answer = await ended(site, end, consent)
+    assert [(one.role, one.stopped, one.may_have_arrived, one.received) for one in answer.counts] == [(LEAD, 0, 0, 1)]
+    assert before in {None, answer.counts}
+    assert len(await words(site)) == 1
+
+
+@pytest.mark.parametrize("end", ["AMEND", "GRANT"])
+async def test_what_the_new_terms_cover_is_counted_by_nobody(tmp_path, end):
+    site = await ready(tmp_path)
+    consent = await consent_and_received(site)
+    same = whole(site, evidence_hash=b"e" * 32, supersedes=consent if end == "GRANT" else None)
+    answer = await act(site, end, consent if end == "AMEND" else None, terms=same)
+    assert answer.counts == ()
+    assert await words(site) == []
 
 
 @pytest.mark.parametrize("beside", ["WITHDRAW", pytest.param("BLOCK", marks=LONG), pytest.param("EXPIRE", marks=LONG)])

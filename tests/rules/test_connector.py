@@ -220,3 +220,45 @@ async def test_what_was_shown_counts_not_what_came_while_it_was_read(home):
     assert rulesets.approved(home.police.ctx, back.hash32) is None
     rulesets.approve(home.police.ctx, back, "jurist 1")  # control
     assert rulesets.approved(home.police.ctx, back.hash32) is True
+
+
+async def test_an_approval_that_lapsed_is_told(home):
+    """Once for each approval, of a rule set that waits or is in force, and to the unit whose approval it was."""
+    police, opening = home.police, parse(BACK.encode())
+    await acted(home, PROPOSE, opening, BACK.encode())
+    await home.settle(2)
+    rulesets.approve(police.ctx, opening, "jurist 1")
+    await home.settle(2)
+    assert police.files("receipts", kind="rules_approval_lapsed") == []  # nothing came between
+    await in_force(home, CLOSING)
+    await home.settle(2)
+    [told] = police.files("receipts", kind="rules_approval_lapsed")
+    assert (told["version"], told["hash"], told["in_force"]) == (opening.version, opening.hash32.hex(), False)
+    assert (told["code"], "godkänns på nytt" in told["sv"], "anew" in told["en"]) == (
+        "rules_approval_lapsed", True, True,
+    )  # fmt: skip
+    assert "jurist" not in json.dumps(told)
+    assert home.social.files("receipts", kind="rules_approval_lapsed") == []  # it has approved nothing
+    rulesets.approve(police.ctx, opening, "jurist 1")  # told of the closing: it counts, until something comes again
+    await home.settle(2)
+    assert len(police.files("receipts", kind="rules_approval_lapsed")) == 1
+    await in_force(home, reviewed(CLOSED, "2026-11-23-c"))
+    await acted(home, ACTIVATE, opening)
+    await home.settle(2)
+    assert sorted(one["in_force"] for one in police.files("receipts", kind="rules_approval_lapsed")) == [False, False]
+    rulesets.approve(police.ctx, opening, "jurist 1")
+    await home.settle(3)
+    assert police.ctx.rules.hash32 == opening.hash32
+    assert len(police.files("receipts", kind="rules_approval_lapsed")) == 2
+
+
+async def test_an_approval_given_in_time_is_no_lapse(home):
+    """Approved when it was in force already, and superseded later: nobody has to do anything."""
+    await in_force(home, CLOSING)
+    back = await in_force(home, BACK)
+    rulesets.approve(home.police.ctx, back, "jurist 1")
+    await home.settle(2)
+    assert home.police.ctx.rules.hash32 == back.hash32
+    await in_force(home, reviewed(CLOSED, "2026-11-23-c"))
+    await home.settle(2)
+    assert home.police.files("receipts", kind="rules_approval_lapsed") == []

@@ -10,6 +10,7 @@ import pytest
 
 from schemas import errors
 from schemas.errors import HandslagError, PayloadRejected
+from schemas.reference import errors_page
 from tests.house.tree import ROOT, called, calls, files, strings, tree
 
 REGISTRY = errors.registry()
@@ -23,7 +24,7 @@ RESERVED: set[str] = set()
 def test_an_entry_is_whole(code):
     entry = REGISTRY[code]
     assert re.fullmatch(r"HS-[A-Z]+(-[A-Z]+)*", code)
-    assert entry.who in {"agency_it", "agency_officer", "operator", "discloser", "developer"}
+    assert entry.who in {"agency_it", "agency_officer", "operator", "discloser", "developer", "caller"}
     assert 400 <= HTTPStatus(entry.status) < 600
     assert isinstance(entry.retriable, bool)
     for sentence in (entry.sv, entry.en):
@@ -37,6 +38,14 @@ def test_an_entry_is_whole(code):
     assert entry.next_sv != entry.next_en
     # No text has a place for a value.
     assert not re.search(r"[{}%]|\bs\b:", entry.sv + entry.en + entry.next_sv + entry.next_en)
+
+
+def test_what_commands_of_both_sides_refuse_names_neither_side():
+    """A file that is there already: the agency's officer meets it as well as the operator."""
+    raising = {file.split("/")[0] for file, told in codes_written().items() if "HS-FILE-EXISTS" in told}
+    assert raising >= {"broker", "connectors"}
+    assert REGISTRY["HS-FILE-EXISTS"].who == "caller"
+    assert "| `HS-FILE-EXISTS` | 409 | whoever runs the command |" in errors_page()
 
 
 def test_a_code_stands_once():
