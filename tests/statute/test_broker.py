@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from broker import cases, deadlines, statute
+from broker import acute, cases, deadlines, statute
+from broker.store.erasures import BEGUN, ErasureRow
 from broker.store.tables import delivery
 from connectors.keys import UnitKeyPair
 from schemas.calls import CloseRequest
@@ -304,6 +305,65 @@ async def test_the_decider_does_not_confirm_her_own_night(desk):
     with pytest.raises(HandslagError) as error:
         await desk.confirm(replace(told, role=PROBATION))
     assert error.value.code == "HS-STATUTE-INVALID"
+
+
+async def left(desk):
+    """The unit closes its seat; what it disclosed is with the recipient."""
+    for item in await deliveries(desk.site):
+        await desk.site.ack(desk.site.lead, item.item_id)
+    request = CloseRequest(call_id=os.urandom(16), seat_id=desk.unit.seat_id)
+    await cases.close(desk.site.context, desk.unit.code, request)
+
+
+async def unknown(desk, request, unit=None):
+    with pytest.raises(HandslagError) as error:
+        await acute.confirm(desk.site.context, (unit or desk.unit).code, request)
+    assert (error.value.code, error.value.context) == ("HS-SEAT-UNKNOWN", {})
+
+
+@pytest.mark.parametrize("verdict", ["CONFIRMED", "NOT_CONFIRMED"])
+@pytest.mark.parametrize("late", [False, True])
+async def test_the_second_person_speaks_also_after_the_seat_closed(desk, verdict, late):
+    """Before the day is over and after both were told; then there is nothing more to be spoken of."""
+    _answer, told = await desk.disclose(second=False, acute=True)
+    await left(desk)
+    desk.site.clock.us += 25 * HOUR if late else HOUR
+    await deadlines.sweep(desk.site.context)
+    await desk.confirm(told, verdict=verdict)
+    codes = [one.payload.code for one in await entries(desk)]
+    assert codes == [None, *(["HS-STATUTE-UNCONFIRMED"] if late else []), verdict]
+    desk.site.clock.us += 25 * HOUR
+    await deadlines.sweep(desk.site.context)
+    for unit in (desk.site.police, desk.site.lead):
+        assert len(await notices(desk.site, "statute_unconfirmed", unit)) == (late or verdict == "NOT_CONFIRMED")
+    await unknown(desk, desk.second(told))
+    assert [one.payload.code for one in await entries(desk)] == codes
+
+
+async def test_everything_else_about_a_closed_seat_stays_refused(desk):
+    _answer, told = await desk.disclose(second=False, acute=True)
+    sealed = desk.sealed()
+    next_night = desk.request(sealed, desk.statement(sealed, acute=True), second=False)
+    await left(desk)
+    await refused(desk, next_night, "HS-SEAT-UNKNOWN")
+    await unknown(desk, replace(desk.second(told), disclosure_id=os.urandom(16)))
+    await unknown(desk, desk.second(told), desk.site.lead)
+    await unknown(desk, replace(desk.second(told), seat_id=os.urandom(16)))
+    with pytest.raises(HandslagError) as error:
+        await desk.confirm(replace(told, role=PROBATION))
+    assert error.value.code == "HS-STATUTE-INVALID"
+    await desk.confirm(told)  # control
+
+
+async def test_nobody_speaks_for_a_seat_that_is_being_erased(desk):
+    """Its key is gone: what would be recorded could be read by nobody."""
+    _answer, told = await desk.disclose(second=False, acute=True)
+    await left(desk)
+    row = ErasureRow(1, BEGUN, desk.unit.seat_id, "RETENTION_OVER", bytes(16), bytes(16), bytes(16), desk.site.clock())
+    await desk.site.store.write(lambda rows: rows.erasures.put(row))
+    await unknown(desk, desk.second(told))
+    await desk.site.store.write(lambda rows: rows.erasures.put(replace(row, seat_id=desk.site.lead.seat_id)))
+    await desk.confirm(told)  # control: it is another seat that is erased
 
 
 async def test_at_night_nothing_but_threat_and_measures(desk):

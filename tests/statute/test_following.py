@@ -103,3 +103,20 @@ async def test_a_no_after_a_lost_answer_does_not_say_that_nothing_went(home, tmp
     await home.settle(2)
     assert len(home.social.files("out", kind="delivery", event_type="statutory_disclosure")) == 1
     assert len(home.social.files("receipts", kind="notice", code="statute_unconfirmed")) == (1 if acute else 0)
+
+
+async def test_the_connector_of_a_closed_seat_still_has_the_second_person_speak(home, tmp_path):
+    """The unit leaves the case in the morning, and the word about its night comes after."""
+    police = home.police.ctx
+    await approved(home.police, tmp_path / "approval.json", acute=True)
+    made = statute.decide(
+        police, replace(GIVEN, acute=True, call_back="010-0000000"), "handl-7", UnitKeyPair.generate()
+    )
+    assert (await statute.send(police, made, None)).outcome == "RELEASED"
+    await home.settle(2)
+    home.police.command(do="close", ref="P-1")
+    await home.settle(2)
+    assert not police.identities.get("P-1").active
+    assert statute_book.one(police, made)["state"] == statute_book.SENT
+    assert await statute.confirm(police, made, "handl-9", UnitKeyPair.generate(), "CONFIRMED") is not None
+    assert statute_book.one(police, made)["state"] == statute_book.DONE
