@@ -42,7 +42,7 @@ _WORDS = {
 @click.option("--actor", required=True, help="Reference of the officer who looks, at this agency.")
 @click.option("--case-number", required=True, help="The control's own case number.")
 @click.option("--purpose", required=True, type=click.Choice(PURPOSES), help="Why.")
-@click.option("--operator", is_flag=True, help="Over every unit, at the broker: does not exist yet.")
+@click.option("--operator", is_flag=True, help="Over every unit: refused, a count tells who is in the programme.")
 @config_option
 @as_json
 def simulate_command(
