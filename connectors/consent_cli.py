@@ -30,6 +30,7 @@ from schemas import codes
 from schemas.calls import AuditQuery, LedgerFetchRequest, LedgerPage
 from schemas.errors import HandslagError
 from schemas.identifiers import ZERO16, parsed, shown
+from schemas.languages import Text
 
 PURPOSES = ("LAWFULNESS", "SELF_MONITORING", "INTEGRITY", "CRIMINAL_PROCEEDINGS")  # LED art. 25(2), closed
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -177,38 +178,39 @@ def show(
 
 
 _ORIGINS = {
-    OWN: ("", ""),
-    CONFIRMED: (" (från mäklaren, bekräftat)", " (from the broker, confirmed)"),
-    UNCONFIRMED: (
+    OWN: Text("", ""),
+    CONFIRMED: Text(" (från mäklaren, bekräftat)", " (from the broker, confirmed)"),
+    UNCONFIRMED: Text(
         " (FRÅN MÄKLAREN, INTE UR EGET MINNE: medger inget förrän `connector rekey consent`)",
         " (FROM THE BROKER, NOT FROM OWN MEMORY: permits nothing until `connector rekey consent`)",
     ),
 }
 _SHOWN = {
-    "head": ("Läget {}, liggarens nummer {}:", "As of {}, ledger number {}:"),
-    "consent": ("  {}  {}  till {}: {}{}", "  {}  {}  to {}: {}{}"),
-    "block": ("  spärr {}  {}", "  block {}  {}"),
-    True: ("gäller", "in force"),
-    False: ("gäller inte", "not in force"),
-    "none": ("  inget samtycke är registrerat", "  no consent was recorded"),
-    "follows": ("den som har rollen", "whoever holds the role"),
-    "no_act": ("Ingen handling är registrerad.", "No act is recorded."),
+    "head": Text("Läget {}, liggarens nummer {}:", "As of {}, ledger number {}:"),
+    "consent": Text("  {}  {}  till {}: {}{}", "  {}  {}  to {}: {}{}"),
+    "block": Text("  spärr {}  {}", "  block {}  {}"),
+    True: Text("gäller", "in force"),
+    False: Text("gäller inte", "not in force"),
+    "none": Text("  inget samtycke är registrerat", "  no consent was recorded"),
+    "follows": Text("den som har rollen", "whoever holds the role"),
+    "no_act": Text("Ingen handling är registrerad.", "No act is recorded."),
 }
 
 
 def _standing(
     data: dict[str, Any], rows: list[dict[str, Any]], blocks: list[dict[str, Any]], language: str
 ) -> list[str]:
-    at = 0 if language == "sv" else 1
-    lines = [_SHOWN["head"][at].format(data["as_of"], data["ledger_seq"])]
+    lines = [_SHOWN["head"].told(language, data["as_of"], data["ledger_seq"])]
     for row in rows:
-        holds, origin_told = _SHOWN[row["in_force"]][at], _ORIGINS[row["origin"]][at]
+        holds, origin_told = _SHOWN[row["in_force"]].told(language), _ORIGINS[row["origin"]].told(language)
         categories = ", ".join(f"{code} {codes.words('category', code, language)}" for code in row["categories"])
         to = _recipients(row, language)
-        lines.append(_SHOWN["consent"][at].format(row["consent"], holds, to, categories, origin_told))
+        lines.append(_SHOWN["consent"].told(language, row["consent"], holds, to, categories, origin_told))
     if not rows:
-        lines.append(_SHOWN["none"][at])
-    return lines + [_SHOWN["block"][at].format(row["block"], _SHOWN[row["in_force"]][at]) for row in blocks]
+        lines.append(_SHOWN["none"].told(language))
+    return lines + [
+        _SHOWN["block"].told(language, row["block"], _SHOWN[row["in_force"]].told(language)) for row in blocks
+    ]
 
 
 def _grant_row(grant: Grant, *, in_force: bool) -> dict[str, Any]:
@@ -227,7 +229,7 @@ def _grant_row(grant: Grant, *, in_force: bool) -> dict[str, Any]:
 
 
 def _recipients(row: dict[str, Any], language: str) -> str:
-    follows, holder = row["follows_role"], _SHOWN["follows"][0 if language == "sv" else 1]
+    follows, holder = row["follows_role"], _SHOWN["follows"].told(language)
     roles = codes.table()["role"]
     named = [(each, codes.words("role", each, language) if each in roles else each) for each in row["recipients"]]
     return ", ".join(f"{words} ({holder})" if each in follows else words for each, words in named)
@@ -260,7 +262,7 @@ def history(
     ]
     ctx.spool.close()
     lines = [_act_line(row, language_of()) for row in rows]
-    told(as_json, {"entry_id": entry, "acts": rows}, lines or [_SHOWN["no_act"][0 if language_of() == "sv" else 1]])
+    told(as_json, {"entry_id": entry, "acts": rows}, lines or [_SHOWN["no_act"].told(language_of())])
 
 
 def _act_line(row: dict[str, Any], language: str) -> str:
