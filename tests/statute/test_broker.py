@@ -156,6 +156,22 @@ async def test_an_approval_that_was_ended_is_not_used_again(desk):
     assert error.value.code == "HS-APPROVAL-OLD"
 
 
+async def test_an_approval_is_not_dated_in_the_future(desk):
+    """None could end it before that day, for the newest dated counts; five minutes between two clocks are no future."""
+    ahead = desk.site.clock() + 5 * 60 * 1_000_000
+    before = len(await trail(desk.site, desk.unit.seat_id))
+    for late in (ahead + DAY, ahead + 1_000):
+        with pytest.raises(HandslagError) as error:
+            await desk.approve(reviewed_at_us=late, valid_until_us=late + DAY)
+        assert (error.value.code, error.value.context) == ("HS-APPROVAL-INVALID", {"field": "reviewed_at"})
+    assert len(await trail(desk.site, desk.unit.seat_id)) == before
+    assert (await desk.disclose())[0].outcome == "RELEASED"  # what was approved before it stands
+    await desk.approve(reviewed_at_us=ahead)
+    await desk.approve(reviewed_at_us=ahead + 1, valid_until_us=desk.site.clock())  # ended at once
+    sealed = desk.sealed()
+    await refused(desk, desk.request(sealed, desk.statement(sealed)), "HS-PROVISION-UNREVIEWED")
+
+
 async def test_what_is_confirmed_after_the_approval_ended_does_not_go(desk):
     site = desk.site
     await desk.approve(valid_until_us=site.clock() + DAY // 24)

@@ -37,14 +37,26 @@ GIVEN = Decision(
 )
 
 
-async def approved(agency, file, *, acute=False):
+async def approved(agency, file, *, acute=False, ahead_us=0):
     """As the lawyer's own file has it recorded."""
     ctx = agency.ctx
     keys = load_agency_key(ctx.settings.keys_dir / "agency.key")
-    until = moment("2036-01-01T00:00:00Z", "until")
-    file.write_text(json.dumps(approving.signed(ctx.settings.agency, keys, PROVISION, "jurist-1", ctx.now(), until,
+    at_us, until = ctx.now() + ahead_us, moment("2036-01-01T00:00:00Z", "until")
+    file.write_text(json.dumps(approving.signed(ctx.settings.agency, keys, PROVISION, "jurist-1", at_us, until,
                                                 acute=acute)))  # fmt: skip
     await approving.take(ctx, file)
+
+
+async def test_an_approval_file_dated_in_the_future_is_not_taken(home, tmp_path):
+    """The connector asks nobody; a clock that is four minutes ahead is taken, here and at the broker."""
+    memory, minute = home.police.ctx.spool.memory, 60 * 1_000_000
+    with pytest.raises(HandslagError) as error:
+        await approved(home.police, tmp_path / "approval.json", ahead_us=6 * minute)
+    assert (error.value.code, error.value.context) == ("HS-APPROVAL-INVALID", {"field": "reviewed_at"})
+    assert memory.calls("/v1/provisions:approve") == []
+    assert approving.held(home.police.ctx, PROVISION) is None
+    await approved(home.police, tmp_path / "approval.json", ahead_us=4 * minute)  # control
+    assert approving.held(home.police.ctx, PROVISION) is not None
 
 
 async def test_a_decision_that_met_other_rules_is_tried_anew(home, tmp_path):
