@@ -5,13 +5,14 @@ A consent that was taken back bit by bit is as gone as one that was taken back a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import reduce
 from itertools import product
 from operator import and_
 
 from consent import standing
 from consent.conditions import judged
-from consent.records import Grant, Part, Reach
+from consent.records import Grant, Reach
 from consent.rules import Rules
 from schemas import codes
 from schemas.identifiers import authority_of
@@ -28,7 +29,7 @@ def against(grant: Grant, at_us: int, rules: Rules) -> int:
         facts = grant.facts
         # One action that nothing speaks against is enough for the consent to open something.
         bits |= reduce(and_, (judged(facts, each, rules) for each in grant.actions or {"DISCLOSE"}))
-    return bits | standing.WITHDRAWN if _all_taken(grant, at_us, sure=True) else bits
+    return bits | standing.WITHDRAWN if leaves_nothing(grant, _back(grant, at_us)) else bits
 
 
 def names_nothing(grant: Grant) -> bool:
@@ -38,20 +39,24 @@ def names_nothing(grant: Grant) -> bool:
 
 def may_be_nothing(grant: Grant, at_us: int) -> bool:
     """Whether what was taken back may be all of it: who holds a role, and as which unit, a ledger does not say."""
-    return _all_taken(grant, at_us, sure=False)
+    return leaves_nothing(grant, _back(grant, at_us), sure=False)
 
 
-def _all_taken(grant: Grant, at_us: int, *, sure: bool) -> bool:
-    parts = [part for part in grant.parts if part.from_us <= at_us]
+def leaves_nothing(grant: Grant, reaches: Iterable[Reach], *, sure: bool = True) -> bool:
+    """Whether `reaches` together meet every recipient, category and purpose of it; or, not `sure`, may meet them."""
+    taken = list(reaches)
     recipients = [("UNIT", unit) for unit in grant.units] + [("ROLE", role) for role in grant.roles]
-    return bool(parts) and all(
-        any(_takes(part, recipient, category, purpose, sure=sure) for part in parts)
+    return bool(taken) and all(
+        any(_takes(reach, recipient, category, purpose, sure=sure) for reach in taken)
         for recipient, category, purpose in product(recipients, grant.categories, grant.purposes)
     )
 
 
-def _takes(part: Part, recipient: tuple[str, str], category: str, purpose: str, *, sure: bool) -> bool:
-    reach = part.reach
+def _back(grant: Grant, at_us: int) -> list[Reach]:
+    return [part.reach for part in grant.parts if part.from_us <= at_us]
+
+
+def _takes(reach: Reach, recipient: tuple[str, str], category: str, purpose: str, *, sure: bool) -> bool:
     if not reach.takes(category) or (reach.purposes is not None and purpose not in reach.purposes):
         return False
     return _meets(reach, *recipient) or (not sure and _may_meet(reach, *recipient))
