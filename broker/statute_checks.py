@@ -15,6 +15,7 @@ from schemas import limits
 from schemas.checks import check_submission
 from schemas.envelope import Wrap
 from schemas.errors import HandslagError
+from schemas.event_types import carried_type
 from schemas.statute import (
     BASIS,
     TYPE,
@@ -127,7 +128,8 @@ def _belongs(
         (told.case_tag == seat.case_tag and told.member == seat.member, "member"),
         (sha256(signed.approval).digest() == told.approval_hash, "approval"),
         (waiting.core.event_type == TYPE and routing.basis == BASIS and routing.seat_id == seat.seat_id, "type"),
-        (waiting.core.purpose == told.purpose and waiting.core.action == "DISCLOSE", "purpose"),
+        (waiting.core.purpose == told.purpose, "purpose"),
+        (waiting.core.action in carried_type(TYPE).actions, "action"),
         (waiting.core.replaces is None, "replaces"),
         (waiting.attempt.recipients == (told.role,) and waiting.attempt.attempt == 1, "role"),
         (tuple(sorted(section.category for section in routing.sections)) == tuple(sorted(told.categories)), "sections"),

@@ -30,7 +30,7 @@ from connectors.command_types import CaseCommand, Code, Command, Moment, Name, R
 from connectors.lost_commands import Identify, Reaffirm, RekeyAsk, RekeyCompare, RekeySign
 from schemas import codes, limits
 from schemas.errors import HandslagError
-from schemas.event_types import content_type
+from schemas.event_types import check_action, content_type
 from schemas.identifiers import checked_unit, parsed
 
 
@@ -249,7 +249,8 @@ _WORDS = {
 def read(data: bytes) -> AnyCommand:
     """The command in a JSON text.
 
-    Raises `HS-INPUT-INVALID`, `HS-CODE-UNKNOWN`, `HS-IDENTIFIER-INVALID`, `HS-NOT-YET` or PayloadRejected; the context
+    Raises `HS-INPUT-INVALID`, `HS-CODE-UNKNOWN`, `HS-ACTION-OTHER`, `HS-IDENTIFIER-INVALID`, `HS-NOT-YET` or
+    PayloadRejected; the context
     names a field of the shape, never anything of the input.
     """
     try:
@@ -298,6 +299,8 @@ def _check_rest(command: AnyCommand) -> None:
     if isinstance(command, Send):
         _check_stated(command)
         content_type(command.event_type)
+        # INVARIANT: test_a_file_can_name_no_other_action_than_disclosing
+        check_action(command.event_type, command.action)
         if command.event_type in {"seat_invited", "seat_introduced"}:
             # They have commands of their own, which fill in what must be right.
             raise HandslagError("HS-INPUT-INVALID", field="event_type")

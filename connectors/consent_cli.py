@@ -7,7 +7,7 @@ an actor; the look is written to this connector's own log first, then recorded i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +29,7 @@ from consent.records import Grant
 from schemas import codes
 from schemas.calls import AuditQuery, LedgerFetchRequest, LedgerPage
 from schemas.errors import HandslagError
+from schemas.event_types import check_action
 from schemas.identifiers import ZERO16, parsed, shown
 from schemas.languages import Text
 
@@ -97,6 +98,15 @@ def disclosure_options(command: _Command) -> _Command:
     ):
         command = option(command)
     return command
+
+
+def check_question(role: str, event_type: str, categories: Iterable[str], for_purpose: str, action: str) -> None:
+    """Raise `HS-CODE-UNKNOWN`, `HS-NOT-YET` or `HS-ACTION-OTHER` for what cannot be asked about, naming the option."""
+    codes.known("role", role, "to")
+    for category in categories:
+        codes.known("category", category, "category")
+    codes.known("purpose", for_purpose, "for")
+    check_action(event_type, action)
 
 
 def found_seat(ctx: Context, look: Look) -> Seat:
@@ -303,9 +313,7 @@ def decide_command(
     as_json: bool,
 ) -> None:
     """Whether SEAT may disclose to a role, section by section, with every reason."""
-    codes.known("role", role, "to")
-    for category in (*categories, *public_interest):
-        codes.known("category", category, "category")
+    check_question(role, event_type, (*categories, *public_interest), for_purpose, action)
     look = Look(seat=seat, ref=ref, purpose=purpose, case_number=case_number, actor=actor)
     ctx, own, whole, entry = asyncio.run(_fetched(config, look, "consent decide"))
     at, view = _moments(ctx, whole, as_of, known_at)
@@ -315,8 +323,8 @@ def decide_command(
         ledgers.recipient(ctx, own, role),
         event_type=event_type,
         categories=sorted(categories),
-        purpose=codes.known("purpose", for_purpose, "for"),
-        action=codes.known("action", action, "action"),
+        purpose=for_purpose,
+        action=action,
         at_us=at,
         public_interest=frozenset(public_interest),
     )

@@ -10,13 +10,12 @@ import click
 
 from connectors import explaining, ledgers
 from connectors import settings as configuration
-from connectors.consent_cli import Look, disclosure_options, found_seat, logged, look_options, times
+from connectors.consent_cli import Look, check_question, disclosure_options, found_seat, logged, look_options, times
 from connectors.context import Context
 from connectors.explaining import Explained
 from connectors.fhir_cli import consent
 from connectors.fields import moment
 from connectors.shared_cli import as_json, config_option, examples, language_of, told
-from schemas import codes
 
 
 @consent.command(
@@ -72,11 +71,7 @@ async def _explained(
     as_of: str | None,
     known_at: str | None,
 ) -> tuple[Context, Explained]:
-    codes.known("role", role, "to")
-    for category in (*categories, *public_interest):
-        codes.known("category", category, "category")
-    codes.known("purpose", for_purpose, "for")
-    codes.known("action", action, "action")
+    check_question(role, event_type, (*categories, *public_interest), for_purpose, action)
     at_us = moment(as_of, "as_of") if as_of else None
     known_us = moment(known_at, "known_at") if known_at else None
     ctx = Context.load(configuration.load(config))
