@@ -179,7 +179,10 @@ class AnswerAnnulment(Command):
 
 
 class RecordDisclosure(CaseCommand):
-    """Note what was said outside Handslag: at a meeting, by phone, in a letter. `note` never leaves this connector."""
+    """Note what was said outside Handslag: at a meeting, by phone, in a letter.
+
+    `note`, `persons` and `data_periods` (as in `Send`) never leave this connector.
+    """
 
     do: Literal["record_disclosure"]
     to: list[Code] = Field(min_length=1, max_length=limits.RECIPIENTS)
@@ -189,6 +192,8 @@ class RecordDisclosure(CaseCommand):
     said_at: Moment | None = None
     consents: list[Spelled] = Field(default=[], max_length=limits.SECTIONS)
     public_interest_released: list[Code] = Field(default=[])
+    persons: dict[Code, list[command_consents.Person]] = Field(default={})
+    data_periods: dict[Code, Period] = Field(default={})
     note: Annotated[str, Field(max_length=4000)] | None = None
 
 
@@ -263,6 +268,8 @@ def read(data: bytes) -> AnyCommand:
     _check_rest(command)
     if isinstance(command, JoinCases | SeparateCases):
         _check_joined(command)
+    if isinstance(command, Send | RecordDisclosure):
+        _check_stated(command)
     return command
 
 
@@ -297,7 +304,6 @@ def _check_rest(command: AnyCommand) -> None:
     if isinstance(command, Invite):
         checked_unit(command.unit)
     if isinstance(command, Send):
-        _check_stated(command)
         content_type(command.event_type)
         # INVARIANT: test_a_file_can_name_no_other_action_than_disclosing
         check_action(command.event_type, command.action)
@@ -307,7 +313,7 @@ def _check_rest(command: AnyCommand) -> None:
         fields.from_json(command.event_type, command.data)
 
 
-def _check_stated(command: Send) -> None:
+def _check_stated(command: Send | RecordDisclosure) -> None:
     for category in (*command.persons, *command.data_periods):
         codes.known("category", category, "persons")
     for persons in command.persons.values():
@@ -317,6 +323,10 @@ def _check_stated(command: Send) -> None:
         stated = [fields.moment(each, "data_periods") for each in (period.since, period.until) if each is not None]
         if stated != sorted(set(stated)):
             raise HandslagError("HS-INPUT-INVALID", field="data_periods")
+    if isinstance(command, RecordDisclosure):  # of an event its data tell what is in it
+        for name in ("persons", "data_periods"):
+            if not set(getattr(command, name)) <= set(command.categories):
+                raise HandslagError("HS-INPUT-INVALID", field=name)
 
 
 def _check_joined(command: JoinCases | SeparateCases) -> None:

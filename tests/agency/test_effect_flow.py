@@ -120,6 +120,25 @@ async def test_what_the_agency_s_own_decision_holds_back_is_not_said_to_be_the_p
     assert gone.splitlines()[0] == text.splitlines()[0]
 
 
+async def test_whom_data_concern_and_when_they_are_from_can_be_asked_about(home):
+    terms = grant("PM-1", [{"role": LEAD}], ["IC06"], ["THREAT_ASSESSMENT"])
+    home.police.command(**terms, data_from="2026-01-01T00:00:00Z", data_until="2026-07-01T00:00:00Z")
+    await home.settle()
+    asked = (*PART, "--public-interest", "IC04", "--public-interest", "IC06")
+    dated = ("--data-since", "2026-02-01T00:00:00Z", "--data-until", "2026-03-01T00:00:00Z")
+    for command in ("explain", "decide"):
+        found = await answer(home.police, command, *asked, ref="PM-1")
+        assert "DATA_PERIOD" in found["sections"][1]["reasons"]
+        assert found["decided_for"] == {"persons": [0], "data_since": None, "data_until": None}
+        found = await answer(home.police, command, *asked, *dated, ref="PM-1")
+        assert found["outcome"] == "RELEASED"
+        assert (found["decided_for"]["data_since"], found["decided_for"]["data_until"]) == (dated[1], dated[3])
+        found = await answer(home.police, command, *asked, *dated, "--person", "0", "--person", "1", ref="PM-1")
+        assert "OTHER_SUBJECT_NO_CONSENT" in found["sections"][1]["reasons"]
+        shown = await run(home.police, command, *asked, *dated, "--person", "1", "--lang", "en", ref="PM-1")
+        assert "Decided for persons number 1 and data from 2026-02-01T00:00:00Z" in shown.stdout
+
+
 async def test_somebody_who_has_not_acknowledged_is_seen(home):
     home.social.command(**request_assessment("EX-1"))
     await home.settle()
