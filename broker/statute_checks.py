@@ -52,6 +52,13 @@ def checked_word(seat: SeatRow, statement: bytes, second: bytes, signature: byte
     return word
 
 
+def check_spoken_at(word: SecondWord, decided_at_us: int, now_us: int) -> None:
+    """Raise `HS-STATUTE-INVALID` for a word from before the decision that it is about, or from the future."""
+    # INVARIANT: test_nobody_confirms_what_was_not_decided_yet
+    if not decided_at_us <= word.at_us <= now_us + limits.SENT_AHEAD_US:
+        raise HandslagError("HS-STATUTE-INVALID", check="second_at")
+
+
 def checked_approval(context: Context, unit: str, key: bytes, approval: bytes, signature: bytes) -> ProvisionApproval:
     """An approval of the unit's own agency: by the key that signed the unit's entry when it was admitted."""
     # INVARIANT: test_an_approval_of_another_agency_approves_nothing
@@ -99,6 +106,8 @@ def checked(context: Context, unit: str, request: StatuteRequest, seat: SeatRow)
     now_us = context.now_us()
     if not now_us - _DECIDED_BACK_US <= told.decided_at_us <= now_us + limits.SENT_AHEAD_US:
         raise HandslagError("HS-STATUTE-INVALID", check="decided_at")
+    if word is not None:
+        check_spoken_at(word, told.decided_at_us, now_us)
     return Told(told, word, approval, waiting, wrap)
 
 
