@@ -10,13 +10,13 @@ from audit.entry import SealedEntry
 from broker.calls import answered, recorded
 from broker.context import Context
 from broker.statute import recorded_answer
-from broker.statute_checks import checked_word
+from broker.statute_checks import check_spoken_at, checked_word
 from broker.store.cases import SeatRow
 from broker.store.inbox import Item
 from broker.store.port import Rows
 from broker.store.statutes import OPEN, TOLD, AcuteRow, one_time
-from consent.statute import PROVEN
-from schemas import codes
+from consent.statute import CONFIRM_WITHIN_US, PROVEN
+from schemas import codes, limits
 from schemas.codes import SeatState
 from schemas.errors import HandslagError
 from schemas.inbox import Notice
@@ -34,7 +34,7 @@ async def confirm(context: Context, unit: str, request: SecondRequest) -> Record
 
     It is taken also after the 24 hours, and after the seat was closed. A word against it tells both units at once.
     Raises `HS-SEAT-UNKNOWN`, `HS-SIGNATURE-INVALID`, `HS-STATUTE-SECOND` for the decider's own word,
-    `HS-STATUTE-INVALID` for one about nothing that waits.
+    `HS-STATUTE-INVALID` for one about nothing that waits, or dated before it or in the future.
     """
     if (before := await answered(context, unit, request)) is not None:
         return RecordedAnswer.from_bytes(before)
@@ -47,6 +47,8 @@ async def confirm(context: Context, unit: str, request: SecondRequest) -> Record
         word = checked_word(seat, row.statement_hash, request.second, request.second_signature, request.seat_signature)
         _check(word, row)
         now_us = context.now_us()
+        # The decision's own time is not kept here: when it was recorded is, five minutes between two clocks aside.
+        check_spoken_at(word, row.confirm_by_us - CONFIRM_WITHIN_US - limits.SENT_AHEAD_US, now_us)
         entry = _entry(context, seat, row, now_us, word.verdict, request)
         rows.entries.insert([entry])
         if word.verdict == _REFUSED and row.state == OPEN:

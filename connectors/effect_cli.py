@@ -73,8 +73,10 @@ async def _entries(config: Path, look: Look) -> list[trail.Found]:
 
 _TEXT = {
     "nothing": Text("Ingenting har återkallats, spärrats eller upphört.", "Nothing was withdrawn, blocked or ended."),
-    "head": Text("{}. {}: sagt {}, gäller överallt {} ({:.3f} s efter anteckningen)",
-             "{}. {}: said {}, in force everywhere {} ({:.3f} s after it was noted)"),
+    "head": Text("{}. {}: sagt {}, gäller överallt {} ({})", "{}. {}: said {}, in force everywhere {} ({})"),
+    "after": Text("{:.3f} s efter anteckningen", "{:.3f} s after it was noted"),
+    "elsewhere": Text("antecknat av en annan enhet; när vet bara den", "noted by another unit; only it knows when"),
+    "unknown": Text("okänt när", "not told when"),
     "role": Text("   {}: {} stoppade, {} fick besked, {} vet", "   {}: {} stopped, {} told, {} know"),
     "all": Text("   alla visste {} ({:.3f} s senare)", "   all knew at {} ({:.3f} s later)"),
     "waits": Text("   någon har inte kvitterat än", "   somebody has not acknowledged yet"),
@@ -87,9 +89,9 @@ def _lines(one: Effect, language: str) -> list[str]:
             language,
             one.ledger_seq,
             codes.words("consent_act", one.act, language),
-            shown_moment(one.said_us),
+            _TEXT["unknown"].told(language) if one.said_us is None else shown_moment(one.said_us),
             shown_moment(one.recorded_us),
-            (one.recorded_us - one.noted_us) / 1e6,
+            _TEXT["elsewhere"].told(language) if one.force_s is None else _TEXT["after"].told(language, one.force_s),
         )
     ]
     for each in one.roles:

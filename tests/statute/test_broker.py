@@ -108,6 +108,37 @@ async def test_what_was_decided_long_ago_is_decided_anew(desk):
     await refused(desk, desk.request(sealed, told), "HS-STATUTE-INVALID", "decided_at")
 
 
+AHEAD = 5 * 60 * 1_000_000  # what two clocks may differ by
+
+
+async def test_nobody_confirms_what_was_not_decided_yet(desk):
+    """Nor in the future, beyond what two clocks may differ by."""
+    sealed = desk.sealed()
+    told = desk.statement(sealed)
+
+    def dated(at_us):
+        request, word = desk.request(sealed, told), desk.word(told.to_bytes(), at_us=at_us)
+        by, seat = desk.other.keys.sign(word), desk.unit.seat.sign(word)
+        signed = replace(request.disclosure, second=word, second_signature=by, second_seat_signature=seat)
+        return replace(request, disclosure=signed)
+
+    for at_us in (1, told.decided_at_us - 1, desk.site.clock() + AHEAD + HOUR):
+        await refused(desk, dated(at_us), "HS-STATUTE-INVALID", "second_at")
+    assert (await desk.send(dated(told.decided_at_us))).outcome == "RELEASED"  # control
+
+
+async def test_nobody_confirms_a_night_that_had_not_been(desk):
+    """As above of what went in acute danger; the broker keeps when it was recorded, and two clocks may differ."""
+    answer, told = await desk.disclose(second=False, acute=True)
+    for at_us in (1, answer.decided_at_us - AHEAD - 1, desk.site.clock() + AHEAD + HOUR):
+        with pytest.raises(HandslagError) as error:
+            await desk.confirm(told, at_us=at_us)
+        assert (error.value.code, error.value.context) == ("HS-STATUTE-INVALID", {"check": "second_at"})
+    assert [one.payload.code for one in await entries(desk)] == [None]
+    await desk.confirm(told, at_us=answer.decided_at_us - AHEAD)  # control
+    assert [one.payload.code for one in await entries(desk)] == [None, "CONFIRMED"]
+
+
 @pytest.mark.parametrize("part", ["seat", "unit", "decider", "second", "second_seat"])
 async def test_every_signature_counts(desk, part):
     sealed = desk.sealed()

@@ -117,6 +117,23 @@ async def test_a_no_after_a_lost_answer_does_not_say_that_nothing_went(home, tmp
     assert len(home.social.files("receipts", kind="notice", code="statute_unconfirmed")) == (1 if acute else 0)
 
 
+async def test_who_gets_it_is_told_that_there_is_no_number_to_call_back(home, tmp_path):
+    """The number lies under the seal: only the two connectors can see that it is missing."""
+    police = home.police.ctx
+    await approved(home.police, tmp_path / "approval.json", acute=True)
+    for given in (replace(GIVEN, call_back=None), replace(GIVEN, acute=True, call_back="010-0000000")):
+        made = statute.decide(police, given, "handl-7", UnitKeyPair.generate())
+        if given.acute:
+            await statute.send(police, made, None)
+        else:
+            await statute.confirm(police, made, "handl-9", UnitKeyPair.generate(), "CONFIRMED")
+        await home.settle(2)
+    without, called = home.social.files("out", kind="delivery", event_type="statutory_disclosure")
+    assert "NO NUMBER TO CALL BACK" in without["warning"]["en"]
+    assert "INGET NUMMER" in without["warning"]["sv"]
+    assert "warning" not in called  # control
+
+
 async def test_the_connector_of_a_closed_seat_still_has_the_second_person_speak(home, tmp_path):
     """The unit leaves the case in the morning, and the word about its night comes after."""
     police = home.police.ctx
