@@ -4,7 +4,8 @@ A denial meets whoever may be in what it denies: a part of an organisation, some
 spares a recipient only where one of these is certain:
 
     an individual   is another individual
-    an organisation was given, is another and not above it, and so is everything that it is a part of, up to the last
+    an organisation is another one, nothing that was given says that either is a part of the other, and where it was
+                    given itself, so was everything that it is a part of
     a group's list  is whole and of individuals of one kind, and the recipient is another of that kind
     a name          is of a system in which a body has exactly one (`systems.SINGLE`), and the recipient has another
 """
@@ -66,7 +67,7 @@ def _apart(actor: Actor, ask: Ask) -> bool:
     if kind == _ORGANIZATION:
         if _reached(ask.names, ask.bodies) & _names(actor):
             return False  # what is denied is a part of whoever asks
-        return any(_outside(own, actor, ask) for own in _given(ask) if own.names >= ask.names)
+        return _another(actor, ask) and _whole_above(ask)
     return kind in _LISTS and body is not None and body.closed and bool(body.holds) and _none_of(body.holds, ask)
 
 
@@ -137,28 +138,17 @@ def _other_value(one: frozenset[Name], other: frozenset[Name], systems: frozense
     return not systems.isdisjoint(mine & yours)
 
 
-def _outside(own: Body, actor: Actor, ask: Ask) -> bool:
-    """Whether an organisation that was given, and all that it is a part of, are certainly not the actor."""
-    given: defaultdict[Name, list[Body]] = defaultdict(list)
-    for body in ask.bodies:
-        for name in body.names if not body.reference.startswith("#") else ():
-            given[name].append(body)
-    for _step in ask.bodies:  # a chain that is longer goes round
-        if own.kind != _ORGANIZATION or not own.closed or not _distinct(own, actor):
+def _whole_above(ask: Ask) -> bool:
+    """Whether everything that the recipient's own organisation is said to be a part of was given too, to the last."""
+    given = [body for body in ask.bodies if not body.reference.startswith("#")]
+    edge, passed = _given(ask), set[Name]()
+    while edge:
+        own = edge.pop()
+        if not own.closed or not own.within <= frozenset[Name]().union(*(body.names for body in given)):
             return False
-        if not own.within:
-            return True
-        above = [body for name in own.within for body in given[name]]
-        if not above or any(body is not above[0] for body in above):
-            return False
-        own = above[0]
-    return False
-
-
-def _distinct(own: Body, actor: Actor) -> bool:
-    if _type(own.reference) and _type(own.reference) == _type(actor.reference):
-        return True
-    return _other_identifier(actor, own.names, [own])
+        edge += [body for body in given if body.names & (own.within - passed)]
+        passed |= own.within
+    return True
 
 
 def _type(reference: str) -> str:

@@ -94,9 +94,13 @@ def test_who_may_be_in_what_is_denied_is_denied(known, denied, asker):
         assert answer({"reference": denied}, asker, known) == DENY
     kind, other = denied.split("/")[0], asker.split("/")[0]
     listed = {f"{one['resourceType']}/{one['id']}" for one in known}
-    # Nobody can tell who is in it, or where the other belongs: no resource was given that could say so.
-    if kind != "Practitioner" and (denied not in listed or kind == "Organization") and asker not in listed:
+    # Nobody can tell who is in it: no resource was given that could say so.
+    if kind in {"Group", "CareTeam", "PractitionerRole"} and denied not in listed:
         assert answer({"reference": denied}, asker, known) == DENY
+    # The control: of two organisations neither is said to be a part of the other, and nothing is left open.
+    apart = not reaches(asker, denied, pairs) and not reaches(denied, asker, pairs)
+    if kind == other == "Organization" and apart and {into for _, into in pairs} <= listed:
+        assert answer({"reference": denied}, asker, known) == PERMIT
     if kind != other and not (kind in {"Group", "CareTeam", "PractitionerRole"} and other == "Practitioner"):
         assert answer({"reference": denied}, asker, known) == DENY
 
