@@ -67,8 +67,9 @@ def rested(rows: Rows, writes: Sequence[Write]) -> Acked:
     ]
 
 
-def _ids(grants: bytes) -> set[bytes]:
-    return {grants[i : i + 16] for i in range(0, len(grants), 16)}
+def consents_of(section: SectionRow) -> set[bytes]:
+    """The consents (16 bytes each) that a section rests on."""
+    return {section.grants[i : i + 16] for i in range(0, len(section.grants), 16)}
 
 
 def counts_of(seat_id: bytes, shrunk: Sequence[Shrunk], received: Acked) -> tuple[RoleCount, ...]:
@@ -136,4 +137,4 @@ def _withdrawn(act: ConsentAct, ended: frozenset[bytes], section: SectionRow) ->
     if act.act == "WITHDRAW_ALL":
         return True
     partly = act.scope.categories if act.scope else ()
-    return not ended.isdisjoint(_ids(section.grants)) and (not partly or section.category in partly)
+    return not ended.isdisjoint(consents_of(section)) and (not partly or section.category in partly)

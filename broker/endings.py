@@ -7,24 +7,28 @@ brings nothing new about anybody. Its acknowledgement is in the trail of both (`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from broker.acks import outcome_entries, recipient_seat
-from broker.affected import ENDING, Acked, Write, rested
+from broker.affected import ENDING, Acked, Write, consents_of, rested
 from broker.context import Context
-from broker.narrowing import Shrunk, foreseen
+from broker.narrowing import Shrunk, asked, foreseen
 from broker.rulebook import RulesOf
 from broker.store.cases import SeatRow
+from broker.store.deliveries import DeliveryRow, SectionRow
 from broker.store.inbox import Item
 from broker.store.port import Rows
 from consent.admission import ANNULLING
+from consent.carrying import Received, taken_back
 from consent.ledger import LedgerView
 from consent.simulate import unsuspended
 from schemas import codes
+from schemas.codes import DeliveryState
 from schemas.inbox import ConsentEnded
 from schemas.statute import TYPE as STATUTORY
 
+_BESIDE = frozenset({"BLOCK", "SUSPEND"})  # these end no consent: one forbids beside it, one lets it rest
 TOLD = "HS-CONSENT-ENDED"
 """In the trail: the recipient of something it had acknowledged was told that it rests on no consent any more."""
 
@@ -63,11 +67,12 @@ def received(rows: Rows, writes: Sequence[Write], rules_of: RulesOf, at_us: int)
     ]
 
 
-def lost(rows: Rows, writes: Iterable[Write], rules_of: RulesOf, at_us: int) -> list[Shrunk]:
+def lost(rows: Rows, writes: Collection[Write], rules_of: RulesOf, at_us: int) -> list[Shrunk]:
     """What was received with the sections that these acts, one on a ledger, took a consent from.
 
     Who was told of a suspension is told of the withdrawal that follows it as well, and of nothing else that happens
-    while the consent rests.
+    while the consent rests. What ends a consent is told also where a block, rules, another person or a closed seat had
+    uncovered the data before.
     """
     # INVARIANT: test_what_happens_beside_a_consent_that_rests_is_no_end_of_it
     found = _between(rows, {one.seat.seat_id: (one.before, one.view) for one in writes}, rules_of, at_us)
@@ -77,7 +82,38 @@ def lost(rows: Rows, writes: Iterable[Write], rules_of: RulesOf, at_us: int) -> 
         if one.act.act != "SUSPEND" and any(grant.pauses for grant in one.before.grants)
     }
     more = _between(rows, resting, rules_of, at_us)
-    return _merged(found, more)
+    ending = {one.seat.seat_id: one for one in writes if one.act.act not in _BESIDE}
+    return _merged(found, [*more, *_carried(rows, ending, rules_of, at_us)])
+
+
+def _carried(rows: Rows, writes: Mapping[bytes, Write], rules_of: RulesOf, at_us: int) -> list[Shrunk]:
+    """What was received with the sections that a consent carried until these acts, whatever else spoke against it."""
+    # INVARIANT: test_a_consent_that_ends_while_something_else_stands_against_it_is_told
+    held = _held(rows, writes)
+    seats = rows.cases.seats({seat_id for row, _of in held for seat_id in (row.sender_seat, row.recipient_seat or b"")})
+    found = []
+    for row, sections in held:
+        ends = _ends(row, sections, writes[row.sender_seat], seats, rules_of, at_us)
+        removed = tuple(section for section, over in zip(sections, ends, strict=True) if over)
+        if removed:  # what is left of it is not covered for that: `uncovered` knows
+            found.append(Shrunk(row, removed, (), DeliveryState(row.state)))
+    return found
+
+
+def _ends(
+    row: DeliveryRow,
+    sections: Sequence[SectionRow],
+    write: Write,
+    seats: Mapping[bytes, SeatRow],
+    rules_of: RulesOf,
+    at_us: int,
+) -> Sequence[bool]:
+    request = asked(row, sections, seats, write.view, at_us)
+    under = frozenset(one for section in sections for one in consents_of(section))
+    try:
+        return taken_back(Received(request, under), write.before, write.view, rules_of(row.sender_unit))
+    except Exception:  # noqa: BLE001 - a withdrawal does not fail with it; in doubt who holds the data is told
+        return [True] * len(sections)
 
 
 def _between(
@@ -104,8 +140,8 @@ def uncovered(
     rows: Rows, before: Mapping[bytes, LedgerView], after: Mapping[bytes, LedgerView], rules_of: RulesOf, at_us: int
 ) -> list[Shrunk]:
     """Acknowledged deliveries of these disclosers with the sections that `before` covers and `after` does not."""
-    acked = [(row, held) for row, held in rows.deliveries.acked_of_senders(before) if row.event_type != STATUTORY]
-    found, sections = [row for row, _held in acked], {row.delivery_id: held for row, held in acked}
+    held = _held(rows, before)
+    found, sections = [row for row, _of in held], {row.delivery_id: of for row, of in held}
     now = foreseen(rows, found, sections, after, rules_of, at_us)
     without = [one for one, _until in now if one.removed]
     was = {
@@ -117,6 +153,11 @@ def uncovered(
         for one in without
     ]
     return [one for one in shrunk if one.removed]
+
+
+def _held(rows: Rows, seat_ids: Iterable[bytes]) -> Acked:
+    """What was acknowledged of what these disclosers released on a consent."""
+    return [one for one in rows.deliveries.acked_of_senders(seat_ids) if one[0].event_type != STATUTORY]
 
 
 def _tell(context: Context, rows: Rows, one: Shrunk, write: Write, at_us: int, code: str) -> None:

@@ -114,7 +114,20 @@ def _decision(
     """The decision as of now; None when deciding fails: a withdrawal must not fail with it, and nothing is covered."""
     if row.event_type == STATUTORY:
         return _as_decided(rows, row, tuple(sections), seats, rules_of)
-    request = DecisionRequest(
+    request = asked(row, sections, seats, view, at_us)
+    try:
+        decision = decide(request, view, rules_of(row.sender_unit))
+        # INVARIANT: test_a_delivery_that_would_rest_on_a_stricter_consent_stops
+        return decision if _told(row, decision.obligations) else None
+    except Exception:  # noqa: BLE001 - whatever is wrong, the answer is no
+        return None
+
+
+def asked(
+    row: DeliveryRow, sections: Iterable[SectionRow], seats: Mapping[bytes, SeatRow], view: LedgerView, at_us: int
+) -> DecisionRequest:
+    """What was released with a delivery, as it would be asked for at `at_us` or at the newest act of the ledger."""
+    return DecisionRequest(
         event_type=row.event_type,
         sender=own_party(seats[row.sender_seat]),
         recipient=_recipient(row, seats, view),
@@ -133,12 +146,6 @@ def _decision(
         action=row.action,
         at_us=max(at_us, view.recorded_at_us),
     )
-    try:
-        decision = decide(request, view, rules_of(row.sender_unit))
-        # INVARIANT: test_a_delivery_that_would_rest_on_a_stricter_consent_stops
-        return decision if _told(row, decision.obligations) else None
-    except Exception:  # noqa: BLE001 - whatever is wrong, the answer is no
-        return None
 
 
 def _told(row: DeliveryRow, obligations: tuple[str, ...]) -> bool:
