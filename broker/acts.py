@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from audit.entry import SealedEntry
 from broker import affected as consequences
-from broker import annulments, endings, programme
+from broker import annulments, disclosers, endings, programme
 from broker.acks import outcome_entries
 from broker.affected import Write
 from broker.calls import answered, recorded, signed_by_known_seat
@@ -79,7 +79,7 @@ async def consents(context: Context, unit: str, request: ConsentsRequest) -> Con
     whole = codec.name_of(request.act) == CaseWithdrawal.SCHEMA
     await signed_by_known_seat(context, seat, request.signature, request.act)
     for _ in range(_RETRIES):
-        reached = await context.store.read(lambda rows: _reached(rows, request, seat, whole=whole))
+        reached = await context.store.read(lambda rows: _reached(context, rows, request, seat, whole=whole))
         # INVARIANT: test_keys_are_in_memory_before_a_ledger_write_begins
         await asyncio.to_thread(context.recorder.ready, [one.seat_id for one in reached])
         try:
@@ -110,9 +110,11 @@ def _reach(rows: Rows, request: ConsentsRequest, seat: SeatRow) -> list[bytes]:
     return [seat.case_id, *rows.joins.linked(seat.case_id)]
 
 
-def _reached(rows: Rows, request: ConsentsRequest, seat: SeatRow, *, whole: bool) -> list[SeatRow]:
+def _reached(context: Context, rows: Rows, request: ConsentsRequest, seat: SeatRow, *, whole: bool) -> list[SeatRow]:
     """The seats on whose ledgers it writes, or whose deliveries it may take back."""
-    return rows.cases.of_cases(_reach(rows, request, seat) if whole else [seat.case_id])
+    if not whole:
+        return rows.cases.of_cases([seat.case_id])
+    return disclosers.reached(context, rows, _reach(rows, request, seat))
 
 
 def widens(request: ConsentsRequest) -> bool:
@@ -192,7 +194,7 @@ class _Transaction:
         if ground is not None:
             rows.annulments.void(own.case_id, ground, bump.clock_us)  # before anything of it is decided anew
         cases = _reach(rows, self.request, own)
-        seats = rows.cases.of_cases(cases)
+        seats = disclosers.reached(self.context, rows, cases)
         if positions(seats) != self.wanted:
             raise GateMoved
         later = set()  # what came before it on their ledgers is not here yet: they wait
@@ -242,7 +244,7 @@ class _Transaction:
         tell_shrunk(self.context, rows, shrunk, bump.clock_us, _why(mine.act), numbers)
         if not rows.annulments.is_void(mine.seat.case_id):  # of a void case everybody is told more than that
             endings.tell(self.context, rows, writes, bump.clock_us, _why(mine.act))
-        others = [write for write in writes if write is not mine]
+        others = [write for write in writes if write is not mine and not disclosers.closed(write.seat)]
         rows.inbox.put([self._ledger_item(write, counts[write.seat.seat_id]) for write in others])
         entry = entries[mine.seat.seat_id]
         answer = ConsentsAnswer(

@@ -243,6 +243,19 @@ class DeliveryRows:
         sections = [self._section(row) for row in self._c.execute(select(delivery_section).where(of))]
         return [(row, tuple(s for s in sections if s.delivery_id == row.delivery_id)) for row in handed]
 
+    def gave(self, seat_ids: Iterable[bytes]) -> set[bytes]:
+        """Those of these disclosers of whom something was handed over that its recipient did not refuse."""
+        rows = self._c.execute(
+            select(delivery.c.sender_seat)
+            .where(
+                delivery.c.sender_seat.in_(list(seat_ids)),
+                delivery.c.hand_number > 0,
+                delivery.c.state != DeliveryState.REJECTED.value,
+            )
+            .distinct()
+        )
+        return {row.sender_seat for row in rows}
+
     def _open(self, condition: ColumnElement[bool]) -> list[DeliveryRow]:
         query = select(delivery).where(condition, delivery.c.state.in_([s.value for s in OPEN]))
         rows = self._c.execute(locked(self._c, query.order_by(delivery.c.delivery_id)))
