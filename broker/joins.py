@@ -220,7 +220,8 @@ def _told(context: Context, rows: Rows, writes: Sequence[Write], bumps: dict[int
     views = {write.seat.seat_id: write.view for write in writes}
     at_us = max(write.event.recorded_at_us for write in writes)
     shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, context.rules_of(rows), at_us)
-    received = endings.received(rows, writes, context.rules_of(rows), at_us)
+    ended = endings.ended(rows, writes, context.rules_of(rows), at_us, shrunk)
+    received = endings.received(rows, writes, ended)
     for write in writes:
         seat, event = write.seat, write.event
         found = consequences.affected(write.seat.seat_id, shrunk)
@@ -245,7 +246,7 @@ def _told(context: Context, rows: Rows, writes: Sequence[Write], bumps: dict[int
     numbers = {write.seat.seat_id: write.event.ledger_seq for write in writes}
     tell_shrunk(context, rows, shrunk, at_us, "WITHDRAWN", numbers)
     # INVARIANT: test_who_holds_data_in_the_other_case_is_told_when_the_two_are_joined
-    endings.tell(context, rows, writes, at_us, "WITHDRAWN")
+    endings.tell(context, rows, writes, ended, at_us, "WITHDRAWN")
     programme.tell(context, rows, writes, at_us)
 
 
