@@ -45,7 +45,7 @@ def taken_back(received: Received, before: LedgerView, after: LedgerView, rules:
     """Of each section, whether from one ledger to the other a consent of any person concerned stopped carrying it.
 
     What another consent of the same person carries has not ended.
-    INVARIANT: test_each_persons_own_withdrawal_is_told.
+    INVARIANT: test_each_persons_own_withdrawal_is_told, test_whoever_holds_data_is_told_of_each_end_once.
     """
     names = _names(received.request, rules)
     still = {id(one) for one in after.grants}  # an act leaves what it does not touch as it is
