@@ -69,7 +69,7 @@ class Finding:
             where.append("eller senare" if swedish else "or later")
         place = ", ".join(where) or ("hela loggen" if swedish else "the whole log")
         told = f" ({self.part})" if self.part else ""
-        return f"{place}: {CHECKS[self.check][0 if swedish else 1]} [{self.check}]{told}"
+        return f"{place}: {CHECKS[self.check].told(language)} [{self.check}]{told}"
 
 
 @dataclass(slots=True)
@@ -156,7 +156,7 @@ class Report:
             lines.append(f"  - och {rest} till; se --json" if swedish else f"  - and {rest} more; see --json")
         if self.not_shown:
             lines.append("Detta visar kontrollen inte:" if swedish else "What this does not show:")
-            lines += [f"  - {NOT_SHOWN[code][0 if swedish else 1]}" for code in self.not_shown]
+            lines += [f"  - {NOT_SHOWN[code].told(language)}" for code in self.not_shown]
         return "\n".join(lines)
 
     def _verdict(self, swedish: bool) -> str:

@@ -19,7 +19,7 @@ from consent import provisions
 from consent.rules import Rules
 from consent.statute import CONFIRM_WITHIN_US, approved_of, asked_of, check, forbidden
 from consent.terms import Party
-from schemas import codec, codes
+from schemas import codec, codes, limits
 from schemas.checks import digest_table
 from schemas.codes import Outcome
 from schemas.envelope import Core, EventStatement, RoutingItem
@@ -160,6 +160,8 @@ def _bound(
         return "case"
     if word is not None and word.disclosure_hash != sha256(signed.statement).digest():
         return "second"
+    if word is not None and not told.decided_at_us <= word.at_us <= one.entry.at_us + limits.SENT_AHEAD_US:
+        return "second"
     recorded = (payload.event_id, payload.event_type, payload.basis, payload.counter_role, payload.purpose)
     if recorded != (core.event_id, TYPE, BASIS, told.role, told.purpose) or core.purpose != told.purpose:
         return "content"
@@ -277,7 +279,9 @@ def _spoken(word: Opened, told: StatutoryDisclosure, signed: SignedDisclosure, s
     by_seat = speaker is None or speaker.signed(request.seat_signature, request.second, word.number)
     other = second.key != told.decider_key and second.ref != told.decider_ref
     about = second.disclosure_hash == sha256(signed.statement).digest() and second.verdict == word.payload.code
-    return by_seat and other and about and holds(second.key, request.second_signature, request.second)
+    since_us = told.decided_at_us - 2 * limits.SENT_AHEAD_US  # the broker compares with its own clock, both may be off
+    dated = since_us <= second.at_us <= word.entry.at_us + limits.SENT_AHEAD_US
+    return by_seat and other and about and dated and holds(second.key, request.second_signature, request.second)
 
 
 __all__ = ["OPERATION", "check_statutes", "is_statutory"]

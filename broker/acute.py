@@ -7,17 +7,17 @@ and that its absence is nobody's secret.
 from __future__ import annotations
 
 from audit.entry import SealedEntry
-from broker.acts import own_seat
 from broker.calls import answered, recorded
 from broker.context import Context
 from broker.statute import recorded_answer
-from broker.statute_checks import checked_word
+from broker.statute_checks import check_spoken_at, checked_word
 from broker.store.cases import SeatRow
 from broker.store.inbox import Item
 from broker.store.port import Rows
 from broker.store.statutes import OPEN, TOLD, AcuteRow, one_time
-from consent.statute import PROVEN
-from schemas import codes
+from consent.statute import CONFIRM_WITHIN_US, PROVEN
+from schemas import codes, limits
+from schemas.codes import SeatState
 from schemas.errors import HandslagError
 from schemas.inbox import Notice
 from schemas.statute import BASIS, OPERATION, TYPE, RecordedAnswer, SecondRequest, SecondWord
@@ -32,21 +32,23 @@ _REFUSED = "NOT_CONFIRMED"
 async def confirm(context: Context, unit: str, request: SecondRequest) -> RecordedAnswer:
     """Answer `POST /v1/disclosures:confirm`: another person's word about a disclosure in acute danger.
 
-    It is taken also after the 24 hours. A word against it tells both units at once. Raises `HS-SEAT-UNKNOWN`,
-    `HS-SIGNATURE-INVALID`, `HS-STATUTE-SECOND` for the decider's own word, `HS-STATUTE-INVALID` for one about nothing
-    that waits.
+    It is taken also after the 24 hours, and after the seat was closed. A word against it tells both units at once.
+    Raises `HS-SEAT-UNKNOWN`, `HS-SIGNATURE-INVALID`, `HS-STATUTE-SECOND` for the decider's own word,
+    `HS-STATUTE-INVALID` for one about nothing that waits, or dated before it or in the future.
     """
     if (before := await answered(context, unit, request)) is not None:
         return RecordedAnswer.from_bytes(before)
-    seat = await own_seat(context, unit, request.seat_id)
+    found = await context.store.read(lambda rows: rows.cases.seat(request.seat_id))
+    if found is None or found.unit != unit:
+        raise HandslagError("HS-SEAT-UNKNOWN")
 
     def work(rows: Rows) -> RecordedAnswer:
-        row = rows.statutes.acute(request.disclosure_id)
-        if row is None or row.seat_id != seat.seat_id or row.state not in {OPEN, TOLD}:
-            raise HandslagError("HS-STATUTE-INVALID", check="disclosure")
+        seat, row = _awaited(rows, request)
         word = checked_word(seat, row.statement_hash, request.second, request.second_signature, request.seat_signature)
         _check(word, row)
         now_us = context.now_us()
+        # The decision's own time is not kept here: when it was recorded is, five minutes between two clocks aside.
+        check_spoken_at(word, row.confirm_by_us - CONFIRM_WITHIN_US - limits.SENT_AHEAD_US, now_us)
         entry = _entry(context, seat, row, now_us, word.verdict, request)
         rows.entries.insert([entry])
         if word.verdict == _REFUSED and row.state == OPEN:
@@ -76,6 +78,26 @@ async def unconfirmed(context: Context) -> int:
         return len(late)
 
     return await context.store.write(work)
+
+
+def _awaited(rows: Rows, request: SecondRequest) -> tuple[SeatRow, AcuteRow]:
+    """The seat and what waits for the word; a closed seat that nothing waits for, or an erased one, is unknown.
+
+    What one person decided at night is looked at by another also when the unit has left the case: else both units are
+    told that nobody would.
+    """
+    # INVARIANT: test_the_second_person_speaks_also_after_the_seat_closed
+    seat, row = rows.cases.seat(request.seat_id), rows.statutes.acute(request.disclosure_id)
+    waits = row is not None and row.seat_id == request.seat_id and row.state in {OPEN, TOLD}
+    if (
+        seat is None
+        or (seat.state == SeatState.CLOSED and not waits)
+        or rows.erasures.of_seat(request.seat_id) is not None
+    ):
+        raise HandslagError("HS-SEAT-UNKNOWN")
+    if row is None or not waits:
+        raise HandslagError("HS-STATUTE-INVALID", check="disclosure")
+    return seat, row
 
 
 def _check(word: SecondWord, row: AcuteRow) -> None:

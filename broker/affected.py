@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from broker.context import Context
-from broker.narrowing import Shrunk
+from broker.narrowing import Shrunk, asked_of
 from broker.store.cases import SeatRow
 from broker.store.deliveries import DeliveryRow, SectionRow
 from broker.store.gate import Bump
 from broker.store.port import Rows
 from consent.admission import ANNULLING
+from consent.decide import block_meets
 from consent.ledger import LedgerView, ends
-from consent.records import ALWAYS
+from consent.records import ALWAYS, FOREVER, Block, Part, Reach, block_of, withdrawal_of
 from schemas.acts import ConsentAct, LedgerEvent
 from schemas.codes import DeliveryState, consent_acts
 from schemas.inbox import AffectedDelivery, RoleCount
 from schemas.statute import TYPE as STATUTORY
 
+BLOCK = "BLOCK"
 # What takes something from a consent itself; a block forbids beside it.
-ENDING = consent_acts("NARROWS") - {"BLOCK"}
+ENDING = consent_acts("NARROWS") - {BLOCK}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +57,18 @@ Acked = Sequence[tuple[DeliveryRow, tuple[SectionRow, ...]]]
 
 def rested(rows: Rows, writes: Sequence[Write]) -> Acked:
     """Acknowledged deliveries that rest on what was withdrawn: they stay where they are, and are counted."""
-    withdrawn = {w.seat.seat_id: w for w in writes if w.act.act in ENDING}
+    withdrawn = {w.seat.seat_id: _Taken.by(w) for w in writes if w.act.act in ENDING}
     if not withdrawn:
         return []
-    ended = {seat_id: _ended(write) for seat_id, write in withdrawn.items()}
-    return [
-        (row, sections)
-        for row, sections in rows.deliveries.acked_of_senders(withdrawn)
-        if row.event_type != STATUTORY
-        and any(_withdrawn(withdrawn[row.sender_seat].act, ended[row.sender_seat], section) for section in sections)
-    ]
+    acked = [one for one in rows.deliveries.acked_of_senders(withdrawn) if one[0].event_type != STATUTORY]
+    seats = _seats(rows, acked)
+    return [(row, sections) for row, sections in acked if withdrawn[row.sender_seat].from_under(row, sections, seats)]
+
+
+def _seats(rows: Rows, found: Acked) -> dict[bytes, SeatRow]:
+    """Senders and recipients of deliveries, by id."""
+    ids = {row.sender_seat for row, _sections in found}
+    return rows.cases.seats(ids | {row.recipient_seat for row, _sections in found if row.recipient_seat})
 
 
 def consents_of(section: SectionRow) -> set[bytes]:
@@ -94,20 +98,26 @@ def counts_of(seat_id: bytes, shrunk: Sequence[Shrunk], received: Acked) -> tupl
 def incidents(
     context: Context, rows: Rows, write: Write, shrunk: Sequence[Shrunk], bump: Bump
 ) -> tuple[AffectedDelivery, ...]:
-    """Hand-overs between the time a withdrawal took effect and its recording: possible incidents, whatever came after.
+    """Hand-overs between the time a withdrawal or block took effect and its recording, whatever came after.
 
-    Of a consent that was annulled every hand-over ever: it was never valid.
-
-    INVARIANT: test_releases_between_effect_and_recording_are_listed. The last hand-over decides, and it is where the
+    They are possible incidents. Of a consent that was annulled every hand-over ever: it was never valid.
+    INVARIANT: test_releases_between_effect_and_recording_are_listed,
+    test_what_went_between_a_block_and_its_recording_is_listed. The last hand-over decides, and it is where the
     lease began; what the act itself shrank is listed already.
     """
     since, act = write.act.effective_at_us, write.act
     if act.act in ANNULLING:
         since = ALWAYS
-    if since is None or since >= bump.clock_us or act.act not in ENDING:
+    if since is None or since >= bump.clock_us or act.act not in ENDING | {BLOCK}:
         return ()
-    ended = _ended(write)
     listed = {one.row.delivery_id for one in shrunk}
+    handed = [
+        (row, sections)
+        for row, sections in rows.deliveries.handed_since(write.seat.seat_id, since + context.lease_us)
+        if row.delivery_id not in listed
+        and row.event_type != STATUTORY  # rested on no consent that could be taken back
+    ]
+    seats, taken = _seats(rows, handed), _Taken.by(write)
     return tuple(
         AffectedDelivery(
             delivery_id=row.delivery_id,
@@ -117,27 +127,62 @@ def incidents(
             removed=0,
             state_before=row.state,
         )
-        for row, sections in rows.deliveries.handed_since(write.seat.seat_id, since + context.lease_us)
-        if row.delivery_id not in listed
-        and row.event_type != STATUTORY  # rested on no consent that could be taken back
-        and any(_rested(rows, act, ended, section) for section in sections)
+        for row, sections in handed
+        if row.lease_until_us - context.lease_us <= taken.until_us
+        and (taken.from_under(row, sections, seats) or _rested_before(rows, act, sections))
     )
 
 
-def _rested(rows: Rows, act: ConsentAct, ended: frozenset[bytes], section: SectionRow) -> bool:
-    if _withdrawn(act, ended, section):
-        return True
-    return act.act in ANNULLING and rows.annulments.rested_before(section.delivery_id, section.digest, act.consent_id)
+def _rested_before(rows: Rows, act: ConsentAct, sections: Sequence[SectionRow]) -> bool:
+    return act.act in ANNULLING and any(
+        rows.annulments.rested_before(section.delivery_id, section.digest, act.consent_id) for section in sections
+    )
 
 
-def _ended(write: Write) -> frozenset[bytes]:
-    """The consents that an act ends, rests or takes a part of."""
-    return frozenset(grant.consent_id for grant in write.view.grants if ends(write.act, grant))
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What an act takes from under deliveries: of the consents `ended` what lies within `reach`, or what a block meets.
 
+    `reach` None: all of them, in doubt about a scope too.
+    """
 
-def _withdrawn(act: ConsentAct, ended: frozenset[bytes], section: SectionRow) -> bool:
-    """Whether a narrowing act takes back what a section was released on; in doubt about its scope, yes."""
-    if act.act == "WITHDRAW_ALL":
-        return True
-    partly = act.scope.categories if act.scope else ()
-    return not ended.isdisjoint(consents_of(section)) and (not partly or section.category in partly)
+    view: LedgerView
+    everything: bool
+    ended: frozenset[bytes]
+    reach: Reach | None
+    block: Block | None
+
+    @classmethod
+    def by(cls, write: Write) -> _Taken:
+        """As the ledger reads the act."""
+        act, at_us = write.act, write.event.recorded_at_us
+        part = withdrawal_of(act, at_us) if act.act == "WITHDRAW" else None
+        return cls(
+            view=write.view,
+            everything=act.act == "WITHDRAW_ALL",
+            ended=frozenset(grant.consent_id for grant in write.view.grants if ends(act, grant)),
+            reach=part.reach if isinstance(part, Part) else None,
+            block=block_of(act, at_us) if act.act == BLOCK else None,
+        )
+
+    @property
+    def until_us(self) -> int:
+        """What was handed over later is not concerned."""
+        return FOREVER if self.block is None else self.block.until_us
+
+    def from_under(self, row: DeliveryRow, sections: Sequence[SectionRow], seats: Mapping[bytes, SeatRow]) -> bool:
+        """Whether it takes from any of these sections what they were released on."""
+        # INVARIANT: test_a_part_of_one_recipient_counts_that_recipient_alone
+        if self.everything:
+            return True
+        asked = asked_of(row, sections, seats, self.view, 0)
+        if self.block is not None:
+            block = self.block
+            return any(block_meets(block, asked, section) for section in asked.sections)
+        if self.reach is not None and not self.reach.meets(asked.recipient, asked.purpose):
+            return False
+        return any(
+            not self.ended.isdisjoint(consents_of(section))
+            and (self.reach is None or self.reach.takes(section.category))
+            for section in sections
+        )

@@ -16,7 +16,7 @@ import click
 from audit.note import Verifier
 from broker import admissions, admitting, control, doctor, initialise, joining, keyfiles, pki, settings, status
 from broker.admin_cli import broker_of, ready
-from broker.cli_parts import EXITS, as_json, config_option, examples, told
+from broker.cli_parts import EXITS, as_json, config_option, examples, language_of, told
 from broker.gateway.server import Serving
 from broker.settings import BrokerSettings
 from broker.store import rootkey
@@ -260,14 +260,13 @@ def agency_revoke(config: Path, unit: str, reason: str | None, draft: Path, as_j
     "status",
     epilog=examples(
         "handslag agency status --config broker.toml",
-        "handslag --lang sv agency status --config broker.toml",
+        "handslag --lang en agency status --config broker.toml",
         "handslag agency status --config broker.toml --json | jq '.units[] | select(.state == \"ADMITTED\")'",
     ),
 )
 @config_option
 @as_json
-@click.pass_context
-def agency_status(ctx: click.Context, config: Path, as_json: bool) -> None:
+def agency_status(config: Path, as_json: bool) -> None:
     """List the units: last contact, connector version, end of the certificate, clock. Never what waits for whom.
 
     Works also while the broker is down: the last contact is then the one it kept, at most a minute old when it stopped.
@@ -277,10 +276,10 @@ def agency_status(ctx: click.Context, config: Path, as_json: bool) -> None:
     raised = control.call(loaded.data_dir, "instances", {}) if running else {}
     units = status.units(loaded, running=running, now=_now())
     rows = [{**row.as_json(), **_restored(raised.get(row.unit))} for row in units]
-    lang = (ctx.find_root().obj or {}).get("lang", "en")
-    lines = status.lines(units, running, lang)
+    language = language_of()
+    lines = status.lines(units, running, language)
     lines += [
-        f"{row['unit']}: RESTORED as instance {row['instance']} at {row['restored_at']}"
+        status.restored(row["unit"], row["instance"], row["restored_at"], language)
         for row in rows
         if row["restored_at"]
     ]

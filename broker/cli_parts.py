@@ -20,6 +20,11 @@ config_option = click.option(
 )
 
 
+def language_of() -> str:
+    """The language of what a command tells, sv or en: as the front door was asked, else Swedish."""
+    return str(click.get_current_context().find_root().params.get("lang") or "sv")
+
+
 def examples(*lines: str) -> str:
     """The end of a command's help: examples, then the exit codes."""
     return "\b\n" + "\n".join(("Examples:", *(f"  {line}" for line in lines), "", EXITS))

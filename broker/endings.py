@@ -14,7 +14,7 @@ from dataclasses import replace
 from broker.acks import outcome_entries, recipient_seat
 from broker.affected import ENDING, Acked, Write, consents_of, rested
 from broker.context import Context
-from broker.narrowing import Shrunk, asked, foreseen
+from broker.narrowing import Shrunk, asked_of, foreseen
 from broker.rulebook import RulesOf
 from broker.store.cases import SeatRow
 from broker.store.deliveries import DeliveryRow, SectionRow
@@ -120,7 +120,7 @@ def _ends(
     rules_of: RulesOf,
     at_us: int,
 ) -> Sequence[bool]:
-    request = asked(row, sections, seats, write.view, at_us)
+    request = asked_of(row, sections, seats, write.view, at_us)
     under = frozenset(one for section in sections for one in consents_of(section))
     try:
         return taken_back(Received(request, under), write.before, write.view, rules_of(row.sender_unit))

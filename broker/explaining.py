@@ -27,7 +27,6 @@ from schemas.codes import shown_to_sender
 from schemas.errors import HandslagError
 from schemas.explain import ExplainAnswer, ExplainedRecord, ExplainedSection, ExplainRequest
 from schemas.identifiers import ZERO16, ZERO32
-from schemas.said import SPOKEN
 from schemas.trail import Payload
 
 
@@ -35,7 +34,8 @@ async def explain(context: Context, unit: str, request: ExplainRequest) -> Expla
     """Answer `POST /v1/decisions:explain`; the CONSULTATION entry commits with the answer.
 
     Raises `HS-SEAT-UNKNOWN` for an unknown, foreign or closed seat alike, after the same reads; `HS-SEAT-ERASED`,
-    `HS-CODE-UNKNOWN`, `HS-GRANT-INCOMPLETE`, `HS-TOO-LARGE`, `HS-QUOTA`, `HS-CALL-CHANGED`.
+    `HS-CODE-UNKNOWN`, `HS-NOT-YET`, `HS-ACTION-OTHER`, `HS-GRANT-INCOMPLETE`, `HS-TOO-LARGE`, `HS-QUOTA`,
+    `HS-CALL-CHANGED`.
     """
     # INVARIANT: test_a_foreign_seat_is_answered_as_one_that_does_not_exist. What the question itself lacks is said
     # before any seat is looked at, so that no answer depends on whose it is.
@@ -65,9 +65,7 @@ def _check(request: ExplainRequest) -> None:
     queries.check(request.query)
     codes.known("role", request.role, "role")
     codes.known("purpose", request.purpose, "purpose")
-    codes.known("action", request.action, "action")
-    if request.event_type != SPOKEN:
-        event_types.carried_type(request.event_type)
+    event_types.check_action(request.event_type, request.action)
     if not 0 < len(request.sections) <= limits.SECTIONS:
         raise HandslagError("HS-TOO-LARGE", limit=limits.SECTIONS)
     for section in request.sections:

@@ -82,13 +82,24 @@ def _simulated(
     if refused is not None:
         return replace(nothing, refused=refused)
     event = event_of(view, request.act, at_us)
-    write = Write(seat, act, event, view.applied(event), view)
+    write = Write(seat, act, event, _as_told(view.applied(event), view), _as_told(view, view))
     shrunk, received, lost = _effects(context, rows, write, event, at_us)
     return replace(
         nothing,
         counts=consequences.counts_of(seat.seat_id, shrunk, received),
         deliveries=tuple(_told(one) for one in (*shrunk, *lost)),
     )
+
+
+def _as_told(view: LedgerView, recorded: LedgerView) -> LedgerView:
+    """The view as far as a trial may show it: a unit counts as not told unless a recorded consent names it.
+
+    Else whoever tries an act that names a guess, or narrows beside a guess noted earlier, reads from what it would
+    spare who sits there. What could be meant is listed as stopping.
+    """
+    # INVARIANT: test_trying_an_act_does_not_tell_which_unit_sits_there
+    consented = frozenset(unit for grant in recorded.grants for unit in grant.units)
+    return replace(view, named_units=consented)
 
 
 def _effects(

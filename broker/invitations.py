@@ -22,6 +22,7 @@ from schemas.checks import check_submission
 from schemas.codes import SeatState
 from schemas.envelope import Delivery, Wrap
 from schemas.errors import HandslagError
+from schemas.event_types import check_action
 from schemas.identifiers import ZERO16
 from schemas.inbox import InvitationDelivery, Notice, Receipt
 from schemas.statements import Invitation
@@ -34,7 +35,7 @@ async def invite(context: Context, unit: str, request: InviteRequest) -> InviteA
     """Answer `POST /v1/seats:invite`: decide with the unit as recipient, and deliver to the unit, in one transaction.
 
     Raises `HS-SEAT-UNKNOWN`, `HS-SIGNATURE-INVALID`, `HS-SUBMISSION-INVALID`, `HS-INVITATION-INVALID`,
-    `HS-UNIT-UNKNOWN`, `HS-RULES-OTHER`.
+    `HS-UNIT-UNKNOWN`, `HS-ACTION-OTHER`, `HS-RULES-OTHER`.
     """
     if (before := await answered(context, unit, request)) is not None:
         return InviteAnswer.from_bytes(before)
@@ -95,6 +96,8 @@ def _checked(context: Context, unit: str, request: InviteRequest, seat: SeatRow)
     )
     waiting = waiting_of(0, record)
     _belongs(invitation, seat, waiting, unit, request)
+    # INVARIANT: test_an_invitation_goes_under_no_other_action_than_its_own
+    check_action(TYPE, waiting.core.action)
     return invitation, waiting
 
 

@@ -114,7 +114,7 @@ def _decision(
     """The decision as of now; None when deciding fails: a withdrawal must not fail with it, and nothing is covered."""
     if row.event_type == STATUTORY:
         return _as_decided(rows, row, tuple(sections), seats, rules_of)
-    request = asked(row, sections, seats, view, at_us)
+    request = asked_of(row, sections, seats, view, at_us)
     try:
         decision = decide(request, view, rules_of(row.sender_unit))
         # INVARIANT: test_a_delivery_that_would_rest_on_a_stricter_consent_stops
@@ -123,10 +123,10 @@ def _decision(
         return None
 
 
-def asked(
+def asked_of(
     row: DeliveryRow, sections: Iterable[SectionRow], seats: Mapping[bytes, SeatRow], view: LedgerView, at_us: int
 ) -> DecisionRequest:
-    """What was released with a delivery, as it would be asked for at `at_us` or at the newest act of the ledger."""
+    """What a delivery asks of its discloser's consents; `seats` by id, at least its two."""
     return DecisionRequest(
         event_type=row.event_type,
         sender=own_party(seats[row.sender_seat]),

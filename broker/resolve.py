@@ -16,7 +16,7 @@ from consent.terms import Party
 from schemas import codes, limits
 from schemas.envelope import Attempt, Core, RoutingItem
 from schemas.errors import HandslagError
-from schemas.event_types import carried_type, content_type
+from schemas.event_types import carried_type, check_action, content_type
 from schemas.identifiers import ZERO16, authority_of
 from schemas.stream_record import StreamRecord
 from schemas.views import has_views
@@ -185,6 +185,8 @@ def _refusal(
         return "HS-STATUTE-INVALID"
     try:
         content_type(waiting.core.event_type)
+        # INVARIANT: test_an_event_goes_under_no_other_action_than_its_own
+        check_action(waiting.core.event_type, waiting.core.action)
         return "HS-EVENT-EXPIRED" if waiting.valid_until_us <= now_us else None
     except HandslagError as error:
         return error.code

@@ -20,6 +20,7 @@ from broker.store.contacts import ContactRow
 from broker.store.keys import columns_key
 from broker.store.keys_server import ServerVault
 from schemas.errors import HandslagError
+from schemas.languages import Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,29 +88,37 @@ def _status(admission: Admission, seen: ContactRow | None, now: datetime) -> Uni
     )
 
 
-_WORDS = {
-    "en": ("last contact", "never", "version", "certificate until", "clock", "probe", "No unit is admitted.",
-           "The broker does not run: contacts as it kept them."),
-    "sv": ("senaste kontakt", "aldrig", "version", "certifikat till", "klocka", "sond", "Ingen enhet är ansluten.",
-           "Handslag är inte i gång: kontakter som de sparades."),
-}  # fmt: skip
+_STATES = {"ADMITTED": Text("ansluten", "ADMITTED"), "REVOKED": Text("utestängd", "REVOKED")}
+_LINE = Text(
+    "{}  {}  senaste kontakt {}  version {}  certifikat till {}  klocka {}",
+    "{}  {}  last contact {}  version {}  certificate until {}  clock {}",
+)
+_PROBE = Text(" (sond)", " (probe)")
+_NEVER = Text("aldrig", "never")
+_NONE = Text("Ingen enhet är ansluten.", "No unit is admitted.")
+_STOPPED = Text(
+    "Handslag är inte i gång: kontakter som de sparades.", "The broker does not run: contacts as it kept them."
+)
+_RESTORED = Text("{}: ÅTERSTÄLLD som instans {} den {}", "{}: RESTORED as instance {} at {}")
 
 
-def lines(rows: list[UnitStatus], running: bool, lang: str) -> list[str]:
-    """The same for a person, the longest silent first."""
-    contact, never, version, certificate, clock, probe, none, stopped = _WORDS[lang]
+def lines(rows: list[UnitStatus], running: bool, language: str) -> list[str]:
+    """The same for a person, in `sv` or `en`, the longest silent first."""
     if not rows:
-        return [none]
-    ordered = sorted(rows, key=_silence)
-    told = [] if running else [stopped]
-    for row in ordered:
-        at = never if row.last_contact is None else f"{row.last_contact} ({span(row.silent_s or 0)})"
+        return [_NONE.told(language)]
+    told = [] if running else [_STOPPED.told(language)]
+    for row in sorted(rows, key=_silence):
+        state = _STATES[row.state].told(language) + (_PROBE.told(language) if row.probe else "")
+        at = f"{row.last_contact} ({span(row.silent_s or 0)})" if row.last_contact else _NEVER.told(language)
         drift = "?" if row.clock_offset_s is None else f"{row.clock_offset_s:+.1f} s"
-        told.append(
-            f"{row.unit}  {row.state}{f' ({probe})' if row.probe else ''}  {contact} {at}  {version} "
-            f"{row.connector_version or '?'}  {certificate} {row.certificate_until}  {clock} {drift}"
-        )
+        version = row.connector_version or "?"
+        told.append(_LINE.told(language, row.unit, state, at, version, row.certificate_until, drift))
     return told
+
+
+def restored(unit: str, instance: int, at: str, language: str) -> str:
+    """The line of a unit whose connector was restored, in `sv` or `en`."""
+    return _RESTORED.told(language, unit, instance, at)
 
 
 def _silence(row: UnitStatus) -> tuple[bool, int]:

@@ -56,6 +56,9 @@ async def approve(context: Context, unit: str, request: ApprovalRequest) -> Reco
     told = checked_approval(context, unit, request.agency_key, request.approval, request.approval_signature)
     if provisions.shipped().provision(told.provision_id).hash32 != told.provision_hash:
         raise HandslagError("HS-APPROVAL-INVALID", field="provision")
+    # INVARIANT: test_an_approval_is_not_dated_in_the_future. The newest counts: none could end it before that day.
+    if told.reviewed_at_us > context.now_us() + limits.SENT_AHEAD_US:
+        raise HandslagError("HS-APPROVAL-INVALID", field="reviewed_at")
 
     def work(rows: Rows) -> RecordedAnswer:
         newest = rows.statutes.approved(told.agency, told.provision_id)

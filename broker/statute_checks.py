@@ -15,6 +15,7 @@ from schemas import limits
 from schemas.checks import check_submission
 from schemas.envelope import Wrap
 from schemas.errors import HandslagError
+from schemas.event_types import carried_type
 from schemas.statute import (
     BASIS,
     TYPE,
@@ -49,6 +50,13 @@ def checked_word(seat: SeatRow, statement: bytes, second: bytes, signature: byte
     if word.disclosure_hash != statement:
         raise HandslagError("HS-STATUTE-INVALID", check="second")
     return word
+
+
+def check_spoken_at(word: SecondWord, decided_at_us: int, now_us: int) -> None:
+    """Raise `HS-STATUTE-INVALID` for a word from before the decision that it is about, or from the future."""
+    # INVARIANT: test_nobody_confirms_what_was_not_decided_yet
+    if not decided_at_us <= word.at_us <= now_us + limits.SENT_AHEAD_US:
+        raise HandslagError("HS-STATUTE-INVALID", check="second_at")
 
 
 def checked_approval(context: Context, unit: str, key: bytes, approval: bytes, signature: bytes) -> ProvisionApproval:
@@ -98,6 +106,8 @@ def checked(context: Context, unit: str, request: StatuteRequest, seat: SeatRow)
     now_us = context.now_us()
     if not now_us - _DECIDED_BACK_US <= told.decided_at_us <= now_us + limits.SENT_AHEAD_US:
         raise HandslagError("HS-STATUTE-INVALID", check="decided_at")
+    if word is not None:
+        check_spoken_at(word, told.decided_at_us, now_us)
     return Told(told, word, approval, waiting, wrap)
 
 
@@ -127,7 +137,8 @@ def _belongs(
         (told.case_tag == seat.case_tag and told.member == seat.member, "member"),
         (sha256(signed.approval).digest() == told.approval_hash, "approval"),
         (waiting.core.event_type == TYPE and routing.basis == BASIS and routing.seat_id == seat.seat_id, "type"),
-        (waiting.core.purpose == told.purpose and waiting.core.action == "DISCLOSE", "purpose"),
+        (waiting.core.purpose == told.purpose, "purpose"),
+        (waiting.core.action in carried_type(TYPE).actions, "action"),
         (waiting.core.replaces is None, "replaces"),
         (waiting.attempt.recipients == (told.role,) and waiting.attempt.attempt == 1, "role"),
         (tuple(sorted(section.category for section in routing.sections)) == tuple(sorted(told.categories)), "sections"),

@@ -15,6 +15,7 @@ from connectors.fields import shown_moment
 from connectors.keys import UnitKeyPair, verify
 from consent import provisions
 from consent.provisions import Provision
+from schemas import limits
 from schemas.errors import HandslagError
 from schemas.statute import ApprovalRequest, ProvisionApproval, RecordedAnswer
 
@@ -68,7 +69,8 @@ def signed(
 async def take(ctx: Context, file: Path) -> ProvisionApproval:
     """Record an approval file at the broker and keep it here; inside the link's context.
 
-    Raises `HS-APPROVAL-INVALID` for a file that this agency's listed key did not sign, and what the broker raises.
+    Raises `HS-APPROVAL-INVALID` for a file that this agency's listed key did not sign or that is dated in the future,
+    and what the broker raises.
     """
     # INVARIANT: test_an_approval_that_the_agency_did_not_sign_is_not_taken
     try:
@@ -85,6 +87,8 @@ async def take(ctx: Context, file: Path) -> ProvisionApproval:
         verify(key, signature, raw)
     except HandslagError:
         raise HandslagError("HS-APPROVAL-INVALID", field="signature") from None
+    if told.reviewed_at_us > ctx.now() + limits.SENT_AHEAD_US:
+        raise HandslagError("HS-APPROVAL-INVALID", field="reviewed_at")
     call_id = ctx.random(16)
     request = ApprovalRequest(call_id=call_id, agency_key=key, approval=raw, approval_signature=signature)
     answer = await ctx.kept_call("/v1/provisions:approve", call_id, request, RecordedAnswer)

@@ -17,10 +17,11 @@ from connectors.context import Context, clock
 from connectors.doctor.examine import examine
 from connectors.identity import Identities
 from connectors.resume_cli import resume_command
-from connectors.shared_cli import EXITS, NO_BACKUP, as_json, config_option, examples, told
+from connectors.shared_cli import EXITS, NO_BACKUP, as_json, config_option, examples, language_of, told
 from connectors.spool import Spool
 from schemas import faults
 from schemas.errors import HandslagError
+from schemas.languages import Text
 
 
 @click.group(epilog=examples("handslag connector init --help", "handslag connector run --config connector.toml"))
@@ -227,7 +228,12 @@ def status(config: Path, as_json: bool) -> None:
     told(as_json, data, [f"{name}: {json.dumps(value)}" for name, value in data.items()])
 
 
-@connector.command("waiting", epilog=examples("handslag connector waiting --json"))
+@connector.command(
+    "waiting",
+    epilog=examples(
+        "handslag connector waiting", "handslag --lang en connector waiting", "handslag connector waiting --json"
+    ),
+)
 @config_option
 @as_json
 def waiting(config: Path, as_json: bool) -> None:
@@ -235,11 +241,25 @@ def waiting(config: Path, as_json: bool) -> None:
     ctx = Context.load(configuration.load(config))
     rows = sending.waiting_list(ctx)
     ctx.spool.close()
+    language = language_of()
     lines = [
-        f"{row['event_id']}  {row['state']:8}  {row['event_type']}  {row['ref']}  until {row['goes_by_itself_until']}"
+        _WAITS[row["state"]].told(language, row["event_id"], row["event_type"], row["ref"], row["goes_by_itself_until"])
         for row in rows
     ]
-    told(as_json, {"waiting": rows}, lines or ["Nothing waits."])
+    told(as_json, {"waiting": rows}, lines or [_NOTHING.told(language)])
+
+
+_WAITS = {
+    "WAITING": Text(
+        "{}  WAITING   {}  {}  väntar, går av sig självt till {}",
+        "{}  WAITING   {}  {}  waits, goes by itself until {}",
+    ),
+    "EXPIRED": Text(
+        "{}  EXPIRED   {}  {}  en person måste avgöra, går inte av sig självt mer (hållbart till {})",
+        "{}  EXPIRED   {}  {}  a person has to decide, goes by itself no more (shelf life until {})",
+    ),
+}
+_NOTHING = Text("Ingenting väntar.", "Nothing waits.")
 
 
 @connector.command(

@@ -30,7 +30,7 @@ from connectors.command_types import CaseCommand, Code, Command, Moment, Name, R
 from connectors.lost_commands import Identify, Reaffirm, RekeyAsk, RekeyCompare, RekeySign
 from schemas import codes, limits
 from schemas.errors import HandslagError
-from schemas.event_types import content_type
+from schemas.event_types import check_action, content_type
 from schemas.identifiers import checked_unit, parsed
 
 
@@ -179,7 +179,10 @@ class AnswerAnnulment(Command):
 
 
 class RecordDisclosure(CaseCommand):
-    """Note what was said outside Handslag: at a meeting, by phone, in a letter. `note` never leaves this connector."""
+    """Note what was said outside Handslag: at a meeting, by phone, in a letter.
+
+    `note`, `persons` and `data_periods` (as in `Send`) never leave this connector.
+    """
 
     do: Literal["record_disclosure"]
     to: list[Code] = Field(min_length=1, max_length=limits.RECIPIENTS)
@@ -189,6 +192,8 @@ class RecordDisclosure(CaseCommand):
     said_at: Moment | None = None
     consents: list[Spelled] = Field(default=[], max_length=limits.SECTIONS)
     public_interest_released: list[Code] = Field(default=[])
+    persons: dict[Code, list[command_consents.Person]] = Field(default={})
+    data_periods: dict[Code, Period] = Field(default={})
     note: Annotated[str, Field(max_length=4000)] | None = None
 
 
@@ -249,7 +254,8 @@ _WORDS = {
 def read(data: bytes) -> AnyCommand:
     """The command in a JSON text.
 
-    Raises `HS-INPUT-INVALID`, `HS-CODE-UNKNOWN`, `HS-IDENTIFIER-INVALID`, `HS-NOT-YET` or PayloadRejected; the context
+    Raises `HS-INPUT-INVALID`, `HS-CODE-UNKNOWN`, `HS-ACTION-OTHER`, `HS-IDENTIFIER-INVALID`, `HS-NOT-YET` or
+    PayloadRejected; the context
     names a field of the shape, never anything of the input.
     """
     try:
@@ -262,6 +268,8 @@ def read(data: bytes) -> AnyCommand:
     _check_rest(command)
     if isinstance(command, JoinCases | SeparateCases):
         _check_joined(command)
+    if isinstance(command, Send | RecordDisclosure):
+        _check_stated(command)
     return command
 
 
@@ -296,15 +304,16 @@ def _check_rest(command: AnyCommand) -> None:
     if isinstance(command, Invite):
         checked_unit(command.unit)
     if isinstance(command, Send):
-        _check_stated(command)
         content_type(command.event_type)
+        # INVARIANT: test_a_file_can_name_no_other_action_than_disclosing
+        check_action(command.event_type, command.action)
         if command.event_type in {"seat_invited", "seat_introduced"}:
             # They have commands of their own, which fill in what must be right.
             raise HandslagError("HS-INPUT-INVALID", field="event_type")
         fields.from_json(command.event_type, command.data)
 
 
-def _check_stated(command: Send) -> None:
+def _check_stated(command: Send | RecordDisclosure) -> None:
     for category in (*command.persons, *command.data_periods):
         codes.known("category", category, "persons")
     for persons in command.persons.values():
@@ -314,6 +323,10 @@ def _check_stated(command: Send) -> None:
         stated = [fields.moment(each, "data_periods") for each in (period.since, period.until) if each is not None]
         if stated != sorted(set(stated)):
             raise HandslagError("HS-INPUT-INVALID", field="data_periods")
+    if isinstance(command, RecordDisclosure):  # of an event its data tell what is in it
+        for name in ("persons", "data_periods"):
+            if not set(getattr(command, name)) <= set(command.categories):
+                raise HandslagError("HS-INPUT-INVALID", field=name)
 
 
 def _check_joined(command: JoinCases | SeparateCases) -> None:

@@ -14,22 +14,25 @@ from typing import Any, TypeVar
 
 import click
 
-from connectors import ledgers
+from connectors import ledgers, stated
 from connectors import settings as configuration
 from connectors.context import Context
 from connectors.fields import moment, shown_moment
 from connectors.identity import Seat
 from connectors.persons import CONFIRMED, OWN, UNCONFIRMED, origin
-from connectors.shared_cli import as_json, config_option, examples, language_of, told
+from connectors.shared_cli import about_options, as_json, config_option, examples, language_of, told
 from consent import explain
 from consent import history as reading
 from consent.decide import decide
 from consent.ledger import LedgerView
 from consent.records import Grant
+from consent.terms import DecisionRequest
 from schemas import codes
 from schemas.calls import AuditQuery, LedgerFetchRequest, LedgerPage
 from schemas.errors import HandslagError
+from schemas.event_types import check_action
 from schemas.identifiers import ZERO16, parsed, shown
+from schemas.languages import Text
 
 PURPOSES = ("LAWFULNESS", "SELF_MONITORING", "INTEGRITY", "CRIMINAL_PROCEEDINGS")  # LED art. 25(2), closed
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -96,6 +99,46 @@ def disclosure_options(command: _Command) -> _Command:
     ):
         command = option(command)
     return command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """The disclosure asked about; the names are the options'."""
+
+    role: str
+    event_type: str
+    categories: tuple[str, ...]
+    for_purpose: str
+    action: str
+    public_interest: tuple[str, ...]
+    about: stated.About
+
+    @classmethod
+    def of(cls, *, persons: tuple[int, ...], data_since: str | None, data_until: str | None, **given: Any) -> Question:
+        """What the options ask; raises `HS-CODE-UNKNOWN`, `HS-NOT-YET`, `HS-ACTION-OTHER`, `HS-INPUT-INVALID`."""
+        asked = cls(about=stated.about(persons, data_since, data_until), **given)
+        codes.known("role", asked.role, "to")
+        for category in (*asked.categories, *asked.public_interest):
+            codes.known("category", category, "category")
+        codes.known("purpose", asked.for_purpose, "for")
+        check_action(asked.event_type, asked.action)
+        return asked
+
+    def request(self, ctx: Context, seat: Seat, at_us: int) -> DecisionRequest:
+        """The question as it is decided."""
+        categories = sorted(set(self.categories))
+        return ledgers.asked(
+            ctx,
+            seat,
+            ledgers.recipient(ctx, seat, self.role),
+            event_type=self.event_type,
+            categories=categories,
+            purpose=self.for_purpose,
+            action=self.action,
+            at_us=at_us,
+            public_interest=frozenset(self.public_interest),
+            **self.about.of(categories),
+        )
 
 
 def found_seat(ctx: Context, look: Look) -> Seat:
@@ -177,38 +220,39 @@ def show(
 
 
 _ORIGINS = {
-    OWN: ("", ""),
-    CONFIRMED: (" (från mäklaren, bekräftat)", " (from the broker, confirmed)"),
-    UNCONFIRMED: (
+    OWN: Text("", ""),
+    CONFIRMED: Text(" (från mäklaren, bekräftat)", " (from the broker, confirmed)"),
+    UNCONFIRMED: Text(
         " (FRÅN MÄKLAREN, INTE UR EGET MINNE: medger inget förrän `connector rekey consent`)",
         " (FROM THE BROKER, NOT FROM OWN MEMORY: permits nothing until `connector rekey consent`)",
     ),
 }
 _SHOWN = {
-    "head": ("Läget {}, liggarens nummer {}:", "As of {}, ledger number {}:"),
-    "consent": ("  {}  {}  till {}: {}{}", "  {}  {}  to {}: {}{}"),
-    "block": ("  spärr {}  {}", "  block {}  {}"),
-    True: ("gäller", "in force"),
-    False: ("gäller inte", "not in force"),
-    "none": ("  inget samtycke är registrerat", "  no consent was recorded"),
-    "follows": ("den som har rollen", "whoever holds the role"),
-    "no_act": ("Ingen handling är registrerad.", "No act is recorded."),
+    "head": Text("Läget {}, liggarens nummer {}:", "As of {}, ledger number {}:"),
+    "consent": Text("  {}  {}  till {}: {}{}", "  {}  {}  to {}: {}{}"),
+    "block": Text("  spärr {}  {}", "  block {}  {}"),
+    True: Text("gäller", "in force"),
+    False: Text("gäller inte", "not in force"),
+    "none": Text("  inget samtycke är registrerat", "  no consent was recorded"),
+    "follows": Text("den som har rollen", "whoever holds the role"),
+    "no_act": Text("Ingen handling är registrerad.", "No act is recorded."),
 }
 
 
 def _standing(
     data: dict[str, Any], rows: list[dict[str, Any]], blocks: list[dict[str, Any]], language: str
 ) -> list[str]:
-    at = 0 if language == "sv" else 1
-    lines = [_SHOWN["head"][at].format(data["as_of"], data["ledger_seq"])]
+    lines = [_SHOWN["head"].told(language, data["as_of"], data["ledger_seq"])]
     for row in rows:
-        holds, origin_told = _SHOWN[row["in_force"]][at], _ORIGINS[row["origin"]][at]
+        holds, origin_told = _SHOWN[row["in_force"]].told(language), _ORIGINS[row["origin"]].told(language)
         categories = ", ".join(f"{code} {codes.words('category', code, language)}" for code in row["categories"])
         to = _recipients(row, language)
-        lines.append(_SHOWN["consent"][at].format(row["consent"], holds, to, categories, origin_told))
+        lines.append(_SHOWN["consent"].told(language, row["consent"], holds, to, categories, origin_told))
     if not rows:
-        lines.append(_SHOWN["none"][at])
-    return lines + [_SHOWN["block"][at].format(row["block"], _SHOWN[row["in_force"]][at]) for row in blocks]
+        lines.append(_SHOWN["none"].told(language))
+    return lines + [
+        _SHOWN["block"].told(language, row["block"], _SHOWN[row["in_force"]].told(language)) for row in blocks
+    ]
 
 
 def _grant_row(grant: Grant, *, in_force: bool) -> dict[str, Any]:
@@ -227,7 +271,7 @@ def _grant_row(grant: Grant, *, in_force: bool) -> dict[str, Any]:
 
 
 def _recipients(row: dict[str, Any], language: str) -> str:
-    follows, holder = row["follows_role"], _SHOWN["follows"][0 if language == "sv" else 1]
+    follows, holder = row["follows_role"], _SHOWN["follows"].told(language)
     roles = codes.table()["role"]
     named = [(each, codes.words("role", each, language) if each in roles else each) for each in row["recipients"]]
     return ", ".join(f"{words} ({holder})" if each in follows else words for each, words in named)
@@ -260,7 +304,7 @@ def history(
     ]
     ctx.spool.close()
     lines = [_act_line(row, language_of()) for row in rows]
-    told(as_json, {"entry_id": entry, "acts": rows}, lines or [_SHOWN["no_act"][0 if language_of() == "sv" else 1]])
+    told(as_json, {"entry_id": entry, "acts": rows}, lines or [_SHOWN["no_act"].told(language_of())])
 
 
 def _act_line(row: dict[str, Any], language: str) -> str:
@@ -274,12 +318,16 @@ def _act_line(row: dict[str, Any], language: str) -> str:
     "decide",
     epilog=examples(
         "handslag consent decide --ref EX-1 --to police_coordination --event-type threat_assessment_requested"
-        " --category IC04 --for THREAT_ASSESSMENT --purpose LAWFULNESS --case-number K-7 --actor auditor-3"
+        " --category IC04 --for THREAT_ASSESSMENT --purpose LAWFULNESS --case-number K-7 --actor auditor-3",
+        "handslag consent decide --ref EX-1 --to police_coordination --event-type joint_plan_adopted"
+        " --category IC13 --person 0 --person 1 --data-since 2026-01-01T00:00:00Z --data-until 2026-07-01T00:00:00Z"
+        " --for PLANNING --purpose LAWFULNESS --case-number K-7 --actor auditor-3",
     ),
 )
 @look_options
 @times
 @disclosure_options
+@about_options
 @config_option
 @as_json
 def decide_command(
@@ -290,38 +338,22 @@ def decide_command(
     actor: str,
     as_of: str | None,
     known_at: str | None,
-    role: str,
-    event_type: str,
-    categories: tuple[str, ...],
-    for_purpose: str,
-    action: str,
-    public_interest: tuple[str, ...],
     lang: str | None,
     config: Path,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Whether SEAT may disclose to a role, section by section, with every reason."""
-    codes.known("role", role, "to")
-    for category in (*categories, *public_interest):
-        codes.known("category", category, "category")
+    question = Question.of(**given)
     look = Look(seat=seat, ref=ref, purpose=purpose, case_number=case_number, actor=actor)
     ctx, own, whole, entry = asyncio.run(_fetched(config, look, "consent decide"))
     at, view = _moments(ctx, whole, as_of, known_at)
-    request = ledgers.asked(
-        ctx,
-        own,
-        ledgers.recipient(ctx, own, role),
-        event_type=event_type,
-        categories=sorted(categories),
-        purpose=codes.known("purpose", for_purpose, "for"),
-        action=codes.known("action", action, "action"),
-        at_us=at,
-        public_interest=frozenset(public_interest),
-    )
+    request = question.request(ctx, own, at)
     decision = decide(request, view, ctx.rules)
     sections = [{"category": s.category, "released": s.released, "reasons": list(s.reasons)} for s in decision.sections]
     data: dict[str, Any] = {"as_of": shown_moment(at), "entry_id": entry, "rules": ctx.rules.hash32.hex()}
-    data |= {"outcome": decision.outcome, "sections": sections}
-    lines = list(explain.sentences(decision, request, view, language_of(lang), ctx.rules))
+    data |= {"decided_for": question.about.data, "outcome": decision.outcome, "sections": sections}
+    language = language_of(lang)
+    lines = [*explain.sentences(decision, request, view, language, ctx.rules), question.about.words(language)]
     ctx.spool.close()
     told(as_json, {**data, "sentences": lines}, lines)

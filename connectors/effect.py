@@ -14,9 +14,11 @@ from audit.search import Found
 from connectors.fields import shown_moment
 from consent.admission import ANNULLING
 from schemas import codes
-from schemas.acts import ConsentAct, LedgerEvent
+from schemas.acts import CaseWithdrawal, ConsentAct, LedgerEvent
 from schemas.codes import DeliveryState
+from schemas.errors import HandslagError
 from schemas.identifiers import ZERO16, shown
+from schemas.trail import Payload
 
 _TOLD = frozenset({"HS-RECALLED", "HS-CONSENT-ENDED"})
 _ANNULLED = frozenset({"HS-DO-NOT-RELY", "HS-WRONG-PERSON"})
@@ -34,13 +36,16 @@ class Reached(NamedTuple):
 
 
 class Effect(NamedTuple):
-    """One act by its number on the ledger. Moments in microseconds UTC; `said_us` is what the act says of it."""
+    """One act by its number on the ledger. Moments in microseconds UTC; `said_us` is what the act says of it.
+
+    When a withdrawal of everything was noted is told to the seat that noted it alone, in its own entry; to others None.
+    """
 
     ledger_seq: int
     act: str
     consent_id: bytes
-    said_us: int
-    noted_us: int
+    said_us: int | None
+    noted_us: int | None
     recorded_us: int
     roles: tuple[Reached, ...]
 
@@ -50,6 +55,11 @@ class Effect(NamedTuple):
         if any(one.told > one.acknowledged for one in self.roles):
             return None
         return max((one.last_us for one in self.roles if one.last_us is not None), default=None)
+
+    @property
+    def force_s(self) -> float | None:
+        """Seconds from when it was noted to in force everywhere; None where the first is not told here."""
+        return None if self.noted_us is None else (self.recorded_us - self.noted_us) / 1e6
 
 
 def effects(found: Iterable[Found], consent_id: bytes | None = None) -> list[Effect]:
@@ -115,6 +125,7 @@ def _effect(event: Found, entries: Sequence[Found], known: dict[tuple[bytes, int
     assert act is not None
     assert payload is not None
     recorded = LedgerEvent.from_bytes(payload.act or b"").recorded_at_us
+    noted = _noted(act, payload)
     told: dict[str, dict[bytes, int | None]] = defaultdict(dict)
     for one in entries:
         word = _word(one, act, payload.ledger_seq, recorded)
@@ -126,11 +137,24 @@ def _effect(event: Found, entries: Sequence[Found], known: dict[tuple[bytes, int
         ledger_seq=payload.ledger_seq or 0,
         act=act.act,
         consent_id=act.consent_id,
-        said_us=act.noted_at_us if act.effective_at_us is None else act.effective_at_us,
-        noted_us=act.noted_at_us,
+        said_us=noted if act.effective_at_us is None else act.effective_at_us,
+        noted_us=noted,
         recorded_us=recorded,
         roles=tuple(_reached(role, stopped.count(role), told[role]) for role in sorted({*stopped, *told})),
     )
+
+
+def _noted(act: ConsentAct, payload: Payload) -> int | None:
+    """When an act was noted: as it says; of everything taken back, which the broker writes, as its recorder signed."""
+    # INVARIANT: test_time_to_effect_counts_from_the_note_also_of_everything
+    if act.act != "WITHDRAW_ALL":
+        return act.noted_at_us
+    if payload.case_withdrawal is None:
+        return None
+    try:
+        return CaseWithdrawal.from_bytes(payload.case_withdrawal).noted_at_us
+    except HandslagError:
+        return None
 
 
 def _word(one: Found, act: ConsentAct, ledger_seq: int | None, recorded_us: int) -> tuple[str, bytes] | None:
@@ -163,16 +187,19 @@ def _reached(role: str, stopped: int, told: dict[bytes, int | None]) -> Reached:
 
 
 def as_data(one: Effect) -> dict[str, Any]:
-    """One effect as JSON; seconds from when it was noted to in force everywhere, and from then to the last word."""
+    """One effect as JSON, null for what this seat is not told.
+
+    Seconds from when it was noted to in force everywhere, and from then to the last word.
+    """
     known = one.known_us
     return {
         "ledger_seq": one.ledger_seq,
         "act": one.act,
         "consent": None if one.consent_id == ZERO16 else shown(one.consent_id),
-        "said_at": shown_moment(one.said_us),
-        "noted_at": shown_moment(one.noted_us),
+        "said_at": None if one.said_us is None else shown_moment(one.said_us),
+        "noted_at": None if one.noted_us is None else shown_moment(one.noted_us),
         "in_force_everywhere_at": shown_moment(one.recorded_us),
-        "seconds_to_force": round((one.recorded_us - one.noted_us) / 1e6, 3),
+        "seconds_to_force": None if one.force_s is None else round(one.force_s, 3),
         "roles": [
             {
                 "role": each.role,

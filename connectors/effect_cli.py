@@ -20,6 +20,7 @@ from connectors.shared_cli import as_json, config_option, examples, language_of,
 from schemas import codes
 from schemas.errors import HandslagError
 from schemas.identifiers import parsed
+from schemas.languages import Text
 
 
 @consent.command(
@@ -54,8 +55,9 @@ def effect_command(
     if wanted is not None and not effect.names(entries, wanted):
         raise HandslagError("HS-CONSENT-UNKNOWN")
     found = effect.effects(entries, wanted)
-    lines = [line for one in found for line in _lines(one, 0 if language_of() == "sv" else 1)]
-    nothing = _TEXT["nothing"][0 if language_of() == "sv" else 1]
+    language = language_of()
+    lines = [line for one in found for line in _lines(one, language)]
+    nothing = _TEXT["nothing"].told(language)
     told(as_json, {"effects": [effect.as_data(one) for one in found]}, lines or [nothing])
 
 
@@ -70,33 +72,35 @@ async def _entries(config: Path, look: Look) -> list[trail.Found]:
 
 
 _TEXT = {
-    "nothing": ("Ingenting har återkallats, spärrats eller upphört.", "Nothing was withdrawn, blocked or ended."),
-    "head": ("{}. {}: sagt {}, gäller överallt {} ({:.3f} s efter anteckningen)",
-             "{}. {}: said {}, in force everywhere {} ({:.3f} s after it was noted)"),
-    "role": ("   {}: {} stoppade, {} fick besked, {} vet", "   {}: {} stopped, {} told, {} know"),
-    "all": ("   alla visste {} ({:.3f} s senare)", "   all knew at {} ({:.3f} s later)"),
-    "waits": ("   någon har inte kvitterat än", "   somebody has not acknowledged yet"),
+    "nothing": Text("Ingenting har återkallats, spärrats eller upphört.", "Nothing was withdrawn, blocked or ended."),
+    "head": Text("{}. {}: sagt {}, gäller överallt {} ({})", "{}. {}: said {}, in force everywhere {} ({})"),
+    "after": Text("{:.3f} s efter anteckningen", "{:.3f} s after it was noted"),
+    "elsewhere": Text("antecknat av en annan enhet; när vet bara den", "noted by another unit; only it knows when"),
+    "unknown": Text("okänt när", "not told when"),
+    "role": Text("   {}: {} stoppade, {} fick besked, {} vet", "   {}: {} stopped, {} told, {} know"),
+    "all": Text("   alla visste {} ({:.3f} s senare)", "   all knew at {} ({:.3f} s later)"),
+    "waits": Text("   någon har inte kvitterat än", "   somebody has not acknowledged yet"),
 }  # fmt: skip
 
 
-def _lines(one: Effect, at: int) -> list[str]:
-    language = ("sv", "en")[at]
+def _lines(one: Effect, language: str) -> list[str]:
     lines = [
-        _TEXT["head"][at].format(
+        _TEXT["head"].told(
+            language,
             one.ledger_seq,
             codes.words("consent_act", one.act, language),
-            shown_moment(one.said_us),
+            _TEXT["unknown"].told(language) if one.said_us is None else shown_moment(one.said_us),
             shown_moment(one.recorded_us),
-            (one.recorded_us - one.noted_us) / 1e6,
+            _TEXT["elsewhere"].told(language) if one.force_s is None else _TEXT["after"].told(language, one.force_s),
         )
     ]
     for each in one.roles:
         role = codes.words("role", each.role, language)
-        lines.append(_TEXT["role"][at].format(role, each.stopped, each.told, each.acknowledged))
+        lines.append(_TEXT["role"].told(language, role, each.stopped, each.told, each.acknowledged))
     if one.known_us is not None:
-        lines.append(_TEXT["all"][at].format(shown_moment(one.known_us), (one.known_us - one.recorded_us) / 1e6))
+        lines.append(_TEXT["all"].told(language, shown_moment(one.known_us), (one.known_us - one.recorded_us) / 1e6))
     elif any(each.told > each.acknowledged for each in one.roles):
-        lines.append(_TEXT["waits"][at])
+        lines.append(_TEXT["waits"].told(language))
     return lines
 
 

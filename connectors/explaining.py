@@ -101,7 +101,11 @@ def _call(
         action=request.action,
         sections=tuple(
             ExplainAsk(
-                category=one.category, persons=one.persons, public_interest_released=one.public_interest_released
+                category=one.category,
+                persons=one.persons,
+                public_interest_released=one.public_interest_released,
+                data_from_us=one.data_from_us,
+                data_until_us=one.data_until_us,
             )
             for one in request.sections
         ),

@@ -246,10 +246,10 @@ def export_command(
     giving.check_patient(patient)
     look = Look(seat=seat, ref=ref, purpose=purpose, case_number=case_number, actor=actor)
     ctx, own, _view, _entry = asyncio.run(consent_cli._fetched(config, look, "consent export"))
-    view, unit = ctx.whole_ledger(own), ctx.settings.unit
+    view, unit, rules = ctx.whole_ledger(own), ctx.settings.unit, ctx.rules
     at_us = moment(as_of, "as_of") if as_of else max(ctx.now(), view.recorded_at_us)
     ctx.spool.close()
-    made = giving.consent_of(view, parsed(consent_id), unit=unit, as_of_us=at_us, patient=patient)
+    made = giving.consent_of(view, parsed(consent_id), unit=unit, as_of_us=at_us, patient=patient, rules=rules)
     written = model.checked(made)
     if out is None:
         click.echo(json.dumps(written, ensure_ascii=False, indent=None if as_json else 2))

@@ -20,6 +20,7 @@ from schemas import codes, limits
 from schemas.errors import HandslagError, registry
 from schemas.explain import SimulateAnswer
 from schemas.identifiers import shown
+from schemas.languages import Text
 
 
 @consent.command(
@@ -97,47 +98,51 @@ async def _simulated(config: Path, look: Look, command: dict[str, Any]) -> tuple
 
 
 _TEXT = {
-    "refused": ("Det skulle nekas", "It would be refused"),
-    "nothing": ("Ingenting skulle ändras.", "Nothing would change."),
-    "stops": ("stoppas", "stops"),
-    "ends": ("upphör, mottagaren får besked", "ends, the recipient is told"),
-    "keeps": ("går ändå", "goes all the same"),
-    "counts": (
+    "refused": Text("Det skulle nekas", "It would be refused"),
+    "nothing": Text("Ingenting skulle ändras.", "Nothing would change."),
+    "stops": Text("stoppas", "stops"),
+    "ends": Text("upphör, mottagaren får besked", "ends, the recipient is told"),
+    "keeps": Text("går ändå", "goes all the same"),
+    "counts": Text(
         "{}: {} stoppas före utlämning, {} kan ha kommit fram och återkallas, {} har tagits emot",
         "{}: {} stopped before hand-over, {} may have arrived and are recalled, {} were received",
     ),
-    "goes": ("skulle lämnas ut", "would be released"),
-    "stays": ("skulle stanna här", "would stay here"),
-    "person": ("efter att någon har bestämt det", "once a named person says so"),
+    "goes": Text("skulle lämnas ut", "would be released"),
+    "stays": Text("skulle stanna här", "would stay here"),
+    "person": Text("efter att någon har bestämt det", "once a named person says so"),
 }
 
 
 def _lines(answer: SimulateAnswer, waits: list[Here], language: str) -> list[str]:
-    at = 0 if language == "sv" else 1
     if answer.refused:
         known = registry().get(answer.refused)
-        why = "" if known is None else f": {known.sv if at == 0 else known.en}"
-        return [f"{_TEXT['refused'][at]} ({answer.refused}){why}."]
+        why = "" if known is None else f": {known.sv if language == 'sv' else known.en}"
+        return [f"{_say('refused', language)} ({answer.refused}){why}."]
     lines = [
-        _TEXT["counts"][at].format(
-            codes.words("role", one.role, language), one.stopped, one.may_have_arrived, one.received
+        _TEXT["counts"].told(
+            language, codes.words("role", one.role, language), one.stopped, one.may_have_arrived, one.received
         )
         + "."
         for one in answer.counts
     ]
     for one in answer.deliveries:
         role, state = codes.words("role", one.role, language), codes.words("delivery_state", one.state, language)
-        kept = f"; {_TEXT['keeps'][at]} {', '.join(one.kept)}" if one.kept else ""
-        word = _TEXT["ends" if one.state == "ACKED" else "stops"][at]  # what was received is not stopped any more
+        kept = f"; {_say('keeps', language)} {', '.join(one.kept)}" if one.kept else ""
+        # What was received is not stopped any more.
+        word = _say("ends" if one.state == "ACKED" else "stops", language)
         what = f"{one.event_type} {shown(one.event_id)}"
         lines.append(f"  {what} -> {role} ({state}): {', '.join(one.removed)} {word}{kept}")
     for waiting in waits:
         for word, categories in (("goes", waiting.goes), ("stays", waiting.stays)):
             if categories:
-                by = "" if waiting.by_itself else f", {_TEXT['person'][at]}"
+                by = "" if waiting.by_itself else f", {_say('person', language)}"
                 role = codes.words("role", waiting.role, language)
-                lines.append(f"  {waiting.event_type} -> {role}: {_TEXT[word][at]} {', '.join(categories)}{by}")
-    return lines or [_TEXT["nothing"][at]]
+                lines.append(f"  {waiting.event_type} -> {role}: {_say(word, language)} {', '.join(categories)}{by}")
+    return lines or [_say("nothing", language)]
+
+
+def _say(word: str, language: str) -> str:
+    return _TEXT[word].told(language)
 
 
 __all__ = ["consent", "simulate_command"]

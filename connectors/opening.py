@@ -91,10 +91,10 @@ def open_delivery(
     """Check and open one delivery; `remembered` is what was kept by event id (`core_of` tells which).
 
     Raises HandslagError, in this order: `HS-TOO-LARGE` or `HS-SEAL-INVALID` (sizes); PayloadRejected,
-    `HS-SCHEMA-UNKNOWN`, `HS-CODE-UNKNOWN`, `HS-NOT-YET` (core); `HS-SENT-AT-INVALID`; `HS-KEY-UNTRUSTED`,
-    `HS-KEY-EXPIRED`, `HS-SENDER-NOT-ALLOWED` (sender's key); `HS-SEAL-INVALID` (digests); `HS-SIGNATURE-INVALID`;
-    `HS-EQUIVOCATION` (another event under a known id); `HS-SEAL-INVALID` (recipient item, HPKE, W, sections);
-    PayloadRejected (a section's own bytes). `context["check"]` names the step of a `HS-SEAL-INVALID`.
+    `HS-SCHEMA-UNKNOWN`, `HS-CODE-UNKNOWN`, `HS-NOT-YET`, `HS-ACTION-OTHER` (core); `HS-SENT-AT-INVALID`;
+    `HS-KEY-UNTRUSTED`, `HS-KEY-EXPIRED`, `HS-SENDER-NOT-ALLOWED` (sender's key); `HS-SEAL-INVALID` (digests);
+    `HS-SIGNATURE-INVALID`; `HS-EQUIVOCATION` (another event under a known id); `HS-SEAL-INVALID` (recipient item, HPKE,
+    W, sections); PayloadRejected (a section's own bytes). `context["check"]` names the step of a `HS-SEAL-INVALID`.
     """
     # INVARIANT: test_of_two_faults_the_earlier_check_answers
     _require(members.case_tag == keyring.case_tag, "case")
@@ -117,6 +117,8 @@ def core_of(delivery: Delivery) -> Core:
     """Decode the core of a delivery whose event type and schema are known here; raises as `open_delivery`."""
     core = Core.from_bytes(delivery.core, _PART)
     catalogue.version_of(event_types.schema_of(core.event_type).name, core.schema_hash)
+    # INVARIANT: test_what_was_sent_under_another_action_is_not_opened
+    event_types.check_action(core.event_type, core.action)
     return core
 
 

@@ -13,6 +13,12 @@ from schemas import codes
 from schemas.errors import HandslagError, registry
 from schemas.identifiers import shown
 from schemas.inbox import Notice, Receipt, RoleCount
+from schemas.statute import TYPE as STATUTORY
+
+_NO_NUMBER = {
+    "sv": "INGET NUMMER ATT RINGA UPP följde med. Fråga den enhet som lämnade ut det, på ett nummer du redan har.",
+    "en": "NO NUMBER TO CALL BACK came with it. Ask the unit that disclosed it, on a number that you already have.",
+}
 
 
 def error_value(error: HandslagError) -> dict[str, Any]:
@@ -79,7 +85,7 @@ def delivery(seat: Seat, delivery_id: bytes, opened: OpenedEvent, fresh: set[byt
     data: dict[str, Any] = {}
     for section in given:
         data.update(to_json(section.fields))
-    return {
+    value: dict[str, Any] = {
         "kind": "delivery",
         "delivery_id": shown(delivery_id),
         "ref": seat.ref,
@@ -100,6 +106,10 @@ def delivery(seat: Seat, delivery_id: bytes, opened: OpenedEvent, fresh: set[byt
         "leaf_hash": told.leaf_hash.hex(),
         "data": data,
     }
+    # INVARIANT: test_who_gets_it_is_told_that_there_is_no_number_to_call_back
+    if core.event_type == STATUTORY and not all(part.get("call_back") for part in data.values() if part):
+        value["warning"] = dict(_NO_NUMBER)
+    return value
 
 
 def notice(seat: Seat, told: Notice, event_type: str | None, correlation: str) -> dict[str, Any]:

@@ -92,10 +92,11 @@ def _tell_lapsed(ctx: Context) -> None:
     Not of a rule set that took force and does not hold any more: nobody can approve it into force again.
     """
     # INVARIANT: test_an_approval_that_lapsed_is_told
-    acts, places = operators.remembered(ctx), _places(ctx)
+    acts, places, fit = operators.remembered(ctx), _places(ctx), _fit(ctx)
     for rules in files(ctx.spool.memory):
         over = rules.hash32 in acts.activated and rules.hash32 not in acts.steps
-        if over or approved(ctx, rules.hash32) is not None:
+        # INVARIANT: test_an_approval_given_while_the_broker_answers_has_not_lapsed
+        if over or rules.hash32 in fit or approved(ctx, rules.hash32) is not None:
             continue
         value = {
             "kind": "rules_approval_lapsed",

@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
-from connectors import by_hand, spoken
+from connectors import by_hand, spoken, stated
 from connectors import settings as configuration
 from connectors.cli import as_json, config_option, connector, examples, told
 from connectors.context import Context
 from connectors.fields import shown_moment
+from connectors.shared_cli import about_options
 from connectors.spoken import Answer, Copy, Question
 from consent import explain
 from schemas import codes
@@ -20,6 +21,7 @@ from schemas.errors import registry
 from schemas.identifiers import shown
 
 NOTHING, STALE = 3, 4
+_KEPT = ("Sparat här; antecknas när mäklaren svarar.", "Kept here; recorded when the broker answers.")
 _MAY_EXITS = (
     "0 something may be said, 1 failed, 2 wrong usage, 3 nothing may be said, 4 something might, but the copy may be"
     " old: ask again when the broker answers."
@@ -37,6 +39,10 @@ def _listed(kind: str, given: tuple[str, ...], field: str) -> list[str]:
     return [codes.known(kind, code, field) for code in dict.fromkeys(found)]
 
 
+def _about(*, persons: tuple[int, ...], data_since: str | None, data_until: str | None) -> stated.About:
+    return stated.about(persons, data_since, data_until)
+
+
 def _language() -> str:
     return click.get_current_context().find_root().params.get("lang") or "sv"
 
@@ -47,7 +53,7 @@ def _language() -> str:
         _MAY_EXITS,
         "handslag connector may-i --ref EX-1 --to police_coordination --purpose PLANNING",
         "handslag connector may-i --ref EX-1 --to police_coordination,prison_probation --purpose PLANNING"
-        " --categories IC13 --manner MEETING --json",
+        " --categories IC13 --manner MEETING --person 0 --person 1 --data-since 2026-01-01T00:00:00Z --json",
     ),
 )
 @click.option("--ref", required=True, help="Local reference of the case.")
@@ -56,6 +62,7 @@ def _language() -> str:
 @click.option("--categories", multiple=True, help="Categories asked about.  [default: all]")
 @click.option("--manner", default="CALL", show_default=True, help="CALL, MEETING or LETTER.")
 @click.option("--public-interest", multiple=True, help="Category that a decision under chapter 18 OSL releases.")
+@about_options
 @click.option("--actor", default="", help="Reference of the officer who asks; kept in this connector's own log.")
 @click.option("--offline", is_flag=True, help="Do not ask the broker whether the copy is up to date.")
 @config_option
@@ -71,6 +78,7 @@ def may_i(
     offline: bool,
     config: Path,
     as_json: bool,
+    **about: Any,
 ) -> None:
     """What may be said about the case of --ref, and to whom; for several roles, what while all are in the room."""
     question = Question(
@@ -79,6 +87,7 @@ def may_i(
         manner=manner,
         categories=_listed("category", categories, "categories") or list(codes.table()["category"]),
         public_interest=frozenset(_listed("category", public_interest, "public_interest")),
+        about=_about(**about),
     )
     if not question.roles:
         raise click.UsageError("name at least one role with --to")
@@ -109,7 +118,7 @@ async def _answered(
                 copy = await spoken.renewed(ctx, seat)
         answer = spoken.may_i(ctx, seat, question, copy)
         view = ctx.ledger(seat)
-        lines = _first(answer, language) + _room(answer, question, language)
+        lines = [*_first(answer, language), question.about.words(language), *_room(answer, question, language)]
         for one in answer.each:
             lines += explain.sentences(one.decision, one.request, view, language, ctx.rules)
         return answer, lines
@@ -124,6 +133,7 @@ def _data(ref: str, question: Question, answer: Answer) -> dict[str, Any]:
         "ref": ref,
         "purpose": question.purpose,
         "manner": question.manner,
+        "decided_for": question.about.data,
         "asked_at": shown_moment(answer.asked_at_us),
         "copy": {
             "ledger_seq": answer.ledger_seq,
@@ -223,7 +233,7 @@ def _room(answer: Answer, question: Question, language: str) -> list[str]:
         "handslag connector record-disclosure --ref EX-1 --to police_coordination --purpose PLANNING"
         " --categories IC13 --manner CALL --actor handl-7",
         "handslag connector record-disclosure --ref EX-1 --to police_coordination,prison_probation --purpose PLANNING"
-        " --categories IC13,IC08 --manner MEETING --said-at 2026-11-20T09:00:00Z --json",
+        " --categories IC13,IC08 --manner MEETING --said-at 2026-11-20T09:00:00Z --person 0 --person 1 --json",
     ),
 )
 @click.option("--ref", required=True, help="Local reference of the case.")
@@ -234,6 +244,7 @@ def _room(answer: Answer, question: Question, language: str) -> list[str]:
 @click.option("--said-at", help="When, ISO 8601 with zone.  [default: now]")
 @click.option("--consent", "consents", multiple=True, help="Consent that the officer rested on; repeatable.")
 @click.option("--public-interest", multiple=True, help="Category that a decision under chapter 18 OSL releases.")
+@about_options
 @click.option("--note", help="Kept at this connector only.")
 @click.option("--actor", default="", help="Reference of the officer who said it.")
 @click.option("--wait", type=click.FloatRange(min=0), default=by_hand.WAIT_S, show_default=True, help="Seconds.")
@@ -253,14 +264,17 @@ def record_disclosure(
     wait: float,
     config: Path,
     as_json: bool,
+    **about: Any,
 ) -> None:
     """Record what was said about the case of --ref, whether or not a consent covered it. Releases nothing."""
+    listed = _listed("category", categories, "categories")
     values = {
+        **_stated(_about(**about), about, listed),
         "do": "record_disclosure",
         "ref": ref,
         "to": _listed("role", roles, "to"),
         "purpose": purpose,
-        "categories": _listed("category", categories, "categories"),
+        "categories": listed,
         "manner": manner,
         "said_at": said_at,
         "consents": list(consents),
@@ -271,19 +285,26 @@ def record_disclosure(
     done = asyncio.run(by_hand.carried_out(config, values, wait))
     swedish = _language() == "sv"
     if done.state == "ACCEPTED":
-        text = (
-            "Sparat här; antecknas när mäklaren svarar." if swedish else "Kept here; recorded when the broker answers."
-        )
-        told(as_json, {"command": shown(done.command_id), "recorded": False}, [text])
+        told(as_json, {"command": shown(done.command_id), "recorded": False}, [_KEPT[0 if swedish else 1]])
         click.get_current_context().exit(STALE)
     result = done.value["result"]
     told(as_json, {"recorded": True, **result}, _recorded_lines(result, swedish))
     click.get_current_context().exit(0 if result["covered"] else NOTHING)
 
 
+def _stated(about: stated.About, given: dict[str, Any], categories: list[str]) -> dict[str, Any]:
+    """What the options say, category by category as in a command; what was not given is left out."""
+    period = {"since": given["data_since"], "until": given["data_until"]}
+    return {
+        "persons": {each: list(about.persons) for each in categories} if given["persons"] else {},
+        "data_periods": {each: period for each in categories} if any(period.values()) else {},  # noqa: C420 - as above
+    }
+
+
 def _recorded_lines(result: dict[str, Any], swedish: bool) -> list[str]:
     language = "sv" if swedish else "en"
     lines = [f"Antecknat: {result['disclosure']}." if swedish else f"Recorded: {result['disclosure']}."]
+    lines.append(result["decided_for"][language])
     for role in result["roles"]:
         for section in role["sections"]:
             why = "; ".join(f"{reason[language]} ({reason['code']})" for reason in section["reasons"])

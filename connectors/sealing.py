@@ -38,6 +38,7 @@ from schemas.envelope import (
     WrappedKey,
 )
 from schemas.errors import HandslagError, PayloadRejected
+from schemas.event_types import check_action
 from schemas.records import Record
 
 Random = Callable[[int], bytes]
@@ -144,8 +145,9 @@ class Given:
 def seal_event(plan: SealPlan, seat: SeatKeyPair, random: Random) -> SealedEvent:
     """Seal and sign one event, once for ever; no key of a recipient is needed yet.
 
-    Raises HandslagError `HS-CODE-UNKNOWN` or `HS-NOT-YET` (type, code), `HS-TOO-LARGE` (a section, more than 8 roles),
-    PayloadRejected (no sections, a role twice), `HS-SEAL-INVALID` when the random source repeats itself.
+    Raises HandslagError `HS-CODE-UNKNOWN`, `HS-NOT-YET` or `HS-ACTION-OTHER` (type, code), `HS-TOO-LARGE`
+    (a section, more than 8 roles), PayloadRejected (no sections, a role twice), `HS-SEAL-INVALID` when the random
+    source repeats itself.
     """
     _check_plan(plan)
     core = _core_of(plan, seat.key_id).to_bytes()
@@ -249,9 +251,8 @@ def wrap_info(core_hash: bytes, case_tag: bytes, key_id: bytes) -> bytes:
 
 
 def _check_plan(plan: SealPlan) -> None:
-    event_types.carried_type(plan.event_type)
+    check_action(plan.event_type, plan.action)
     codes.known("purpose", plan.purpose, "purpose")
-    codes.known("action", plan.action, "action")
     for role in plan.roles:
         codes.known("role", role, "role")
     for category in plan.sections:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 EXITS = "Exit codes: 0 done, 1 failed with a code on stderr, 2 wrong usage."
 NO_BACKUP = "WARNING: NO BACKUP OF THIS CONNECTOR EXISTS. If this disk dies, its seats and what waits here are lost."
 
@@ -19,6 +21,23 @@ config_option = click.option(
     show_default=True,
     help="The connector's configuration.",
 )
+
+
+def about_options(command: _Command) -> _Command:
+    """Whom the data concern and when they are from, as a command that sends states them."""
+    for option in (
+        click.option("--data-until", help="The first moment after the data, ISO 8601.  [default: not stated]"),
+        click.option("--data-since", help="When the data are from, ISO 8601.  [default: not stated]"),
+        click.option(
+            "--person",
+            "persons",
+            multiple=True,
+            type=click.IntRange(0, 63),
+            help="Number of a person it concerns, as in `about`; repeatable.  [default: 0, of the case]",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def language_of(given: str | None = None) -> str:

@@ -20,13 +20,14 @@ from connectors.simulating import Flip
 from consent.rules import Rules, parse
 from schemas import codes
 from schemas.errors import HandslagError
+from schemas.languages import Text
 
 _DAY_US = 24 * 3600 * 1_000_000
 _WORDS = {
-    "closes": ("stängs genast", "closed at once"),
-    "opens": ("öppnas när enheten har godkänt", "opened once the unit approves"),
-    "none": ("Inget beslut hade blivit ett annat", "No decision would have come out differently"),
-    "looked": ("beslut prövade", "decisions looked at"),
+    "closes": Text("stängs genast", "closed at once"),
+    "opens": Text("öppnas när enheten har godkänt", "opened once the unit approves"),
+    "none": Text("Inget beslut hade blivit ett annat", "No decision would have come out differently"),
+    "looked": Text("beslut prövade", "decisions looked at"),
 }
 
 
@@ -42,7 +43,7 @@ _WORDS = {
 @click.option("--actor", required=True, help="Reference of the officer who looks, at this agency.")
 @click.option("--case-number", required=True, help="The control's own case number.")
 @click.option("--purpose", required=True, type=click.Choice(PURPOSES), help="Why.")
-@click.option("--operator", is_flag=True, help="Over every unit, at the broker: does not exist yet.")
+@click.option("--operator", is_flag=True, help="Over every unit: refused, a count tells who is in the programme.")
 @config_option
 @as_json
 def simulate_command(
@@ -66,7 +67,7 @@ def simulate_command(
     look = Look(seat=None, ref=None, purpose=purpose, case_number=case_number, actor=actor)
     looked, found = asyncio.run(_simulated(config, rules, days, look))
     data = {"version": rules.version, "days": days, "decisions": looked, "flips": [each._asdict() for each in found]}
-    told(as_json, data, _lines(looked, found, 0 if language == "sv" else 1, language))
+    told(as_json, data, _lines(looked, found, language))
 
 
 async def _simulated(config: Path, rules: Rules, days: int, look: Look) -> tuple[int, list[Flip]]:
@@ -89,12 +90,14 @@ async def _simulated(config: Path, rules: Rules, days: int, look: Look) -> tuple
     return looked, found
 
 
-def _lines(looked: int, found: list[Flip], at: int, language: str) -> list[str]:
-    lines = [f"{looked} {_WORDS['looked'][at]}."]
+def _lines(looked: int, found: list[Flip], language: str) -> list[str]:
+    lines = [f"{looked} {_WORDS['looked'].told(language)}."]
     for effect in ("closes", "opens"):
         changed = [each for each in found if (each.now and not each.at_once) == (effect == "closes")]
         counted = Counter((each.event_type, each.role, each.category) for each in changed)
         for (event_type, role, category), count in sorted(counted.items()):
             where = f"{event_type} -> {codes.words('role', role, language)}: {category}"
-            lines.append(f"{_WORDS[effect][at]:32}{count:>6}  {where} {codes.words('category', category, language)}")
-    return lines if found else [*lines, f"{_WORDS['none'][at]}."]
+            lines.append(
+                f"{_WORDS[effect].told(language):32}{count:>6}  {where} {codes.words('category', category, language)}"
+            )
+    return lines if found else [*lines, f"{_WORDS['none'].told(language)}."]

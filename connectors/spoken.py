@@ -8,36 +8,50 @@ the consents say about it; nothing that is recorded makes a later answer another
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from connectors import ledgers, reports
+from connectors import ledgers, reports, stated
 from connectors.cases import drawn, keep
 from connectors.context import Context
 from connectors.fields import moment, shown_moment
 from connectors.identity import Seat
 from connectors.spool.commands import Waiting
+from connectors.stated import About
 from consent.decide import decide
 from consent.ledger import LedgerView
 from consent.terms import Decision, DecisionRequest
 from schemas import codes, limits
-from schemas.codes import Outcome
+from schemas.codes import Outcome, shown_to_sender
 from schemas.errors import HandslagError
 from schemas.identifiers import parsed, shown
-from schemas.said import SPOKEN, DisclosureAnswer, DisclosureRequest, SpokenDisclosure
+from schemas.said import SPOKEN, DisclosureAnswer, DisclosureRequest, SaidRole, SpokenDisclosure
 
+_DECIDED = {
+    False: {
+        "sv": "Antecknat och avgjort för personen i ärendet (0) ensam och för uppgifter utan angiven tid.",
+        "en": "Recorded and decided for the person of the case (0) alone and for data without a stated time.",
+    },
+    True: {
+        "sv": "Antecknat hos mäklaren som för personen i ärendet (0) ensam och utan angiven tid: där finns ingen plats "
+        "för annat. Svaret gäller det som angavs och är avgjort här.",
+        "en": "Recorded at the broker as for the person of the case (0) alone and without a stated time: there is no "
+        "place for more there. The answer is about what was stated and was decided here.",
+    },
+}
 FRESH_US = 60_000_000  # a running connector compares its copies every few seconds; older means that it could not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What somebody wants to say: to which roles, for which purpose, how, and which categories."""
+    """What somebody wants to say: to which roles, for which purpose, how, which categories, about whom, from when."""
 
     roles: Sequence[str]
     purpose: str
     manner: str
     categories: Sequence[str]
     public_interest: frozenset[str] = frozenset()
+    about: About = field(default_factory=About)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,13 +137,13 @@ def may_i(ctx: Context, seat: Seat, question: Question, copy: Copy) -> Answer:
 def _check(question: Question) -> None:
     codes.known("purpose", question.purpose, "purpose")
     codes.known("manner", question.manner, "manner")
-    for kind, listed, field in (
+    for kind, listed, named in (
         ("role", question.roles, "to"),
         ("category", question.categories, "categories"),
         ("category", sorted(question.public_interest), "public_interest"),
     ):
         for code in listed:
-            codes.known(kind, code, field)
+            codes.known(kind, code, named)
 
 
 def _asked(
@@ -145,6 +159,7 @@ def _asked(
         action=action_of(question.manner),
         at_us=max(ctx.now(), view.recorded_at_us),
         public_interest=question.public_interest,
+        **question.about.of(question.categories),
     )
     sections = tuple(replace(section, sender_withheld=withheld) for section in request.sections)
     return replace(request, sections=sections)
@@ -178,7 +193,41 @@ async def record(ctx: Context, command: Waiting) -> dict[str, Any]:
     answer = await ctx.kept_call("/v1/disclosures:record", call_id, request, DisclosureAnswer)
     for role in answer.roles:
         ctx.spool.memory.want_proof(role.leaf_hash, "said", ctx.now(), seat.sid)
-    return _told(SpokenDisclosure.from_bytes(statement), answer)
+    said = SpokenDisclosure.from_bytes(statement)
+    return _told(said, answer, await _without_consent(ctx, seat, said, answer, stated.of(value)), value)
+
+
+async def _without_consent(
+    ctx: Context, seat: Seat, said: SpokenDisclosure, answer: DisclosureAnswer, about: stated.Stated
+) -> dict[tuple[str, str], tuple[str, ...]]:
+    """By role and category the reasons why this connector's own decision does not cover what was said.
+
+    The broker's record has no place for whose data it was and when they are from: it decides as for the person of the
+    case, without a time. Where the officer stated either, the same is decided here for what was stated.
+    """
+    # INVARIANT: test_what_was_said_of_somebody_else_is_not_covered_by_the_person_of_the_case
+    if not any(about.values()):
+        return {}
+    await ledgers.sync(ctx, seat)
+    view = ctx.ledger(seat).as_known(ledger_seq=answer.ledger_seq)
+    found = {}
+    for role in said.roles:
+        request = ledgers.asked(
+            ctx,
+            seat,
+            ledgers.recipient(ctx, seat, role),
+            event_type=SPOKEN,
+            categories=said.categories,
+            purpose=said.purpose,
+            action=action_of(said.manner),
+            at_us=answer.decided_at_us,
+            public_interest=frozenset(said.public_interest_released),
+            **about,
+        )
+        for section in decide(request, view, ctx.rules).sections:
+            if not section.released:
+                found[role, section.category] = shown_to_sender(section.reasons)
+    return found
 
 
 def _statement(ctx: Context, seat: Seat, value: dict[str, Any]) -> bytes:
@@ -204,31 +253,43 @@ def _once(listed: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(listed))
 
 
-def _told(said: SpokenDisclosure, answer: DisclosureAnswer) -> dict[str, Any]:
-    covered = all(role.outcome == Outcome.RELEASED for role in answer.roles)
+def _told(
+    said: SpokenDisclosure,
+    answer: DisclosureAnswer,
+    without: dict[tuple[str, str], tuple[str, ...]],
+    value: dict[str, Any],
+) -> dict[str, Any]:
+    covered = not without and all(role.outcome == Outcome.RELEASED for role in answer.roles)
+    about = {name: value.get(name, {}) for name in ("persons", "data_periods")}
     return {
         "disclosure": shown(said.disclosure_id),
         "manner": said.manner,
         "said_at": shown_moment(said.said_at_us),
         "ledger_seq": answer.ledger_seq,
         "covered": covered,
+        "stated": about,
+        "decided_for": {**About().data, **_DECIDED[any(about.values())]},
         "possible_incident": None if covered else reports.error_value(HandslagError("HS-SAID-WITHOUT-CONSENT")),
-        "roles": [
+        "roles": [_role_told(role, without) for role in answer.roles],
+    }
+
+
+def _role_told(role: SaidRole, without: dict[tuple[str, str], tuple[str, ...]]) -> dict[str, Any]:
+    sections = []
+    for section in role.sections:
+        more = without.get((role.role, section.category), ())
+        sections.append(
             {
-                "role": role.role,
-                "outcome": reports.words("outcome", role.outcome),
-                "sections": [
-                    {
-                        "category": section.category,
-                        "covered": section.covered,
-                        "reasons": [reports.words("reason", reason) for reason in section.reasons],
-                        "consents": [shown(consent) for consent in section.consents],
-                    }
-                    for section in role.sections
-                ],
-                "entry_id": shown(role.entry_id),
-                "leaf_hash": role.leaf_hash.hex(),
+                "category": section.category,
+                "covered": section.covered and not more,
+                "reasons": [reports.words("reason", reason) for reason in dict.fromkeys((*section.reasons, *more))],
+                "consents": [shown(consent) for consent in section.consents],
             }
-            for role in answer.roles
-        ],
+        )
+    return {
+        "role": role.role,
+        "outcome": reports.words("outcome", role.outcome),
+        "sections": sections,
+        "entry_id": shown(role.entry_id),
+        "leaf_hash": role.leaf_hash.hex(),
     }

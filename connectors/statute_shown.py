@@ -14,48 +14,49 @@ from consent import provisions
 from consent.provisions import Provision
 from schemas import codes
 from schemas.identifiers import parsed
+from schemas.languages import Text
 from schemas.statute import StatuteNote, StatutoryDisclosure
 
-_WORDS = {  # what stands before each line: Swedish, English
-    "disclosure": ("Beslut", "Decision"),
-    "ref": ("Ärende", "Case"),
-    "state": ("Läge", "State"),
-    "acute": ("VID AKUT FARA, av en person", "IN ACUTE DANGER, by one person"),
-    "decided": ("Beslutat av", "Decided by"),
-    "to": ("Mottagare", "Recipient"),
-    "categories": ("Uppgifter", "Information"),
-    "purpose": ("Ändamål", "Purpose"),
-    "provision": ("Bestämmelse", "Provision"),
-    "read": ("Så långt listan har läst lagen", "How far the list has read the law"),
-    "initiated_by": ("Lämnas ut", "Disclosed"),
-    "request": ("Mottagarens begäran", "The recipient's request"),
-    "necessity": ("Varför det behövs", "Why it is needed"),
-    "test": ("Avvägning som bestämmelsen kräver", "Balancing that the provision asks for"),
-    "balanced": ("Avvägningens utfall", "Outcome of the balancing"),
-    "secrecy": ("Sekretess som bryts", "Secrecy that is broken"),
-    "exclusions": ("Prövat och inte fallet", "Examined and not the case"),
-    "not_examined": ("INTE PRÖVAT, men bestämmelsen kräver det", "NOT EXAMINED, though the provision asks for it"),
-    "public_interest": ("Eget beslut enligt 18 kap. OSL om", "Own decision under chapter 18 OSL about"),
-    "age": ("Personens ålder", "The person's age"),
-    "consent_sought": ("Om samtycke", "Of consent"),
-    "subject_informed": ("Om personen", "Of the person"),
-    "content": ("Detta lämnas ut", "This is disclosed"),
-    "gone": ("Innehållet finns inte kvar här.", "The content is not here any more."),
-    "unanswered": (
+_WORDS = {  # what stands before each line
+    "disclosure": Text("Beslut", "Decision"),
+    "ref": Text("Ärende", "Case"),
+    "state": Text("Läge", "State"),
+    "acute": Text("VID AKUT FARA, av en person", "IN ACUTE DANGER, by one person"),
+    "decided": Text("Beslutat av", "Decided by"),
+    "to": Text("Mottagare", "Recipient"),
+    "categories": Text("Uppgifter", "Information"),
+    "purpose": Text("Ändamål", "Purpose"),
+    "provision": Text("Bestämmelse", "Provision"),
+    "read": Text("Så långt listan har läst lagen", "How far the list has read the law"),
+    "initiated_by": Text("Lämnas ut", "Disclosed"),
+    "request": Text("Mottagarens begäran", "The recipient's request"),
+    "necessity": Text("Varför det behövs", "Why it is needed"),
+    "test": Text("Avvägning som bestämmelsen kräver", "Balancing that the provision asks for"),
+    "balanced": Text("Avvägningens utfall", "Outcome of the balancing"),
+    "secrecy": Text("Sekretess som bryts", "Secrecy that is broken"),
+    "exclusions": Text("Prövat och inte fallet", "Examined and not the case"),
+    "not_examined": Text("INTE PRÖVAT, men bestämmelsen kräver det", "NOT EXAMINED, though the provision asks for it"),
+    "public_interest": Text("Eget beslut enligt 18 kap. OSL om", "Own decision under chapter 18 OSL about"),
+    "age": Text("Personens ålder", "The person's age"),
+    "consent_sought": Text("Om samtycke", "Of consent"),
+    "subject_informed": Text("Om personen", "Of the person"),
+    "content": Text("Detta lämnas ut", "This is disclosed"),
+    "gone": Text("Innehållet finns inte kvar här.", "The content is not here any more."),
+    "unanswered": Text(
         "sändes, men svaret kom inte; `confirm` frågar vad det blev av det",
         "was sent, but no answer came; `confirm` asks what became of it",
     ),
-    "until": ("senast", "by"),
-    "when": ("den", "at"),
-    "none": ("inget", "nothing"),
-    "unstated": ("inte angivet", "not stated"),
-    "here": ("finns inte i listan här", "not in the list here"),
+    "until": Text("senast", "by"),
+    "when": Text("den", "at"),
+    "none": Text("inget", "nothing"),
+    "unstated": Text("inte angivet", "not stated"),
+    "here": Text("finns inte i listan här", "not in the list here"),
 }
 _STATES = {
-    statute_book.WAITS: ("väntar på en andra person; inget har gått", "waits for a second person; nothing went"),
-    statute_book.SENT: ("har gått; väntar på en andra persons ord", "went; waits for a second person's word"),
-    statute_book.DONE: ("har gått", "went"),
-    statute_book.REFUSED: ("är över; går inte", "is over; does not go"),
+    statute_book.WAITS: Text("väntar på en andra person; inget har gått", "waits for a second person; nothing went"),
+    statute_book.SENT: Text("har gått; väntar på en andra persons ord", "went; waits for a second person's word"),
+    statute_book.DONE: Text("har gått", "went"),
+    statute_book.REFUSED: Text("är över; går inte", "is over; does not go"),
 }
 
 
@@ -105,7 +106,7 @@ def lines(value: Mapping[str, Any], language: str) -> list[str]:
     head = [
         ("disclosure", value["disclosure"]),
         ("ref", value["ref"]),
-        ("state", _say("unanswered", language) if value["unanswered"] else _STATES[value["state"]][_at(language)]),
+        ("state", _say("unanswered", language) if value["unanswered"] else _STATES[value["state"]].told(language)),
         ("decided", f"{value['decider']} {_say('when', language)} {value['decided_at']}"),
         ("to", f"{codes.words('role', value['to'], language)} ({value['to']})"),
         ("categories", _each("category", value["categories"], language)),
@@ -173,8 +174,4 @@ def _each(kind: str, given: Iterable[str], language: str, none: str | None = "no
 
 
 def _say(word: str, language: str) -> str:
-    return _WORDS[word][_at(language)]
-
-
-def _at(language: str) -> int:
-    return 0 if language == "sv" else 1
+    return _WORDS[word].told(language)

@@ -4,7 +4,11 @@ A birth date goes in here and nowhere else. What leaves is a moment, and every m
 is a Stockholm midnight too, so that it does not show which of them is a birthday.
 
 Whose number is day-moved, or was changed, has the day of the newest number; of a coordination number
-(samordningsnummer) the day minus 60. Born on 29 February: of age on 1 March where the year has no such day.
+(samordningsnummer) the day minus 60.
+
+Born on 29 February, in a year without that day: nobody has answered whether 28 February or 1 March is the birthday
+(docs/open-questions.md). Guardians decide until 28 February begins, and the person is assessed as a child through that
+day: for a day a guardian's word opens nothing, and nor does that of the person alone.
 """
 
 from __future__ import annotations
@@ -37,7 +41,10 @@ def birth_date(number: str) -> dt.date:
 
 
 def birthday(born: dt.date, years: int) -> dt.date:
-    """The day on which somebody born then has lived that many years; raises `HS-INPUT-INVALID` past year 9999."""
+    """The day on which somebody born then has certainly lived that many years: 1 March for 29 February.
+
+    Raises `HS-INPUT-INVALID` past year 9999.
+    """
     try:
         return born.replace(year=born.year + years)
     except ValueError:
@@ -65,7 +72,9 @@ def majority_us(born: dt.date) -> int:
 
     INVARIANT: test_on_the_eighteenth_birthday_at_midnight_nobody_decides_for_them.
     """
-    return midnight_us(birthday(born, MAJORITY_YEARS))
+    day = birthday(born, MAJORITY_YEARS)
+    # INVARIANT: test_between_two_possible_birthdays_neither_guardian_nor_child_decides_alone
+    return midnight_us(day if day.day == born.day else day - dt.timedelta(days=1))
 
 
 def authority_until_us(born: dt.date, reassess_on: dt.date) -> int:

@@ -88,16 +88,11 @@ def _inside(main: ET.Element, record: dict[str, Any], digest: str | None, langua
     about = record["pii_processing"]
 
     def heading(word: str) -> None:
-        ET.SubElement(main, "h2").text = say("page", word, language)
+        _heading(main, word, language)
 
     ET.SubElement(main, "h1").text = say("kind", about["consent_kind"], language)
     _p(main, say("page", "danger", language), "note")
-    heading("state")
-    _p(main, f"{say('page', 'as_of', language)} {_moment(record['state']['as_of'], language)}.")
-    _p(main, say("state", record["state"]["event_state"], language))
-    for word, there in (("partly", "partly_withdrawn"), ("blocks", "blocks_in_force")):
-        if record["state"].get(there):
-            _p(main, say("page", word, language))
+    _standing(main, record, language)
     heading("from_whom")
     _p(main, _controller(record, language))
     heading("what")
@@ -124,6 +119,40 @@ def _inside(main: ET.Element, record: dict[str, Any], digest: str | None, langua
         foot = ET.SubElement(main, "section", {"class": "foot"})
         for line in _foot(record, digest, language, number):
             _p(foot, line)
+
+
+def _standing(main: ET.Element, record: dict[str, Any], language: str) -> None:
+    """How the consent stands, and how it came to that where there is more than the giving, which is told below."""
+    state = record["state"]
+    _heading(main, "state", language)
+    _p(main, f"{say('page', 'as_of', language)} {_moment(state['as_of'], language)}.")
+    _p(main, say("state", state["event_state"], language))
+    for word in _besides(state):
+        _p(main, say("page", word, language))
+    if len(record["events"]) > 1:
+        _heading(main, "history", language)
+        _list(main, _history(record, language))
+
+
+def _heading(main: ET.Element, word: str, language: str) -> None:
+    ET.SubElement(main, "h2").text = say("page", word, language)
+
+
+def _besides(state: dict[str, Any]) -> list[str]:
+    """What is said after the state: a part taken back, unless the state says so itself, and what is forbidden."""
+    partly = state.get("partly_withdrawn") and state["event_state"] != "perhaps_withdrawn"
+    return (["partly"] if partly else []) + (["blocks"] if state.get("blocks_in_force") else [])
+
+
+def _history(record: dict[str, Any], language: str) -> list[str]:
+    """Every act with a word of its own on the page, when it was recorded, in its order."""
+    words = _table()["event"]
+    named = [
+        (each["event_time"], each["event_state"] if each["event_state"] in words else each["event_type"])
+        for each in record["events"]
+    ]
+    rows = [f"{_moment(at, language)}: {words[name][language]}" for at, name in named if name in words]
+    return [f"{row[0].upper()}{row[1:]}." for row in rows]
 
 
 def _p(parent: ET.Element, text: str, kind: str | None = None) -> None:

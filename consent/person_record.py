@@ -10,10 +10,10 @@ import datetime as dt
 import json
 from typing import Any, NamedTuple
 
-from consent import standing
-from consent.conditions import CUSTODIANS, judged
-from consent.ledger import LedgerView
-from consent.records import Grant
+from consent import remaining, standing
+from consent.conditions import CUSTODIANS
+from consent.ledger import LedgerView, ends
+from consent.records import Grant, Part, withdrawal_of
 from consent.rules import Rules
 from consent.terms import THE_PERSON
 from schemas.acts import ConsentAct, Giver, LedgerEvent, Terms
@@ -32,7 +32,8 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _STATES = (  # the first that holds
     (standing.INVALIDATED, "invalidated"),
     (standing.WITHDRAWN, "withdrawn"),
-    (standing.EXPIRED | standing.SUPERSEDED | standing.GUARDIAN_AUTHORITY_ENDED, "expired"),
+    (standing.SUPERSEDED, "superseded"),
+    (standing.EXPIRED | standing.GUARDIAN_AUTHORITY_ENDED, "expired"),
 )
 _EVENTS = {
     "GRANT": "given",
@@ -157,10 +158,11 @@ def found(view: LedgerView, consent_id: bytes, at_us: int) -> tuple[Grant, Terms
 def record_of(view: LedgerView, consent_id: bytes, about: About, rules: Rules) -> dict[str, Any]:
     """The copy, before it is signed; raises `HS-RECORD-NOT-FOUND`."""
     grant, terms, event = found(view, consent_id, about.at_us)
+    stood = state_of(grant, about.at_us, rules)
     state = {
-        "event_state": state_of(grant, about.at_us, rules),
+        "event_state": stood,
         "as_of": iso(about.at_us),
-        "partly_withdrawn": any(part.from_us <= about.at_us for part in grant.parts),
+        "partly_withdrawn": stood != "withdrawn" and any(part.from_us <= about.at_us for part in grant.parts),
     }
     if about.given_to == THE_PERSON:
         # INVARIANT: test_who_speaks_for_a_child_is_not_told_of_its_blocks
@@ -172,7 +174,7 @@ def record_of(view: LedgerView, consent_id: bytes, about: About, rules: Rules) -
         "pii_principal_id": about.principal,
         "pii_processing": _processing(terms, about.unit),
         "party_identification": _parties(terms, about),
-        "events": _events(view, consent_id, terms, event),
+        "events": _events(view, consent_id),
         "state": state,
         "evidence": {
             "consent_id": shown(consent_id),
@@ -188,19 +190,19 @@ def state_of(grant: Grant, at_us: int, rules: Rules) -> str:
 
     INVARIANT: test_a_consent_that_opens_nothing_is_not_said_to_be_in_force.
     """
-    bits = grant.fault | grant.ended(at_us)
-    if grant.facts is not None:
-        bits |= judged(grant.facts, min(grant.actions, default="DISCLOSE"), rules)
+    bits = remaining.against(grant, at_us, rules)
     for mask, state in _STATES:
         if bits & mask:
             return state
-    if bits:
+    if bits or remaining.names_nothing(grant):
         return "needs_a_look"
     if at_us < grant.start_us:
         return "not_yet"
     if at_us >= grant.end_us:
         return "expired"
-    return "suspended" if grant.paused(at_us) else "given"
+    if grant.paused(at_us):
+        return "suspended"
+    return "perhaps_withdrawn" if remaining.may_be_nothing(grant, at_us) else "given"
 
 
 def _processing(terms: Terms, unit: str) -> dict[str, Any]:
@@ -249,29 +251,39 @@ def _parties(terms: Terms, about: About) -> list[dict[str, Any]]:
     return [own, *recipients]
 
 
-def _events(view: LedgerView, consent_id: bytes, terms: Terms, made: LedgerEvent) -> list[dict[str, Any]]:
+def _events(view: LedgerView, consent_id: bytes) -> list[dict[str, Any]]:
+    """Every act that made, changed or ended the consent, in its order.
+
+    INVARIANT: test_every_act_that_ended_it_stands_in_its_history.
+    """
+    seqs = {sha256(event.act): event.ledger_seq for event in reversed(view.events)}
+    versions = [(seqs[one.act_hash], one) for one in view.grants if one.consent_id == consent_id]  # in their order
     rows = []
     for event in view.events:
         act = ConsentAct.from_bytes(event.act)
-        of_all = act.act in _OF_ALL and event.ledger_seq > made.ledger_seq
-        if act.consent_id != consent_id and not of_all:
-            continue
-        if act.act == "EXPIRE" and act.ended_event != terms.until_event:
-            continue
-        if act.act == "LAPSE" and all(one.capacity not in CUSTODIANS for one in terms.givers or ()):
-            continue
-        said = act.terms
-        row: dict[str, Any] = {
-            "event_time": iso(event.recorded_at_us),
-            "event_type": act.act,
-            "event_state": "partly_withdrawn" if act.act == "WITHDRAW" and act.scope else _EVENTS.get(act.act, "other"),
-        }
-        if said is not None:
-            row["entity_id"] = sorted({one.capacity for one in said.givers or ()}) or [said.given_by]
-            row["valid_from"], row["valid_until"] = iso(said.valid_from_us), _optional(said.valid_until_us)
-            row["validity_ends_with"] = said.until_event
-        rows.append(row)
+        own = act.consent_id == consent_id
+        # Of an act that names no consent it is asked what it did to the terms that stood then.
+        stood = next((one for seq, one in reversed(versions) if seq < event.ledger_seq), None)
+        of_all = act.act in _OF_ALL and stood is not None and ends(act, stood)
+        replaces = not own and act.terms is not None and act.terms.supersedes == consent_id
+        if own or of_all or replaces:
+            rows.append(_row(act, event.recorded_at_us, replaces=replaces))
     return rows
+
+
+def _row(act: ConsentAct, recorded_at_us: int, *, replaces: bool) -> dict[str, Any]:
+    """One act; of another consent that replaced this one only that it did."""
+    row: dict[str, Any] = {"event_time": iso(recorded_at_us), "event_type": act.act}
+    if replaces:
+        return row | {"event_state": "superseded"}
+    in_part = act.act == "WITHDRAW" and isinstance(withdrawal_of(act, recorded_at_us), Part)
+    row["event_state"] = "partly_withdrawn" if in_part else _EVENTS.get(act.act, "other")
+    said = act.terms
+    if said is not None:
+        row["entity_id"] = sorted({one.capacity for one in said.givers or ()}) or [said.given_by]
+        row["valid_from"], row["valid_until"] = iso(said.valid_from_us), _optional(said.valid_until_us)
+        row["validity_ends_with"] = said.until_event
+    return row
 
 
 def canonical(record: Any) -> bytes:

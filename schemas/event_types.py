@@ -1,4 +1,4 @@
-"""Event types: class, shelf life, deadline, category of the name itself, from `tables/event_types.toml`."""
+"""Event types: class, actions, shelf life, deadline, category of the name, from `tables/event_types.toml`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from enum import StrEnum
 from functools import cache
 from importlib import resources
 
-from schemas import catalogue
+from schemas import catalogue, codes
 from schemas.errors import HandslagError
+from schemas.said import SPOKEN
 
 _HOUR_US = 3600 * 1_000_000
 _MINUTE_US = 60 * 1_000_000
@@ -27,11 +28,12 @@ class TypeClass(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """One event type; times in microseconds, 0 where the type does not exist yet."""
+    """One event type; times in microseconds, 0 where the type does not exist yet; a notice has no `actions`."""
 
     code: str
     number: int
     type_class: TypeClass
+    actions: frozenset[str]
     available: bool
     shelf_life_us: int
     deadline_us: int
@@ -53,6 +55,7 @@ def table() -> Mapping[str, EventType]:
             code=code,
             number=row["number"],
             type_class=TypeClass(row["class"]),
+            actions=frozenset(row.get("actions", ())),
             available=row["status"] == "NOW",
             shelf_life_us=row.get("shelf_life_h", 0) * _HOUR_US,
             deadline_us=row.get("deadline_min", 0) * _MINUTE_US,
@@ -82,6 +85,20 @@ def carried_type(code: str) -> EventType:
     if found is not None and found.available and found.type_class is TypeClass.STATUTORY:
         return found
     return content_type(code)
+
+
+def check_action(code: str, action: str) -> None:
+    """Raise `HS-ACTION-OTHER` for an action that is not one of what is done: an event that goes is disclosed.
+
+    `code`: anything that is carried, or `SPOKEN`, which has the actions of the manners. Raises as `carried_type`.
+    """
+    codes.known("action", action, "action")
+    if code == SPOKEN:
+        possible = frozenset(str(row["action"]) for row in codes.table()["manner"].values())
+    else:
+        possible = carried_type(code).actions
+    if action not in possible:
+        raise HandslagError("HS-ACTION-OTHER", field="action")
 
 
 def schema_of(code: str) -> catalogue.SchemaEntry:

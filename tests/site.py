@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sqlalchemy import Connection
 
@@ -220,7 +220,7 @@ class Site:
         unit.head = answer.head
         return answer
 
-    async def invite(self, unit: Unit) -> Receipt:
+    async def invite(self, unit: Unit, **plan: Any) -> Receipt:
         """The lead invites a unit; a grant to the unit must be there."""
         lead = self.lead
         assert lead.members is not None
@@ -231,7 +231,7 @@ class Site:
             "seat_invited",
             {"person_name": "Tolvan Tolvansson", "inviter_contact": "Konsult EXEMPEL", "lead_statements": opened},
         )
-        sealed = self.sealed(lead, "seat_invited", sections, (unit.role,), "INTAKE")
+        sealed = self.sealed(lead, "seat_invited", sections, (unit.role,), "INTAKE", **plan)
         invitation_id = os.urandom(16)
         signed = inviting.invite(
             sealed=sealed, invitation_id=invitation_id, members=lead.members, inviter=lead.member,
@@ -327,6 +327,7 @@ class Site:
     def sealed(
         self, unit: Unit, event_type: str, sections: Mapping[str, bytes], roles: tuple[str, ...], purpose: str,
         *, released: frozenset[str] = frozenset(), valid_until_us: int | None = None, event_id: bytes | None = None,
+        action: str = "DISCLOSE",
         persons: Mapping[str, tuple[int, ...]] | None = None,
     ) -> sealing.SealedEvent:  # fmt: skip
         assert unit.members is not None
@@ -339,7 +340,7 @@ class Site:
             sent_at_us=self.clock.us,
             valid_until_us=valid_until_us,
             purpose=purpose,
-            action="DISCLOSE",
+            action=action,
             statement_kind="FACT",
             roles=roles,
             sections=sections,

@@ -13,10 +13,11 @@ from typing import Any
 from urllib.parse import quote
 
 from connectors.fields import shown_moment
-from consent import standing
+from consent import remaining, standing
 from consent.fhir import systems
 from consent.ledger import LedgerView
 from consent.records import ALWAYS, FOREVER, Block, Grant, Reach
+from consent.rules import Rules
 from consent.terms import THE_PERSON
 from schemas.acts import ConsentAct, RecipientRef, Terms
 from schemas.errors import HandslagError
@@ -67,8 +68,10 @@ def check_patient(reference: str | None) -> None:
         raise HandslagError("HS-INPUT-INVALID", field="patient")
 
 
-def consent_of(view: LedgerView, consent_id: bytes, *, unit: str, as_of_us: int, patient: str | None) -> dict[str, Any]:
-    """The Consent of one grant as it stands at a moment; the caller has it checked (`model.checked`).
+def consent_of(
+    view: LedgerView, consent_id: bytes, *, unit: str, as_of_us: int, patient: str | None, rules: Rules
+) -> dict[str, Any]:
+    """The Consent of one grant as it stands at a moment by `rules`; the caller has it checked (`model.checked`).
 
     Raises `HS-FHIR-NOT-FOUND` when the seat has no such grant, `HS-FHIR-UNMAPPED` naming what FHIR cannot say.
     """
@@ -86,7 +89,7 @@ def consent_of(view: LedgerView, consent_id: bytes, *, unit: str, as_of_us: int,
     return {
         "resourceType": "Consent",
         "identifier": [{"system": systems.OUR_CONSENT, "value": shown(consent_id)}],
-        "status": _status(grant, as_of_us),
+        "status": _status(grant, view, as_of_us, rules),
         "scope": _concept(systems.SCOPE, "patient-privacy"),
         "category": _categories(terms),
         "patient": person,
@@ -133,11 +136,33 @@ def _unsaid(view: LedgerView, grant: Grant, terms: Terms | None) -> list[str]:
     return named or (["terms"] if grant.fault & ~standing.INVALIDATED else [])
 
 
-def _status(grant: Grant, as_of_us: int) -> str:
-    if grant.fault & standing.INVALIDATED or any(stop.bit == standing.INVALIDATED for stop in grant.stops):
+def _status(grant: Grant, view: LedgerView, as_of_us: int, rules: Rules) -> str:
+    """What FHIR calls it at a moment; never `active` of a consent that opens nothing then.
+
+    INVARIANT: test_an_active_consent_is_one_that_opens_something.
+    """
+    bits = remaining.against(grant, as_of_us, rules)
+    if bits & standing.INVALIDATED or any(stop.bit == standing.INVALIDATED for stop in grant.stops):
         return "entered-in-error"
     over = as_of_us >= grant.end_us or grant.paused(as_of_us) or as_of_us >= grant.replaced_us
-    return "inactive" if over else "active"
+    nothing = bits or remaining.names_nothing(grant) or _forbidden(grant, view, as_of_us)
+    return "inactive" if over or nothing else "active"
+
+
+def _forbidden(grant: Grant, view: LedgerView, as_of_us: int) -> bool:
+    """Whether what was taken back and what is blocked leave nothing of it together."""
+    back = [part.reach for part in grant.parts if part.from_us <= as_of_us]
+    blocks = [block for block in _of_the_person(view) if block.holds(as_of_us)]
+
+    def blocked(action: str) -> list[Reach]:
+        return [block.reach for block in blocks if block.actions is None or action in block.actions]
+
+    return all(remaining.leaves_nothing(grant, back + blocked(action)) for action in grant.actions)
+
+
+def _of_the_person(view: LedgerView) -> list[Block]:
+    """Blocks that the document says; a lift is not written: what is blocked for anybody stays so in it."""
+    return [block for block in view.blocks if block.about is None or THE_PERSON in block.about]
 
 
 def _categories(terms: Terms) -> list[dict[str, Any]]:
@@ -148,8 +173,7 @@ def _categories(terms: Terms) -> list[dict[str, Any]]:
 
 def _permission(grant: Grant, terms: Terms, view: LedgerView) -> dict[str, Any]:
     within = [_refusal(part.reach, part.from_us, FOREVER, None) for part in grant.parts]
-    # A lift of a block is not written: what is blocked for anybody stays so in the document.
-    within += [_blocked(block) for block in view.blocks if block.about is None or THE_PERSON in block.about]
+    within += [_blocked(block) for block in _of_the_person(view)]
     rule = {
         "type": "permit",
         "period": _period(grant.start_us, _last(grant.until_us)),

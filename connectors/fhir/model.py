@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from connectors.fhir import moments
+from connectors.fhir import bodies, moments
 from consent.fhir.systems import SCOPE
-from consent.fhir.terms import Actor, Coding, DataPeriod, DataRef, FhirConsent, Provision
+from consent.fhir.terms import Actor, Body, Coding, DataPeriod, DataRef, FhirConsent, Provision, Span
 from schemas.errors import HandslagError
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def load(data: bytes, known: Iterable[bytes] = ()) -> Loaded:
     model = _modelled(raw)
     if model.status not in _STATUSES:
         raise _invalid("status")
-    directory = _directory(_resources(known), model.contained or [])
-    rules = _Rules(directory)
+    found = _bodies(known, model.contained or [])
+    rules = _Rules({each.reference: each for each in found})
     consent = FhirConsent(
         status=str(model.status),
         scope=_codings([model.scope]),
@@ -67,6 +67,7 @@ def load(data: bytes, known: Iterable[bytes] = ()) -> Loaded:
         verified=tuple(each.verified for each in model.verification or []),
         root=None if model.provision is None else rules.read(model.provision, "provision", _DEPTH),
         unclear=bool(model.modifierExtension) or model.implicitRules is not None or "_implicitRules" in raw,
+        bodies=found,
     )
     return Loaded(
         consent=consent,
@@ -211,42 +212,11 @@ def _resource(row: dict[str, Any]) -> Any:
     return get_fhir_model_class(row["resourceType"]).model_validate(row)
 
 
-class _Known:
-    """What is known of one resource: its identifiers, and who is in it if it is a list of members."""
-
-    def __init__(self, resource: Any) -> None:
-        found = getattr(resource, "identifier", None) or []
-        self.identifiers = tuple(
-            Coding(each.system or "", each.value or "") for each in (found if isinstance(found, list) else [found])
-        )
-        self.members: frozenset[str | Coding] | None = None
-        # A group that only describes whom it means has no list of them; one with times says who is in it at some.
-        group = resource.get_resource_type() == "Group" and resource.actual and resource.member
-        if group and not any(each.period for each in resource.member):
-            self.members = frozenset(
-                name for each in resource.member if not each.inactive for name in _names(each.entity)
-            )
-
-
-def _names(reference: Any) -> list[str | Coding]:
-    names: list[str | Coding] = [reference.reference] if reference.reference else []
-    if reference.identifier is not None:
-        names.append(Coding(reference.identifier.system or "", reference.identifier.value or ""))
-    return names
-
-
-def _directory(given: Iterable[Any], contained: Iterable[Any]) -> dict[str, _Known]:
-    """By literal reference: `Type/id` for what was given, `#id` for what the consent contains, and never across.
-
-    A consent that contains an organisation of its own making tells nothing about one that it refers to.
-    """
-    found: dict[str, _Known] = {f"#{each.id}": _Known(each) for each in contained if each.id}
-    for each in given:
-        name = f"{each.get_resource_type()}/{each.id}"
-        if name in found:
-            raise _invalid("known resource")
-        found[name] = _Known(each)
-    return found
+def _bodies(known: Iterable[bytes], contained: Iterable[Any]) -> tuple[Body, ...]:
+    try:
+        return tuple(bodies.directory(_resources(known), contained))
+    except ValueError:
+        raise _invalid("known resource") from None
 
 
 def _codings(concepts: Iterable[Any] | None) -> tuple[Coding, ...]:
@@ -265,7 +235,7 @@ def _plain_codings(codings: Iterable[Any] | None) -> list[Coding]:
 class _Rules:
     """Reads the tree of provisions, within bounds."""
 
-    def __init__(self, directory: Mapping[str, _Known]) -> None:
+    def __init__(self, directory: Mapping[str, Body]) -> None:
         self._directory = directory
         self._left = _RULES
 
@@ -276,22 +246,20 @@ class _Rules:
             raise _invalid("provision")
         if rule.type is not None and rule.type not in _TYPES:
             raise _invalid("provision.type")
-        period, data_period = rule.period, rule.dataPeriod
+        if rule.dataPeriod is not None:
+            _span(rule.dataPeriod, "provision.dataPeriod")
         return Provision(
             path=path,
             type=rule.type,
-            period=None if period is None else moments.span(period.start, period.end),
+            period=None if rule.period is None else _span(rule.period, "provision.period"),
             actors=tuple(map(self._actor, rule.actor or [])),
             actions=_codings(rule.action),
             purposes=tuple(_plain_codings(rule.purpose)),
             labels=tuple(_plain_codings(rule.securityLabel)),
             classes=tuple(_plain_codings(rule.class_fhir)),
             codes=_codings(rule.code),
-            data=tuple(
-                DataRef(str(each.meaning), next((str(name) for name in _names(each.reference)), ""))
-                for each in rule.data or []
-            ),
-            data_period=None if data_period is None else _data_period(data_period),
+            data=tuple(DataRef(str(each.meaning), _data_name(each.reference)) for each in rule.data or []),
+            data_period=None if rule.dataPeriod is None else _data_period(rule.dataPeriod),
             unclear=_unclear(rule),
             provisions=tuple(
                 self.read(each, f"{path}.provision[{place}]", depth - 1)
@@ -301,16 +269,33 @@ class _Rules:
 
     def _actor(self, actor: Any) -> Actor:
         reference = actor.reference
-        known = self._directory.get(reference.reference or "")
-        own = reference.identifier
-        contained = (reference.reference or "").startswith("#")
+        own, name = reference.identifier, reference.reference or ""
         return Actor(
             roles=_codings([actor.role]),
-            reference="" if contained else reference.reference or "",
-            identifier=None if own is None else Coding(own.system or "", own.value or ""),
-            identifiers=None if known is None else known.identifiers,
-            members=None if known is None else known.members,
+            reference="" if name.startswith("#") else name,
+            identifier=None if own is None else bodies.identifier_of(own),
+            kind=str(reference.type or ""),
+            body=self._directory.get(name) if name else None,
         )
+
+
+def _data_name(reference: Any) -> str:
+    """What content is compared with; of a resource that the consent contains no content can be."""
+    for name in bodies.names_of(reference):
+        if isinstance(name, Coding):
+            return f"{name.system}|{name.code}" if name.whole else ""
+        if not name.startswith("#"):
+            return name
+    return ""
+
+
+def _span(period: Any, field: str) -> Span:
+    """A period; raises `HS-FHIR-INVALID` for one that ends before it starts, as FHIR forbids (invariant per-1)."""
+    # INVARIANT: test_a_period_that_ends_before_it_starts_is_refused
+    span = moments.span(period.start, period.end)
+    if span.from_us is not None and span.until_us is not None and span.from_us >= span.until_us:
+        raise _invalid(field)
+    return span
 
 
 def _data_period(period: Any) -> DataPeriod:

@@ -12,9 +12,10 @@ than too little.
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import chain, product
 
-from consent.fhir.match import Met, content, context
+from consent.fhir.match import content, context
 from consent.fhir.systems import ACT_CODE, SCOPE
 from consent.fhir.terms import (
     DENY,
@@ -25,6 +26,7 @@ from consent.fhir.terms import (
     Atom,
     Coding,
     FhirConsent,
+    Met,
     Provision,
     Residual,
 )
@@ -42,6 +44,7 @@ _SILENT = {
 
 def decide(consent: FhirConsent, ask: Ask) -> Answer:
     """Answer one question. INVARIANT: test_another_denial_never_permits, test_what_nobody_knows_never_permits."""
+    ask = dataclasses.replace(ask, bodies=consent.bodies)
     silent = _silent(consent, ask)
     if silent:
         return _refused(NO_CONSENT, silent)

@@ -7,14 +7,13 @@ it may mean this: `UNKNOWN` counts for it, and a listed code also meets what it 
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import IntEnum
 from typing import NamedTuple
 
-from consent.fhir.systems import ACT_REASON, ACTION, PARTICIPATION, RESOURCE_TYPES, ours
-from consent.fhir.terms import Actor, Ask, Atom, Coding, Provision
+from consent.fhir import resource_types
+from consent.fhir.actors import met_by
+from consent.fhir.systems import ACT_REASON, ACTION, RESOURCE_TYPES, ours
+from consent.fhir.terms import Ask, Atom, Coding, DataRef, Met, Provision
 
-# Roles in which an actor of a provision receives; any other (custodian, author, ...) narrows something else.
-_RECIPIENTS = frozenset({Coding(PARTICIPATION, "IRCP"), Coding(PARTICIPATION, "PRCP")})
 _CORRECT = Coding(ACTION, "correct")
 _REACH = frozenset(Coding(ACTION, code) for code in ("access", "collect", "disclose", "use"))
 
@@ -37,18 +36,10 @@ _FAMILY = {code: family for family, codes in _FAMILIES.items() for code in (fami
 _EITHER = {"CAREMGT": "HOPERAT"}
 
 
-class Met(IntEnum):
-    """Whether a criterion is met; UNKNOWN where nobody can tell."""
-
-    NO = 0
-    UNKNOWN = 1
-    YES = 2
-
-
 class Group(NamedTuple):
     """One criterion that the question leaves to the content: content meets it by having any one of `atoms`.
 
-    `whole`: every atom of the criterion could be read.
+    `whole`: every atom of the criterion could be read, and means what it says.
     """
 
     atoms: tuple[Atom, ...]
@@ -65,7 +56,7 @@ def context(rule: Provision, ask: Ask, *, narrow: bool) -> Met:
     if rule.period is not None and not rule.period.holds(ask.at_us):
         return Met.NO
     return min(
-        _actors(rule.actors, ask, narrow=narrow),
+        met_by(rule.actors, ask, narrow=narrow),
         _listed(rule.purposes, ask.purpose, _same_purpose if narrow else None),
         _listed(rule.actions, ask.action, _same_action if narrow else None),
     )
@@ -76,20 +67,50 @@ def content(rule: Provision, ask: Ask, *, narrow: bool) -> tuple[Met, tuple[Grou
 
     Of several classes asked for a denial (`narrow`) needs to list one, a permission all.
     """
-    met = Met.YES
-    left: list[tuple[Atom, ...]] = [rule.labels]
+    met, left = Met.YES, [_group(rule.labels)]
     if rule.classes and ask.classes:
-        each = [_listed(rule.classes, wanted, None) for wanted in ask.classes]
+        each = [_class(rule.classes, wanted) for wanted in ask.classes]
         met = max(each) if narrow else min(each)
-    else:
-        left.append(rule.classes)
-    left += [rule.codes, rule.data, () if rule.data_period is None else (rule.data_period,)]
-    return met, tuple(_group(criterion) for criterion in left if criterion)
+    elif not (narrow and any(map(_is_abstract, rule.classes))):  # a denial of every resource leaves nothing to see
+        left.append(_classes(rule.classes, narrow=narrow))
+    left += [_group(rule.codes), _group(rule.data)]
+    left.append(_group(() if rule.data_period is None else (rule.data_period,)))
+    return met, tuple(group for group in left if group is not None)
 
 
-def _group(criterion: tuple[Atom, ...]) -> Group:
-    readable = tuple(atom for atom in criterion if not isinstance(atom, Coding) or atom.whole)
-    return Group(readable, len(readable) == len(criterion))
+def _group(criterion: tuple[Atom, ...]) -> Group | None:
+    readable = tuple(atom for atom in criterion if not isinstance(atom, Coding | DataRef) or atom.whole)
+    return Group(readable, len(readable) == len(criterion)) if criterion else None
+
+
+def _classes(listed: tuple[Coding, ...], *, narrow: bool) -> Group | None:
+    """The classes as content shows them. One that is unknown here may mean any content: it makes a denial of all.
+
+    INVARIANT: test_any_class_lets_nothing_go_that_the_class_itself_would_not.
+    """
+    if not listed:
+        return None
+    readable = tuple(coding for coding in listed if coding.whole and not _is_misread(coding))
+    sure = all(map(_known, listed)) if narrow else len(readable) == len(listed)
+    return Group(readable, sure)
+
+
+def _class(listed: tuple[Coding, ...], asked: Coding) -> Met:
+    """Whether one class asked for is on a list; of a type that does not exist nobody can tell.
+
+    INVARIANT: test_a_class_that_is_none_is_denied_by_all_and_permitted_by_none.
+    """
+    met = _listed(listed, asked, None)
+    return Met.UNKNOWN if met is Met.YES and _is_misread(asked) else met
+
+
+def _is_abstract(coding: Coding) -> bool:
+    return coding.system == RESOURCE_TYPES and coding.code in resource_types.ABSTRACT
+
+
+def _is_misread(coding: Coding) -> bool:
+    """Whether it claims to be a resource type and is none of R4."""
+    return coding.system == RESOURCE_TYPES and not _is_abstract(coding) and not _known(coding)
 
 
 def _listed(listed: tuple[Coding, ...], asked: Coding, kin: Callable[[Coding, Coding], bool] | None) -> Met:
@@ -107,7 +128,9 @@ def _known(coding: Coding) -> bool:
         return coding.code in _FAMILY
     if coding.system == ACTION:
         return coding == _CORRECT or coding in _REACH
-    return ours(coding) or (coding.system == RESOURCE_TYPES and coding.code.isalpha())
+    if coding.system == RESOURCE_TYPES:
+        return coding.code in resource_types.CONCRETE
+    return ours(coding)
 
 
 def _same_purpose(denied: Coding, asked: Coding) -> bool:
@@ -120,45 +143,3 @@ def _same_purpose(denied: Coding, asked: Coding) -> bool:
 def _same_action(denied: Coding, asked: Coding) -> bool:
     """Whoever may not use, collect or read it cannot be given it either."""
     return denied in _REACH and asked in _REACH
-
-
-def _actors(actors: tuple[Actor, ...], ask: Ask, *, narrow: bool) -> Met:
-    """Whether the recipient is one of the actors; one in another role narrows a permission in a way unknown here."""
-    met = max((_actor(actor, ask) for actor in actors), default=Met.YES)
-    return met if narrow or all(map(_receives, actors)) else min(met, Met.UNKNOWN)
-
-
-def _receives(actor: Actor) -> bool:
-    return not _RECIPIENTS.isdisjoint(actor.roles)
-
-
-def _actor(actor: Actor, ask: Ask) -> Met:
-    if not _receives(actor):
-        return Met.UNKNOWN
-    names: set[str | Coding] = {*(actor.identifiers or ()), *(actor.members or ())}
-    names |= {actor.reference} if actor.reference else set()
-    names |= {actor.identifier} if actor.identifier and actor.identifier.whole else set()
-    asked: set[str | Coding] = {*ask.references, *(each for each in ask.identifiers if each.whole)}
-    if names & asked:
-        return Met.YES
-    return Met.NO if _another(actor, ask) else Met.UNKNOWN
-
-
-def _another(actor: Actor, ask: Ask) -> bool:
-    """Whether it is certain that the asked actor is not this one, nor one of its members."""
-    if actor.members is not None:
-        # Members of another kind may be, or stand for, the one who asks.
-        kinds = {name.split("/")[0] if isinstance(name, str) and _literal(name) else "" for name in actor.members}
-        return bool(ask.references) and kinds == {name.split("/")[0] for name in ask.references if _literal(name)}
-    if actor.identifiers and ask.identifiers and all(each.whole for each in actor.identifiers):
-        return True  # a resource that was given is believed to list all identifiers of its own, if it lists any
-    if _literal(actor.reference) and any(_literal(name) for name in ask.references):
-        kind = actor.reference.split("/")[0]
-        return kind != "Group" and all(name.split("/")[0] == kind for name in ask.references)
-    own = actor.identifier
-    return own is not None and own.whole and any(each.system == own.system for each in ask.identifiers)
-
-
-def _literal(reference: str) -> bool:
-    """`Type/id`, relative to one server; an absolute address may be another name of the same."""
-    return reference.count("/") == 1 and not reference.startswith("#")

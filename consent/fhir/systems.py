@@ -25,6 +25,9 @@ OUR_PROCESSING = OURS + "processing"
 OUR_ROLE = "urn:handslag:role"
 OUR_ROLE_FOLLOWED = "urn:handslag:role-followed"
 OUR_UNIT = "urn:handslag:unit"
+# Systems of which a recipient has exactly one value, so that another value is another recipient. No register is here:
+# a person may have several numbers in one, or have had another before.
+SINGLE = frozenset({OUR_UNIT, OUR_ROLE, OUR_ROLE_FOLLOWED})
 OUR_CONSENT = "urn:handslag:consent"
 OUR_TEXT = "urn:handslag:text:"
 OUR_TERMS = "urn:handslag:terms:"

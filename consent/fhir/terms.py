@@ -8,9 +8,18 @@ nobody here understands is marked `unclear`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import NamedTuple
 
 PERMIT, DENY, NO_CONSENT = "PERMIT", "DENY", "NO_CONSENT"
+
+
+class Met(IntEnum):
+    """Whether a criterion is met; UNKNOWN where nobody can tell."""
+
+    NO = 0
+    UNKNOWN = 1
+    YES = 2
 
 
 class Coding(NamedTuple):
@@ -37,10 +46,18 @@ class Span(NamedTuple):
 
 
 class DataRef(NamedTuple):
-    """`provision.data`: a resource, and how the controlled data relate to it (instance, related, ...)."""
+    """`provision.data`: a resource, and how the controlled data relate to it (instance, related, ...).
+
+    `reference`: literal, or an identifier as `system|value`; empty where it names nothing that content could show.
+    """
 
     meaning: str
     reference: str
+
+    @property
+    def whole(self) -> bool:
+        """Whether content can be compared with it."""
+        return bool(self.reference)
 
 
 class DataPeriod(NamedTuple):
@@ -53,19 +70,45 @@ class DataPeriod(NamedTuple):
 Atom = Coding | DataRef | DataPeriod  # one thing by which content can be told apart
 
 
+Name = str | Coding  # a literal reference, or an identifier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """A resource that was given or that the consent contains, as far as it says who is who, and who is in whom.
+
+    `reference`: `Type/id`, `#id` of one that the consent contains, or empty. `identifiers`: all that it lists.
+    `holds`: names of whom it has in it, at whatever time; `within`: of what it is a part; `closed`: both could be
+    read whole. `members`: the list of a group that has just these members at all times, else None.
+    """
+
+    kind: str
+    reference: str = ""
+    identifiers: tuple[Coding, ...] = ()
+    holds: frozenset[Name] = frozenset()
+    within: frozenset[Name] = frozenset()
+    members: frozenset[Name] | None = None
+    closed: bool = True
+
+    @property
+    def names(self) -> frozenset[Name]:
+        """Every name of it that can be compared."""
+        whole = frozenset[Name](each for each in self.identifiers if each.whole)
+        return whole | {self.reference} if self.reference else whole
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """One `provision.actor`: its role, its literal reference or logical identifier, and what is known of it.
+    """One `provision.actor`: its role, its literal reference or logical identifier, and the resource behind it.
 
-    `identifiers`: every identifier of the resource behind the reference, None when the resource was not given;
-    `members`: literal references and identifiers of a group's members, None when it is no group that was given.
+    `kind`: its resource type where the consent says it, else empty; `body`: None when the resource was not given.
     """
 
     roles: tuple[Coding, ...]
     reference: str = ""
     identifier: Coding | None = None
-    identifiers: tuple[Coding, ...] | None = None
-    members: frozenset[str | Coding] | None = None
+    kind: str = ""
+    body: Body | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +132,10 @@ class Provision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FhirConsent:
-    """What of a Consent bears on a decision. `unclear`: it holds a modifier that nobody here understands."""
+    """What of a Consent bears on a decision. `unclear`: it holds a modifier that nobody here understands.
+
+    `bodies`: every resource that was given beside it or that it contains.
+    """
 
     status: str
     scope: tuple[Coding, ...]
@@ -100,6 +146,7 @@ class FhirConsent:
     verified: tuple[bool | None, ...]
     root: Provision | None
     unclear: bool = False
+    bodies: tuple[Body, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +154,7 @@ class Ask:
     """One recipient, one purpose, one moment.
 
     `references` and `identifiers` are names of the same actor. `classes`: content classes asked for; none: any.
+    `bodies`: what is known of that actor and of others (`FhirConsent.bodies`).
     """
 
     references: frozenset[str]
@@ -116,6 +164,12 @@ class Ask:
     category: Coding
     classes: tuple[Coding, ...]
     at_us: int
+    bodies: tuple[Body, ...] = ()
+
+    @property
+    def names(self) -> frozenset[Name]:
+        """Every name of the recipient that can be compared."""
+        return frozenset[Name](self.references) | {each for each in self.identifiers if each.whole}
 
 
 @dataclass(frozen=True, slots=True)

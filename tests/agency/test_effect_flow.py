@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from connectors.effect_cli import consent as group
+from connectors.fields import moment
 from schemas.errors import HandslagError
 from tests.evil.house import LEAD, POLICE, assessment, grant, house, request_assessment
 
@@ -118,6 +119,46 @@ async def test_what_the_agency_s_own_decision_holds_back_is_not_said_to_be_the_p
     gone = (await run(home.police, "explain", *PART, *both, "--lang", language, ref="PM-1")).stdout.lower()
     assert OWN[language] not in gone
     assert gone.splitlines()[0] == text.splitlines()[0]
+
+
+@pytest.mark.parametrize("do", ["withdraw", "withdraw_case"])
+async def test_time_to_effect_counts_from_the_note_also_of_everything(home, do):
+    home.social.ahead_us = -3600 * 1_000_000  # noted an hour ago, and the broker was away until now
+    what = {"consent": granted(home.social)} if do == "withdraw" else {"method": "ORAL_DOCUMENTED"}
+    home.social.command(do=do, ref="EX-1", **what)
+    noted_us = home.social.ctx.now()
+    home.social.ahead_us = 0
+    await home.settle()
+    [one] = (await answer(home.social, "effect"))["effects"][-1:]
+    assert 3600 <= one["seconds_to_force"] < 3600 + 60
+    assert one["said_at"] == one["noted_at"]
+    assert abs(moment(one["noted_at"], "noted_at") - noted_us) < 60_000_000
+    if do == "withdraw_case":  # that another unit noted it before it was recorded is not the police's to know
+        [told] = (await answer(home.police, "effect", ref="PM-1"))["effects"]
+        assert (told["act"], told["said_at"], told["noted_at"], told["seconds_to_force"]) == (
+            "WITHDRAW_ALL", None, None, None,
+        )  # fmt: skip
+        assert told["in_force_everywhere_at"]
+        assert "antecknat av en annan enhet" in (await run(home.police, "effect", ref="PM-1")).stdout
+
+
+async def test_whom_data_concern_and_when_they_are_from_can_be_asked_about(home):
+    terms = grant("PM-1", [{"role": LEAD}], ["IC06"], ["THREAT_ASSESSMENT"])
+    home.police.command(**terms, data_from="2026-01-01T00:00:00Z", data_until="2026-07-01T00:00:00Z")
+    await home.settle()
+    asked = (*PART, "--public-interest", "IC04", "--public-interest", "IC06")
+    dated = ("--data-since", "2026-02-01T00:00:00Z", "--data-until", "2026-03-01T00:00:00Z")
+    for command in ("explain", "decide"):
+        found = await answer(home.police, command, *asked, ref="PM-1")
+        assert "DATA_PERIOD" in found["sections"][1]["reasons"]
+        assert found["decided_for"] == {"persons": [0], "data_since": None, "data_until": None}
+        found = await answer(home.police, command, *asked, *dated, ref="PM-1")
+        assert found["outcome"] == "RELEASED"
+        assert (found["decided_for"]["data_since"], found["decided_for"]["data_until"]) == (dated[1], dated[3])
+        found = await answer(home.police, command, *asked, *dated, "--person", "0", "--person", "1", ref="PM-1")
+        assert "OTHER_SUBJECT_NO_CONSENT" in found["sections"][1]["reasons"]
+        shown = await run(home.police, command, *asked, *dated, "--person", "1", "--lang", "en", ref="PM-1")
+        assert "Decided for persons number 1 and data from 2026-02-01T00:00:00Z" in shown.stdout
 
 
 async def test_somebody_who_has_not_acknowledged_is_seen(home):

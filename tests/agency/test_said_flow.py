@@ -68,6 +68,30 @@ async def test_the_seats_own_auditor_finds_it(home):
     assert "SAGT UTAN SAMTYCKE" in text.stdout
 
 
+async def test_what_was_said_of_somebody_else_is_not_covered_by_the_person_of_the_case(home):
+    period = {"since": "2026-01-01T00:00:00Z", "until": "2026-02-01T00:00:00Z"}
+    home.police.command(**said())  # control
+    home.police.command(**said(id="d2", persons={"IC04": [0, 1]}))
+    home.police.command(**said(id="d3", data_periods={"IC04": period}))
+    await home.settle(4)
+    results = {f["id"]: f for f in home.police.files("receipts", kind="result", do="record_disclosure")}
+    assert {name: one["covered"] for name, one in results.items()} == {"d1": True, "d2": False, "d3": True}
+    assert results["d2"]["possible_incident"]["code"] == "HS-SAID-WITHOUT-CONSENT"
+    [role] = results["d2"]["roles"]
+    [section] = role["sections"]
+    assert (section["covered"], [one["code"] for one in section["reasons"]]) == (False, ["OTHER_SUBJECT_NO_CONSENT"])
+    assert [one["stated"] for one in results.values()] == [
+        {"persons": {}, "data_periods": {}},
+        {"persons": {"IC04": [0, 1]}, "data_periods": {}},
+        {"persons": {}, "data_periods": {"IC04": period}},
+    ]
+    # The broker's record has no place for either, and each answer says what it was decided for.
+    alone, more = results["d1"]["decided_for"], results["d2"]["decided_for"]
+    assert (alone["persons"], alone["data_since"], alone["data_until"]) == ([0], None, None)
+    assert "decided for the person of the case (0) alone and for data without a stated time" in alone["en"]
+    assert "avgjort här" in more["sv"]
+
+
 async def test_a_note_never_leaves_the_connector(home, tmp_path):
     home.police.command(**said(note=NOTE))
     await home.settle(3)
@@ -97,6 +121,15 @@ async def test_the_command_line_records_while_the_connector_runs(home):
     may = await typed(connector, *asked, "--config", config(home), "--json")
     data = json.loads(may.stdout)
     assert (may.exit_code, data["in_room"], data["copy"]["fresh"]) == (0, ["IC04"], True)
+    own = arguments[: arguments.index("--categories")]
+    waiting = asyncio.create_task(
+        typed(connector, *own, "--categories", "IC04", "--manner", "CALL", "--public-interest", "IC04",
+              "--person", "1", "--data-since", "2026-01-01T00:00:00Z", "--config", config(home))
+    )  # fmt: skip
+    while not waiting.done():
+        await home.settle(1)
+    assert waiting.result().exit_code == 3
+    assert "avgjort här" in waiting.result().stdout
 
 
 async def test_a_withdrawal_reaches_the_next_answer(home):

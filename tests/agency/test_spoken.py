@@ -9,17 +9,21 @@ import pytest
 from click.testing import CliRunner
 
 from connectors import commands, executor, ledgers, spoken
+from connectors.fields import shown_moment
 from connectors.said_cli import connector
 from connectors.spoken import Question
+from connectors.stated import About
 from schemas import codes
 from schemas.acts import ConsentAct, LedgerEvent
 from schemas.errors import HandslagError
 
 POLICE, PROBATION = "police_coordination", "prison_probation"
 ALL = tuple(codes.table()["category"])
+DAY = 24 * 3600 * 1_000_000
+PAST = 1_780_000_000_000_000  # some day of 2026, a whole second
 
 
-def grant(world, categories=("IC08", "IC13"), actions=("ORAL_DISCUSS",)) -> LedgerEvent:
+def grant(world, categories=("IC08", "IC13"), actions=("ORAL_DISCUSS",), **terms) -> LedgerEvent:
     """The next grant to the police role, recorded, to speak."""
     from dataclasses import replace
 
@@ -28,7 +32,7 @@ def grant(world, categories=("IC08", "IC13"), actions=("ORAL_DISCUSS",)) -> Ledg
     event = world.act("GRANT", categories)
     act = ConsentAct.from_bytes(event.act)
     assert act.terms is not None
-    raw = replace(act, terms=replace(act.terms, actions=actions)).to_bytes()
+    raw = replace(act, terms=replace(act.terms, actions=actions, **terms)).to_bytes()
     _seq, head = world.ctx.spool.memory.head(world.seat.sid)
     event = replace(
         event, act=raw, signature=world.seat.keys.sign(raw),
@@ -39,10 +43,11 @@ def grant(world, categories=("IC08", "IC13"), actions=("ORAL_DISCUSS",)) -> Ledg
     return event
 
 
-def ask(world, *roles, manner="CALL", categories=ALL, purpose="THREAT_ASSESSMENT", public=frozenset()):
+def ask(world, *roles, manner="CALL", categories=ALL, purpose="THREAT_ASSESSMENT", public=frozenset(), about=None):
     question = Question(
-        roles=roles or (POLICE,), purpose=purpose, manner=manner, categories=categories, public_interest=public
-    )
+        roles=roles or (POLICE,), purpose=purpose, manner=manner, categories=categories, public_interest=public,
+        about=about or About(),
+    )  # fmt: skip
     return spoken.may_i(world.ctx, world.seat, question, spoken.kept(world.ctx))
 
 
@@ -159,6 +164,40 @@ async def test_the_trouble_is_said_first_and_every_look_is_logged(world):
     assert (nothing, data["answer"]) == (3, "NOTHING")
 
 
+async def test_whom_it_concerns_and_when_it_is_from_are_decided_on(world):
+    since, until = world.ctx.now() - 40 * DAY, world.ctx.now() - 10 * DAY
+    grant(world, ("IC13",), data_from_us=since, data_until_us=until)
+    grant(world, ("IC08",))
+    inside, outside = About((0,), since, until), About((0,), since - DAY, until)
+    assert ask(world, about=inside).in_room == ("IC08", "IC13")
+    for about in (About(), outside):  # data without a time, and data from before
+        answer = ask(world, about=about)
+        assert answer.in_room == ("IC08",)
+        assert "DATA_PERIOD" in reasons(answer, "IC13")
+    for persons in ((1,), (0, 1)):  # somebody else's data are not the person's own to permit
+        answer = ask(world, about=About(persons, since, until))
+        assert answer.in_room == ()
+        assert "OTHER_SUBJECT_NO_CONSENT" in reasons(answer, "IC13")
+
+
+async def test_the_command_asks_about_persons_and_times_and_says_what_it_answered(world):
+    grant(world, ("IC08",))
+    grant(world, ("IC13",), data_from_us=PAST - DAY, data_until_us=PAST + DAY)
+    dated = ("--data-since", shown_moment(PAST), "--data-until", shown_moment(PAST + DAY))
+    _code, data = await run(world, "--offline", *dated)
+    assert data["in_room"] == ["IC08", "IC13"]
+    assert data["decided_for"] == {"persons": [0], "data_since": dated[1], "data_until": dated[3]}
+    _code, data = await run(world, "--offline", *dated, "--person", "0", "--person", "2")
+    assert (data["in_room"], data["decided_for"]["persons"]) == ([], [0, 2])
+    _code, text = await run(world, "--offline", as_json=False)
+    assert "Avgjort för personen i ärendet (0) ensam och uppgifter utan angiven tid." in text
+    _code, text = await run(world, "--offline", *dated, "--person", "2", as_json=False)
+    assert f"Avgjort för person nummer 2 och uppgifter från {dated[1]} till {dated[3]}." in text
+    with pytest.raises(HandslagError) as caught:
+        await run(world, "--offline", "--data-since", dated[3], "--data-until", dated[1])
+    assert caught.value.context == {"field": "data_until"}
+
+
 # --- recording, as far as it goes without a broker
 
 
@@ -176,6 +215,12 @@ def recording(**more):
         ({"said_at": "2999-01-01T00:00:00Z"}, "HS-SAID-LATER"),
         ({"consents": ["0" * 36]}, "HS-IDENTIFIER-INVALID"),
         ({"text": "what was said"}, "HS-INPUT-INVALID"),
+        ({"persons": {"IC08": [1]}}, "HS-INPUT-INVALID"),  # a category that was not said
+        ({"persons": {"IC13": [1, 1]}}, "HS-INPUT-INVALID"),
+        (
+            {"data_periods": {"IC13": {"since": "2026-02-01T00:00:00Z", "until": "2026-01-01T00:00:00Z"}}},
+            "HS-INPUT-INVALID",
+        ),
         ({"ref": "EX-2"}, "HS-REF-UNKNOWN"),
     ],
 )

@@ -111,7 +111,7 @@ def opened(asked, place):
     for later in asked.notes[place + 1 :]:
         if later.act.consent_id != block.consent_id or not later.signed or asked.at_us < later.recorded_us:
             continue
-        if later.act.act == "UNBLOCK" and later.act.scope is None:
+        if later.act.act == "UNBLOCK" and later.act.scope is None and asked.at_us >= later.widens_us:
             return True
         until = later.act.lift_until_us
         lifted = later.act.act == "LIFT" and until is not None and asked.at_us < until
@@ -259,7 +259,7 @@ def decide(request, acts, rules=RULES, known_at_us=None):
     carried = released + [one for one, _ in tells if released and one not in released]
     rests = [pair for one in carried for pair in rests_on(one)]
     ends = [until for _, until in rests] + [next_block(one) for one in carried]
-    owed = set().union(*(reference_rules.lane_duties(rules, request, one.section.category) for one in released))
+    owed = reference_rules.lane_duties(rules, request) if released else set()
     for one in carried:
         owed |= set().union(*(duties(one, used) for used, _ in rests_on(one)))
     return Answer(

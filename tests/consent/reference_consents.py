@@ -202,7 +202,7 @@ def suspended(asked, consent_id):
         if one.act.act == "SUSPEND" and one.act.consent_id == consent_id and asked.at_us >= one.since_us:
             over = any(
                 later.act.act == "RESUME" and later.act.consent_id == consent_id and later.signed
-                and later.act.scope is None and asked.at_us >= later.recorded_us
+                and later.act.scope is None and asked.at_us >= later.widens_us
                 for later in asked.notes[place + 1 :]
             )  # fmt: skip
             if not over:

@@ -27,6 +27,12 @@ class Noted(NamedTuple):
         said = self.act.effective_at_us
         return self.recorded_us if said is None else min(said, self.recorded_us)
 
+    @property
+    def widens_us(self) -> int:
+        """From when a RESUME or UNBLOCK counts: never earlier than the record."""
+        said = self.act.effective_at_us
+        return self.recorded_us if said is None else max(said, self.recorded_us)
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -83,7 +89,6 @@ def giver_reasons(asked, given):
 def minor_reasons(asked, given):
     """A child: the row of its age and maturity says who must give it."""
     minor, givers = given.minor, given.givers or ()
-    guardians = {one.person for one in givers if one.capacity == "GUARDIAN"}
     if minor is None:
         custody = ("GUARDIAN", "SPECIAL_GUARDIAN")
         return {"CAPACITY"} if any(one.capacity in custody for one in givers) else set()
@@ -101,14 +106,18 @@ def minor_reasons(asked, given):
         found.add("CHILD_COSIGN_MISSING")
     if minor.child_view == "OBJECTS" or (minor.child_view == "UNABLE" and child):
         found.add("CAPACITY")
-    wanted = minor.guardians - minor.guardians_excluded
-    if wanted <= 0 and not any(one.capacity == "SPECIAL_GUARDIAN" for one in givers):
-        found.add("CAPACITY")
-    if len(guardians) < wanted:
-        found.add("GUARDIAN_MISSING")
-    if len(guardians) > max(wanted, 0) or minor.guardians < 0 or minor.guardians_excluded < 0:
-        found.add("CAPACITY")
-    return found
+    return found | custody_reasons(minor, givers) if rows[0]["guardians"] == "ALL" else found
+
+
+def custody_reasons(minor, givers):
+    """All who have custody and may be asked; what cannot be counted is not counted as missing."""
+    gave = len({one.person for one in givers if one.capacity == "GUARDIAN"})
+    wanted = max(minor.guardians - minor.guardians_excluded, 0)
+    if minor.guardians < 0 or minor.guardians_excluded < 0 or gave > wanted:
+        return {"CAPACITY"}
+    if wanted == 0:
+        return set() if any(one.capacity == "SPECIAL_GUARDIAN" for one in givers) else {"CAPACITY"}
+    return {"GUARDIAN_MISSING"} if gave < wanted else set()
 
 
 def human_reasons(asked, given):

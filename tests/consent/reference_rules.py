@@ -94,10 +94,10 @@ def lane_reasons(rules, request, section):
     row = row_for(rules, request, section.category)
     if row is None:
         told.append("CATEGORY_NOT_ALLOWED")
-    if section.category in rules["not_waivable"] and not nothing_goes(rules, request):
-        told.append("NON_WAIVABLE")
     if row is not None and "asks_human" in row:
         told.append(row["asks_human"])
+    if section.category in rules["not_waivable"] and not nothing_goes(rules, request):
+        told.append("NON_WAIVABLE")
     public = rules["public_interest"]
     if (
         request.sender.authority in public["sender_authorities"]
@@ -108,6 +108,10 @@ def lane_reasons(rules, request, section):
     return told
 
 
-def lane_duties(rules, request, category):
-    row = row_for(rules, request, category)
-    return set() if row is None else set(row.get("obligations", ()))
+def lane_duties(rules, request):
+    """What goes with every release between the two roles, whatever of their rows it is by."""
+    if "categories" in rule_of(rules, request):
+        return set()
+    pair = request.sender.role, request.recipient.role
+    rows = (one for one in rules["pairs"] if (one["sender"], one["recipient"]) == pair)
+    return {duty for one in rows for duty in one.get("obligations", ())}

@@ -26,9 +26,20 @@ def us(text):
 def test_on_the_eighteenth_birthday_at_midnight_nobody_decides_for_them(case):
     born = dt.date.fromisoformat(case["born"])
     at = us(case["majority"])
+    grown = us(case.get("band_until", case["majority"]))
     assert majority.majority_us(born) == at, case["sentence"]
-    assert majority.band(born, at) is None
-    assert majority.band(born, at - 1) == "15_TO_17"
+    assert majority.band(born, grown) is None
+    assert majority.band(born, grown - 1) == "15_TO_17"
+
+
+@given(st.integers(1992, 2058).filter(lambda year: year % 4 == 0).map(lambda year: dt.date(year, 2, 29)))
+def test_between_two_possible_birthdays_neither_guardian_nor_child_decides_alone(born):
+    """28 February may be the birthday, and so may 1 March: on that one day nobody is sure to decide."""
+    ends, year = majority.majority_us(born), born.year + 18
+    assert majority.day_of(ends) == dt.date(year, 2, 28)
+    assert [majority.band(born, ends + hours * DAY_US // 24) for hours in (0, 23, 24)] == ["15_TO_17"] * 2 + [None]
+    the_day_before = majority.majority_us(born - dt.timedelta(days=1))  # control: whose birthday there is in every year
+    assert majority.band(born - dt.timedelta(days=1), the_day_before) is None
 
 
 @pytest.mark.parametrize("case", VECTORS["numbers"], ids=lambda case: case["sentence"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from datetime import date
 
 import pytest
@@ -9,10 +10,12 @@ import pytest
 from consent.decide import decide
 from consent.explain import considered
 from consent.ledger import view_of
+from consent.rules import parse, shipped
+from schemas.acts import Giver, MinorGround
 from tests.consent import reference
 from tests.consent.cases import FOLDER, act_of, asked_of, cases, moment
 from tests.consent.generated import PLAIN_RULES, RULES, STORIES, events_of, stories
-from tests.consent.making import named
+from tests.consent.making import HOUR, T0, act, named, request, terms, to_role
 from tests.consent.pure import pure
 
 FILES = sorted(FOLDER.glob("*.json"))
@@ -105,3 +108,69 @@ def test_a_decision_that_forgets_an_act_differs(forgotten):
         return decided(story._replace(notes=kept))
 
     assert any(differing(story, forgets) for story in STORIES)
+
+
+# --- what no story holds
+
+
+def ledger_of(*acts):
+    """Acts recorded an hour apart, all signed."""
+    return tuple((one, T0 + place * HOUR, True) for place, one in enumerate(acts))
+
+
+def child_of(guardians, excluded, *gave):
+    ground = MinorGround(
+        rule_id="L3", age_band="UNDER_12", maturity="INSUFFICIENT", child_view="AGREES", guardians=guardians,
+        guardians_excluded=excluded, reassess_at_us=T0 + 90 * HOUR,
+    )  # fmt: skip
+    givers = tuple(Giver(person=one, capacity="GUARDIAN", method="WRITTEN", at_us=T0) for one in gave)
+    return act("GRANT", terms=terms(to_role("police_coordination"), givers=givers, minor=ground))
+
+
+GRANTED = act("GRANT", terms=terms(to_role("police_coordination")))
+LATER = T0 + 12 * HOUR  # after the moment asked about
+CORNERS = {
+    "a suspension that is to end later": (
+        ledger_of(GRANTED, act("SUSPEND"), act("RESUME", effective_at_us=LATER)), {"SUSPENDED"}),
+    "a block that is to end later": (
+        ledger_of(GRANTED, act("BLOCK", "X", terms=terms(categories=())), act("UNBLOCK", "X", effective_at_us=LATER)),
+        {"BLOCK_IN_FORCE"}),
+    "fewer than none excluded": (ledger_of(child_of(1, -1, 2)), {"CAPACITY"}),
+    "fewer than none with custody": (ledger_of(child_of(-1, 0, 2)), {"CAPACITY"}),
+    "one of two guardians": (ledger_of(child_of(2, 0, 2)), {"GUARDIAN_MISSING"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("corner", CORNERS)
+def test_the_decision_is_the_reference_where_no_story_goes(corner):
+    notes, expected = CORNERS[corner]
+    found = decide(request(), view_of(events_of(notes)), RULES)
+    assert set(found.sections[0].reasons) == expected | {"TYPE_WITHHELD"}
+    assert reference.decide(request(), notes, PLAIN_RULES).sections == [("IC13", list(found.sections[0].reasons))]
+
+
+SHIPPED = shipped()[0].decode()
+OTHER_RULES = {
+    "nobody asks for the guardians": (SHIPPED.replace('guardians = "ALL"', 'guardians = "NONE"'), child_of(2, 0, 2)),
+    "a duty of another row": (
+        SHIPPED.replace('categories = ["IC08", "IC13", "IC14"]', 'categories = ["IC13"]').replace(
+            "# --- a child's consent",
+            '[[pairs]]\nrow = "LB-02"\nsender = "social_services_lead"\nrecipient = "police_coordination"\n'
+            'categories = ["IC14"]\nobligations = ["NO_ONWARD"]\n\n# --- a child\'s consent',
+        ),
+        GRANTED,
+    ),
+}
+
+
+@pytest.mark.parametrize("change", OTHER_RULES)
+def test_the_decision_is_the_reference_under_rules_that_no_case_has(change):
+    text, granted = OTHER_RULES[change]
+    notes = ledger_of(granted)
+    found = decide(request(), view_of(events_of(notes)), parse(text.encode()))
+    other = reference.decide(request(), notes, tomllib.loads(text))
+    assert text != SHIPPED
+    assert (str(found.outcome), set(found.obligations)) == (other.outcome, other.obligations)
+    # As shipped they answer otherwise: the change is seen.
+    before = decide(request(), view_of(events_of(notes)), RULES)
+    assert (before.outcome, before.obligations) != (found.outcome, found.obligations)

@@ -248,6 +248,8 @@ def test_every_code_has_words_of_its_own_on_the_page():
         for row in words[kind].values():
             assert set(row) == set(person_page.LANGUAGES)
             assert "avhopp" not in row["sv"].lower()
+    changing = set(codes.table()["consent_act"]) - {"BLOCK", "UNBLOCK", "LIFT"}  # these are of no one consent
+    assert set(words["event"]) == changing | {"partly_withdrawn", "superseded"}
     assert set(words["authority"]) == {row["authority"] for row in codes.table()["role"].values()}
 
 

@@ -1,7 +1,9 @@
 """A grant as a FHIR Consent: what it means goes along, and nothing about who the person is."""
 
+import dataclasses
 import json
 import re
+from itertools import product
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -12,9 +14,10 @@ from connectors.fields import moment
 from consent.fhir import systems
 from consent.fhir.decide import decide
 from consent.fhir.terms import PERMIT, Ask, Coding
+from consent.rules import shipped
 from consent.terms import Party
 from schemas import codes
-from schemas.acts import RecipientRef, Reservation
+from schemas.acts import InformationGiven, RecipientRef, Reservation
 from schemas.errors import HandslagError
 from schemas.identifiers import authority_of, shown
 from tests.fhir.ledger import CONSENT, DAY, SECOND, START, UNIT, ref, scope, terms, view
@@ -27,6 +30,7 @@ CATEGORIES, PURPOSES, ACTIONS = (
     ("DISCLOSE", "ORAL_DISCUSS"),
 )
 LATER = START + 40 * DAY
+_FILE, RULES = shipped()
 
 
 def listed(values):
@@ -56,8 +60,8 @@ TERMS = st.builds(
 )
 
 
-def exported(ledger, *, as_of=LATER, patient=None):
-    made = giving.consent_of(ledger, CONSENT, unit=UNIT, as_of_us=as_of, patient=patient)
+def exported(ledger, *, as_of=LATER, patient=None, rules=RULES):
+    made = giving.consent_of(ledger, CONSENT, unit=UNIT, as_of_us=as_of, patient=patient, rules=rules)
     return model.checked(made)
 
 
@@ -125,6 +129,9 @@ QUESTIONS = st.tuples(
 )  # fmt: skip
 
 
+OF_CLINIC = (("health_care", "REG/EXEMPEL/VC"), "IC07", "HEALTH_COLLABORATION", "DISCLOSE")
+
+
 def covers(ledger, holder, category, purpose, action, at):
     """What the ledger's own records say, read here without the decision."""
     (grant,) = ledger.grants
@@ -145,6 +152,9 @@ def covers(ledger, holder, category, purpose, action, at):
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(SMALL, st.lists(REACHES, max_size=2), st.lists(BLOCKS, max_size=2), QUESTIONS)
+@example(terms(), [scope(categories=("IC07",))], [], (*OF_CLINIC, LATER))
+@example(terms(), [], [terms(categories=("IC07",), actions=(), valid_until_us=None)], (*OF_CLINIC, LATER))
+@example(terms(), [scope(categories=("IC08",))], [], (*OF_CLINIC, LATER))
 def test_an_exported_consent_answers_as_the_ledger_does(told, back, blocks, question):
     acts = [("GRANT", {"terms": told}), *(("WITHDRAW", {"scope": each}) for each in back)]
     acts += [("BLOCK", {"terms": each, "consent_id": bytes([number]) * 16}) for number, each in enumerate(blocks)]
@@ -203,6 +213,52 @@ def test_the_state_is_told():
     assert exported(view(("GRANT", {"terms": terms(method="IMPLIED")})))["status"] == "entered-in-error"
 
 
+TOLD = InformationGiven(
+    language="sv", form="STANDARD", interpreter=False, how="READ_ALOUD", consequences_told=True, voluntary_told=True,
+    refusal_told=True, text_hash=b"h" * 32,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("acts", "texts_ended"),
+    [
+        ([("GRANT", {"terms": terms(information=TOLD)})], {"T1": START}),
+        ([("GRANT", {"terms": terms()}), ("WITHDRAW", {"scope": scope(categories=("IC07", "IC08"))})], {}),
+        ([("GRANT", {"terms": terms()}), ("WITHDRAW", {"scope": scope((ref("health_care"),))})], {}),
+        ([("GRANT", {"terms": terms()}), ("BLOCK", {"terms": terms(actions=()), "consent_id": b"b" * 16})], {}),
+        ([("GRANT", {"terms": terms(supersedes=None)}), (
+            "GRANT", {"terms": terms(supersedes=CONSENT), "consent_id": b"n" * 16})], {}),
+        ([("GRANT", {"terms": terms(actions=())})], {}),
+    ],
+    ids=["its wording was out of use", "all categories back", "its recipient back", "blocked", "replaced", "no action"],
+)  # fmt: skip
+def test_a_consent_that_opens_nothing_is_not_written_as_active(acts, texts_ended):
+    rules = dataclasses.replace(RULES, texts_ended=texts_ended)
+    assert exported(view(*acts), rules=rules)["status"] == "inactive"
+    # Control: the same grant where nothing speaks against it.
+    plain = dataclasses.replace(acts[0][1]["terms"], actions=("DISCLOSE",))
+    assert exported(view(("GRANT", {"terms": plain})))["status"] == "active"
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(SMALL, st.lists(REACHES, max_size=3), st.lists(BLOCKS, max_size=3), st.sampled_from([START + 15 * DAY, LATER]))
+def test_an_active_consent_is_one_that_opens_something(told, back, blocks, at):
+    """Whatever was taken back and blocked: it is active just where some recipient of it gets something then."""
+    acts = [("GRANT", {"terms": told}), *(("WITHDRAW", {"scope": each}) for each in back)]
+    acts += [("BLOCK", {"terms": each, "consent_id": bytes([number]) * 16}) for number, each in enumerate(blocks)]
+    resource = exported(view(*acts), as_of=at)
+    said = loaded(resource | {"status": "active"}).consent
+    # Each recipient as somebody whom nothing else that is named here can mean.
+    holders = [("provider", one.id) if one.kind == "UNIT" else (one.id, "UTF/EXEMPEL/X") for one in told.recipients]
+    questions = [
+        asked(*holder, category, purpose, action, at)
+        for holder, category, purpose, action in product(holders, told.categories, told.purposes, told.actions)
+    ]
+    # A scope that leaves nothing out takes all of it, which only the status says.
+    gets = scope() not in back and any(decide(said, each).decision == PERMIT for each in questions)
+    assert resource["status"] == ("active" if gets else "inactive")
+
+
 OFFICER = RecipientRef(kind="NAMED_OFFICER", id="EX-7", follows_role=False)
 
 
@@ -228,5 +284,5 @@ def test_what_fhir_cannot_say_is_not_written(over, fields):
 
 def test_a_consent_that_the_seat_does_not_have_is_not_found():
     with pytest.raises(HandslagError) as caught:
-        giving.consent_of(view(), CONSENT, unit=UNIT, as_of_us=LATER, patient=None)
+        giving.consent_of(view(), CONSENT, unit=UNIT, as_of_us=LATER, patient=None, rules=RULES)
     assert caught.value.code == "HS-FHIR-NOT-FOUND"

@@ -118,6 +118,29 @@ def test_a_time_is_as_long_as_it_is_precise(start, first, after):
     assert (shown_moment(period.from_us), shown_moment(period.until_us)) == (first, after)
 
 
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("2027-01-01", "2026-01-01"),
+        ("2026-06-15", "2026-06-14"),
+        ("2026-07", "2026-06"),
+        ("2026-06-15T10:00:01Z", "2026-06-15T10:00:00Z"),
+        ("2026-06-15T10:00:00Z", "2026-06-15T11:59:00+02:00"),
+    ],
+)
+@pytest.mark.parametrize("element", ["period", "dataPeriod"])
+@pytest.mark.parametrize("kind", ["permit", "deny"])
+def test_a_period_that_ends_before_it_starts_is_refused(kind, element, start, end):
+    """FHIR forbids it (per-1), and a denial that is never in force would deny nothing."""
+    inner = {"type": kind, element: {"start": start, "end": end}}
+    for resource in (text(provision=inner), provision(provision=[inner])):
+        with pytest.raises(HandslagError) as caught:
+            model.load(resource.encode())
+        assert (caught.value.code, caught.value.context) == ("HS-FHIR-INVALID", {"field": f"provision.{element}"})
+    same = {"type": kind, element: {"start": start, "end": start}}
+    assert model.load(provision(provision=[same]).encode()).consent.root.provisions[0].unclear is False  # control
+
+
 def test_the_last_day_there_is_has_no_end():
     period = model.load(provision(period={"start": "0001-01-01", "end": "9999-12-31"}).encode()).consent.root.period
     assert period.holds(0)

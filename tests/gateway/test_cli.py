@@ -229,6 +229,22 @@ def test_a_unit_is_admitted_listed_and_revoked(config, tmp_path):
     assert "HS-UNIT-UNKNOWN" in run("agency", "revoke", "--config", config, "POL/EXEMPEL")[2]
 
 
+def test_the_list_of_units_is_swedish_unless_english_is_asked_for(config, tmp_path):
+    def listed(*front, json_too=False):
+        return run(*front, "agency", "status", "--config", config, *(["--json"] if json_too else []))[1].splitlines()
+
+    assert listed() == ["Ingen enhet är ansluten."]
+    assert listed("--lang", "en") == ["No unit is admitted."]
+    assert run("agency", "admit", "--config", config, request(tmp_path, Ed25519PrivateKey.generate()))[0] == 0
+    told = {"sv": ["inte i gång", "ansluten", "senaste kontakt aldrig", "certifikat till"],
+            "en": ["does not run", "ADMITTED", "last contact never", "certificate until"]}  # fmt: skip
+    for language, words in told.items():
+        lines = listed("--lang", language)
+        assert [words[0] in lines[0], *(word in lines[1] for word in (UNIT, *words[1:]))] == [True] * 5
+    assert listed() == listed("--lang", "sv")
+    assert listed(json_too=True) == listed("--lang", "en", json_too=True)
+
+
 @pytest.mark.parametrize(
     ("changed", "code"),
     [

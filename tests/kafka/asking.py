@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import struct
 
@@ -92,6 +93,21 @@ async def connected(cluster, context):
     return client
 
 
+async def ended(seconds=5.0):
+    """Return when no connection of this loop is open any longer: with TLS a closed one still waits for the other side.
+
+    Neither aiokafka nor asyncio says when that is; the loop knows its transports.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    while any(is_open(each) for each in loop._transports.values()) and loop.time() < until:
+        await asyncio.sleep(0.01)
+
+
+def is_open(transport):
+    return transport.get_extra_info("socket").fileno() != -1
+
+
 def named(code):
     return UNNAMED.get(code) or (for_code(code).__name__ if code else "")
 
@@ -108,6 +124,8 @@ async def answered_in_clear(node):
         return b""
     finally:
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 async def answers(cluster, context, topic):

@@ -37,8 +37,20 @@ def files(closed_kafka):
     granted = acls.words(TOPIC, [acls.principal(files[0].read_bytes())])
     closed_kafka.tool("AclCommand", *granted)
     of = settings(closed_kafka, closed_kafka.administrator)
-    asyncio.run(kafka_setup.make(of, replace(topic.wanted(of), partitions=2)))
+    asyncio.run(made(of))
     return files
+
+
+async def made(of):
+    await kafka_setup.make(of, replace(topic.wanted(of), partitions=2))
+    await asking.ended()
+
+
+@pytest.fixture(autouse=True)
+async def nothing_open():
+    """What one test closed is not told as left open in another one's name."""
+    yield
+    await asking.ended()
 
 
 @pytest.fixture(scope="module")

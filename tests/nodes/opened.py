@@ -62,7 +62,10 @@ async def nodes(tmp_path, database, count=2):
         for number in range(1, count):
             one = await stack.enter_async_context(node(further(tmp_path, first, number)))
             opened_nodes = [*opened_nodes, one]
-        yield opened_nodes
+        try:
+            yield opened_nodes
+        finally:  # a cancelled task's thread still has a session of an engine that is closed next
+            await asyncio.get_running_loop().shutdown_default_executor()
 
 
 def unit_row(code=POLICE):

@@ -52,4 +52,4 @@ def test_a_late_hand_over_rings_and_the_runbook_finds_the_silent_unit(tmp_path, 
 
 def units(said):
     """Unit codes of `agency status`, in the order of its lines."""
-    return re.findall(r"^(\S+/\S+)  ADMITTED", said, re.MULTILINE)
+    return re.findall(r"^(\S+/\S+)  (?:ADMITTED|ansluten)", said, re.MULTILINE)

@@ -11,11 +11,11 @@ from schemas.acts import Giver, MinorGround, Scope
 from schemas.calls import ConsentsAnswer
 from schemas.envelope import Delivery
 from schemas.inbox import ConsentEnded, Recall, RoleCount
-from tests.promises.case import BOTH, deliveries, grant, items, notices, ready, sent, states
+from tests.promises.case import BOTH, HOUR, PURPOSE, deliveries, grant, items, notices, ready, sent, states
 from tests.promises.test_consent_acts import act, given, whole
 from tests.promises.test_explain import suppose
 from tests.promises.trail import trail
-from tests.site import DAY, LEAD, terms_of, to_role
+from tests.site import DAY, LEAD, PROBATION, UNITS, assessment, terms_of, to_role, to_unit
 
 
 async def consent_and_received(site, **terms) -> bytes:
@@ -25,13 +25,13 @@ async def consent_and_received(site, **terms) -> bytes:
     return consent
 
 
-async def received(site) -> None:
-    """One delivery that the lead has acknowledged."""
+async def received(site, place: int = 1) -> None:
+    """One delivery that the lead has acknowledged, the first of the police's or a later one."""
     await sent(site)
     [item] = await deliveries(site)
     await site.ack(site.lead, item.item_id)
     await items(site, site.police)
-    assert await states(site) == ["ACKED"]
+    assert await states(site) == ["ACKED"] * place
 
 
 async def words(site, kind: str = "ENDED") -> list:
@@ -136,6 +136,81 @@ async def test_the_answer_counts_who_received_what_the_act_takes_a_consent_from(
     assert [(one.role, one.stopped, one.may_have_arrived, one.received) for one in answer.counts] == [(LEAD, 0, 0, 1)]
     assert before in {None, answer.counts}
     assert len(await words(site)) == 1
+
+
+PARTS = {
+    "ROLE": lambda: Scope(recipients=(to_role(PROBATION),), categories=(), purposes=()),
+    "UNIT": lambda: Scope(recipients=(to_unit(UNITS[PROBATION]),), categories=(), purposes=()),
+    "PURPOSE": lambda: Scope(recipients=(to_role(PROBATION),), categories=("IC06",), purposes=(PURPOSE,)),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+async def test_a_part_of_one_recipient_counts_that_recipient_alone(tmp_path, part):
+    """In the answer, in the simulation before it, and where it was said before it was recorded."""
+    site = await ready(tmp_path)
+    consent = await given(site, recipients=(to_role(LEAD), to_role(PROBATION)))
+    said = site.clock()
+    site.clock.us += HOUR
+    await to_both(site)
+    site.clock.us += HOUR
+    scope = PARTS[part]()
+    before = await suppose(site, "WITHDRAW", consent, scope=scope)
+    answer = await act(site, "WITHDRAW", consent, scope=scope, effective_at_us=said)
+    told = [(one.role, one.stopped, one.may_have_arrived, one.received) for one in answer.counts]
+    assert told == [(PROBATION, 0, 0, 1)]
+    assert before.counts == answer.counts
+    assert [one.role for one in answer.affected] == [PROBATION]
+    assert await words(site) == []
+    rest = await act(site, "WITHDRAW", consent, effective_at_us=said)  # control: all of it, of both
+    assert {one.role: one.received for one in rest.counts} == {LEAD: 1, PROBATION: 1}
+
+
+async def test_a_part_for_another_purpose_counts_nobody(tmp_path):
+    site = await ready(tmp_path)
+    consent = await given(site, purposes=(PURPOSE, "PROTECTION"))
+    await received(site)
+    other = Scope(recipients=(), categories=(), purposes=("PROTECTION",))
+    assert (await act(site, "WITHDRAW", consent, scope=other)).counts == ()
+
+
+async def to_both(site) -> None:
+    """One event that the lead and the probation service have acknowledged."""
+    sealed = site.sealed(
+        site.police, "threat_assessment_completed", assessment(), (LEAD, PROBATION), PURPOSE, released=BOTH
+    )
+    await site.submit(site.police, sealed)
+    await site.decide()
+    for unit in (site.lead, site.probation):
+        for item in await site.fetch(unit):
+            await site.ack(unit, item.item_id)
+
+
+@pytest.mark.parametrize("kind", ["WITHDRAW", "BLOCK"])
+async def test_what_went_between_a_block_and_its_recording_is_listed(tmp_path, kind):
+    """As of a withdrawal: what the person had forbidden by then, and what was received."""
+    site = await ready(tmp_path)
+    consent = await given(site)
+    await received(site)  # before the person spoke
+    site.clock.us += HOUR
+    said = site.clock()
+    site.clock.us += HOUR
+    await received(site, 2)
+    between = site.lead.deliveries[-1].delivery_id
+    site.clock.us += HOUR
+    if kind == "BLOCK":
+        other = terms_of([to_role(PROBATION)], [], [], (), said, None)  # control: it forbids somebody else
+        assert (await act(site, "BLOCK", terms=other, effective_at_us=said)).affected == ()
+        over = terms_of([to_role(LEAD)], [], [], (), said - HOUR, said)  # control: it was over before it went
+        assert (await act(site, "BLOCK", terms=over, effective_at_us=said)).affected == ()
+        now = terms_of([to_role(LEAD)], [], [], (), site.clock(), None)  # control: said when it is recorded
+        first = site.new_id()
+        assert (await act(site, "BLOCK", first, terms=now)).affected == ()
+        await act(site, "UNBLOCK", first)
+    terms = terms_of([to_role(LEAD)], ["IC06"], [], (), said, None) if kind == "BLOCK" else None
+    answer = await act(site, kind, consent if kind == "WITHDRAW" else None, terms=terms, effective_at_us=said)
+    assert [(one.delivery_id, one.role, one.state_before) for one in answer.affected] == [(between, LEAD, "ACKED")]
+    assert [(one.role, one.received) for one in answer.counts] == [(LEAD, 2)]
 
 
 @pytest.mark.parametrize("end", ["AMEND", "GRANT"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import event as listening
@@ -16,7 +17,7 @@ from schemas.calls import AuditQuery
 from schemas.errors import HandslagError
 from schemas.explain import ExplainAnswer, ExplainAsk, ExplainRequest, SimulateAnswer, SimulateRequest
 from tests.promises.case import HOUR, PURPOSE, deliveries, grant, items, ready, receipts, sent, states
-from tests.site import DAY, LEAD, PROBATION, terms_of, to_role
+from tests.site import DAY, LEAD, PROBATION, terms_of, to_role, to_unit
 
 QUERY = AuditQuery(purpose="LAWFULNESS", actor_ref="auditor-3", assurance="ASSERTED", case_number="K-7")
 
@@ -196,6 +197,71 @@ async def test_a_withdrawal_does_what_simulating_it_said(tmp_path):
     whole = await suppose(site, "WITHDRAW_ALL", bytes(16))
     assert {one.role for one in whole.counts} == {LEAD}
     assert all(one.kept == () for one in whole.deliveries)
+
+
+def _tried(site, consent: bytes, unit: str) -> dict:
+    """Acts that name a unit: (act, consent, terms, scope)."""
+    now, evidence = site.clock(), b"e" * 32
+    block = terms_of([to_unit(unit)], [], [], (), now, None)
+    given = terms_of([to_unit(unit)], ["IC04", "IC06"], [PURPOSE], ("DISCLOSE",), now, now + 20 * DAY)
+    return {
+        "BLOCK": (site.new_id(), {"terms": block}),
+        "WITHDRAW": (consent, {"scope": Scope(recipients=(to_unit(unit),), categories=(), purposes=())}),
+        "AMEND": (consent, {"terms": replace(given, evidence_hash=evidence)}),
+        "GRANT": (site.new_id(), {"terms": replace(given, supersedes=consent)}),
+    }
+
+
+async def _three_ways(site) -> None:
+    """One delivery received, one handed over, one that waits."""
+    await sent(site)
+    [first] = await deliveries(site)
+    await site.ack(site.lead, first.item_id)
+    await sent(site)
+    await deliveries(site)
+    await sent(site)
+
+
+async def test_trying_an_act_does_not_tell_which_unit_sits_there(tmp_path):
+    """The unit that holds the role and another of its authority, named in every act: all answers are the same."""
+    site = await ready(tmp_path)
+    consent = await grant(site)
+    await _three_ways(site)
+    here, elsewhere = site.lead.code, "SOC/EXEMPEL/NORR"
+
+    async def told(unit: str) -> dict:
+        found = {}
+        for act, (about, how) in _tried(site, consent, unit).items():
+            answer = await suppose(site, act, about, **how)
+            found[act] = (answer.refused, answer.counts, answer.deliveries)
+        return found
+
+    first = await told(elsewhere)
+    assert [(refused, len(listed)) for refused, _counts, listed in first.values()] == [(None, 3)] * 4
+    assert await told(here) == first
+    for guess in (here, elsewhere):  # over when it is noted: it stops nothing, and names the unit
+        long_ago = terms_of([to_unit(guess)], [], [], (), site.clock() - 2 * HOUR, site.clock() - HOUR)
+        await site.act(site.police, "BLOCK", site.new_id(), terms=long_ago)
+        assert await states(site) == ["ACKED", "HANDED", "PENDING"]
+        assert await told(elsewhere) == await told(here) == first
+
+
+async def test_trying_an_act_is_exact_about_a_unit_that_a_consent_names(tmp_path):
+    """The control: whoever has the person's consent for a unit knows it, and what is tried is what is done."""
+    site = await ready(tmp_path)
+    here, elsewhere = site.lead.code, "SOC/EXEMPEL/NORR"
+    consent = await site.grant(site.police, [to_unit(here)], ["IC04", "IC06"], [PURPOSE])
+    await grant(site)
+    await site.act(site.police, "WITHDRAW", list(site.police.consents)[-1])
+    await _three_ways(site)
+    for act, (about, how) in _tried(site, consent, elsewhere).items():
+        answer = await suppose(site, act, about, **how)
+        stops = act in {"AMEND", "GRANT"}
+        assert len(answer.deliveries) == (3 if stops else 0), act
+    about, how = _tried(site, consent, here)["BLOCK"]
+    tried = await suppose(site, "BLOCK", about, **how)
+    done = await site.act(site.police, "BLOCK", about, **how)
+    assert done.counts == tried.counts != ()
 
 
 async def test_simulating_changes_nothing_but_the_trail(tmp_path):

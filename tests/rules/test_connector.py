@@ -262,3 +262,23 @@ async def test_an_approval_given_in_time_is_no_lapse(home):
     await in_force(home, reviewed(CLOSED, "2026-11-23-c"))
     await home.settle(2)
     assert home.police.files("receipts", kind="rules_approval_lapsed") == []
+
+
+async def test_an_approval_given_while_the_broker_answers_has_not_lapsed(home):
+    """The command and the connector are two processes on one database."""
+    await in_force(home, CLOSING)
+    back = await in_force(home, BACK)
+    ctx, asked = home.police.ctx, []
+
+    async def meanwhile(honest, unit, _request):
+        answer = await honest()
+        if not asked and unit == ctx.settings.unit:
+            rulesets.approve(ctx, back, "jurist 1")
+            asked.append(answer)
+        return answer
+
+    home.liar.lies["rules_state"] = meanwhile
+    await home.settle(3)
+    assert [len(answer.approvals) for answer in asked] == [0]
+    assert ctx.rules.hash32 == back.hash32
+    assert home.police.files("receipts", kind="rules_approval_lapsed") == []

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from broker import cases, deadlines, statute
+from broker import acute, cases, deadlines, statute
+from broker.store.erasures import BEGUN, ErasureRow
 from broker.store.tables import delivery
 from connectors.keys import UnitKeyPair
 from schemas.calls import CloseRequest
@@ -107,6 +108,37 @@ async def test_what_was_decided_long_ago_is_decided_anew(desk):
     await refused(desk, desk.request(sealed, told), "HS-STATUTE-INVALID", "decided_at")
 
 
+AHEAD = 5 * 60 * 1_000_000  # what two clocks may differ by
+
+
+async def test_nobody_confirms_what_was_not_decided_yet(desk):
+    """Nor in the future, beyond what two clocks may differ by."""
+    sealed = desk.sealed()
+    told = desk.statement(sealed)
+
+    def dated(at_us):
+        request, word = desk.request(sealed, told), desk.word(told.to_bytes(), at_us=at_us)
+        by, seat = desk.other.keys.sign(word), desk.unit.seat.sign(word)
+        signed = replace(request.disclosure, second=word, second_signature=by, second_seat_signature=seat)
+        return replace(request, disclosure=signed)
+
+    for at_us in (1, told.decided_at_us - 1, desk.site.clock() + AHEAD + HOUR):
+        await refused(desk, dated(at_us), "HS-STATUTE-INVALID", "second_at")
+    assert (await desk.send(dated(told.decided_at_us))).outcome == "RELEASED"  # control
+
+
+async def test_nobody_confirms_a_night_that_had_not_been(desk):
+    """As above of what went in acute danger; the broker keeps when it was recorded, and two clocks may differ."""
+    answer, told = await desk.disclose(second=False, acute=True)
+    for at_us in (1, answer.decided_at_us - AHEAD - 1, desk.site.clock() + AHEAD + HOUR):
+        with pytest.raises(HandslagError) as error:
+            await desk.confirm(told, at_us=at_us)
+        assert (error.value.code, error.value.context) == ("HS-STATUTE-INVALID", {"check": "second_at"})
+    assert [one.payload.code for one in await entries(desk)] == [None]
+    await desk.confirm(told, at_us=answer.decided_at_us - AHEAD)  # control
+    assert [one.payload.code for one in await entries(desk)] == [None, "CONFIRMED"]
+
+
 @pytest.mark.parametrize("part", ["seat", "unit", "decider", "second", "second_seat"])
 async def test_every_signature_counts(desk, part):
     sealed = desk.sealed()
@@ -153,6 +185,22 @@ async def test_an_approval_that_was_ended_is_not_used_again(desk):
     with pytest.raises(HandslagError) as error:
         await statute.approve(desk.site.context, desk.unit.code, desk.approval_of(reviewed_at_us=1))
     assert error.value.code == "HS-APPROVAL-OLD"
+
+
+async def test_an_approval_is_not_dated_in_the_future(desk):
+    """None could end it before that day, for the newest dated counts; five minutes between two clocks are no future."""
+    ahead = desk.site.clock() + 5 * 60 * 1_000_000
+    before = len(await trail(desk.site, desk.unit.seat_id))
+    for late in (ahead + DAY, ahead + 1_000):
+        with pytest.raises(HandslagError) as error:
+            await desk.approve(reviewed_at_us=late, valid_until_us=late + DAY)
+        assert (error.value.code, error.value.context) == ("HS-APPROVAL-INVALID", {"field": "reviewed_at"})
+    assert len(await trail(desk.site, desk.unit.seat_id)) == before
+    assert (await desk.disclose())[0].outcome == "RELEASED"  # what was approved before it stands
+    await desk.approve(reviewed_at_us=ahead)
+    await desk.approve(reviewed_at_us=ahead + 1, valid_until_us=desk.site.clock())  # ended at once
+    sealed = desk.sealed()
+    await refused(desk, desk.request(sealed, desk.statement(sealed)), "HS-PROVISION-UNREVIEWED")
 
 
 async def test_what_is_confirmed_after_the_approval_ended_does_not_go(desk):
@@ -304,6 +352,65 @@ async def test_the_decider_does_not_confirm_her_own_night(desk):
     with pytest.raises(HandslagError) as error:
         await desk.confirm(replace(told, role=PROBATION))
     assert error.value.code == "HS-STATUTE-INVALID"
+
+
+async def left(desk):
+    """The unit closes its seat; what it disclosed is with the recipient."""
+    for item in await deliveries(desk.site):
+        await desk.site.ack(desk.site.lead, item.item_id)
+    request = CloseRequest(call_id=os.urandom(16), seat_id=desk.unit.seat_id)
+    await cases.close(desk.site.context, desk.unit.code, request)
+
+
+async def unknown(desk, request, unit=None):
+    with pytest.raises(HandslagError) as error:
+        await acute.confirm(desk.site.context, (unit or desk.unit).code, request)
+    assert (error.value.code, error.value.context) == ("HS-SEAT-UNKNOWN", {})
+
+
+@pytest.mark.parametrize("verdict", ["CONFIRMED", "NOT_CONFIRMED"])
+@pytest.mark.parametrize("late", [False, True])
+async def test_the_second_person_speaks_also_after_the_seat_closed(desk, verdict, late):
+    """Before the day is over and after both were told; then there is nothing more to be spoken of."""
+    _answer, told = await desk.disclose(second=False, acute=True)
+    await left(desk)
+    desk.site.clock.us += 25 * HOUR if late else HOUR
+    await deadlines.sweep(desk.site.context)
+    await desk.confirm(told, verdict=verdict)
+    codes = [one.payload.code for one in await entries(desk)]
+    assert codes == [None, *(["HS-STATUTE-UNCONFIRMED"] if late else []), verdict]
+    desk.site.clock.us += 25 * HOUR
+    await deadlines.sweep(desk.site.context)
+    for unit in (desk.site.police, desk.site.lead):
+        assert len(await notices(desk.site, "statute_unconfirmed", unit)) == (late or verdict == "NOT_CONFIRMED")
+    await unknown(desk, desk.second(told))
+    assert [one.payload.code for one in await entries(desk)] == codes
+
+
+async def test_everything_else_about_a_closed_seat_stays_refused(desk):
+    _answer, told = await desk.disclose(second=False, acute=True)
+    sealed = desk.sealed()
+    next_night = desk.request(sealed, desk.statement(sealed, acute=True), second=False)
+    await left(desk)
+    await refused(desk, next_night, "HS-SEAT-UNKNOWN")
+    await unknown(desk, replace(desk.second(told), disclosure_id=os.urandom(16)))
+    await unknown(desk, desk.second(told), desk.site.lead)
+    await unknown(desk, replace(desk.second(told), seat_id=os.urandom(16)))
+    with pytest.raises(HandslagError) as error:
+        await desk.confirm(replace(told, role=PROBATION))
+    assert error.value.code == "HS-STATUTE-INVALID"
+    await desk.confirm(told)  # control
+
+
+async def test_nobody_speaks_for_a_seat_that_is_being_erased(desk):
+    """Its key is gone: what would be recorded could be read by nobody."""
+    _answer, told = await desk.disclose(second=False, acute=True)
+    await left(desk)
+    row = ErasureRow(1, BEGUN, desk.unit.seat_id, "RETENTION_OVER", bytes(16), bytes(16), bytes(16), desk.site.clock())
+    await desk.site.store.write(lambda rows: rows.erasures.put(row))
+    await unknown(desk, desk.second(told))
+    await desk.site.store.write(lambda rows: rows.erasures.put(replace(row, seat_id=desk.site.lead.seat_id)))
+    await desk.confirm(told)  # control: it is another seat that is erased
 
 
 async def test_at_night_nothing_but_threat_and_measures(desk):

@@ -9,7 +9,7 @@ from broker import deadlines
 from broker.anchor import Anchor
 from broker.sealer import Sealer
 from connectors.keys import UnitKeyPair
-from schemas.statute import SignedDisclosure, StatutoryDisclosure
+from schemas.statute import SecondWord, SignedDisclosure, StatutoryDisclosure
 from tests.promises.case import HOUR, deliveries, ready
 from tests.promises.trail import trail
 from tests.rules.force import Office, in_force
@@ -197,6 +197,26 @@ async def test_a_word_of_the_decider_herself_confirms_nothing(place):
     desk.other = desk.decider
     own = desk.second(told).to_bytes()
     await lie(desk, act=own, code="CONFIRMED", evidence=None, sections=(), outcome=None)
+    assert ("statute", "confirmation") in await found(place)
+
+
+async def test_a_word_from_before_the_decision_is_named(place):
+    """With the disclosure, and afterwards: a broker that recorded such a word took what it must refuse."""
+    _tmp, desk, _sealer = place
+    await desk.disclose()
+    _payload, signed = await signed_of(desk)
+    word = replace(SecondWord.from_bytes(signed.second), at_us=1).to_bytes()
+    by, seat = desk.other.keys.sign(word), desk.unit.seat.sign(word)
+    early = replace(signed, second=word, second_signature=by, second_seat_signature=seat)
+    await lie(desk, act=early.to_bytes())
+    assert ("statute", "second") in await found(place)
+
+
+async def test_a_word_from_before_the_night_confirms_nothing(place):
+    _tmp, desk, _sealer = place
+    _answer, told = await desk.disclose(second=False, acute=True)
+    early = desk.second(told, at_us=1).to_bytes()
+    await lie(desk, act=early, code="CONFIRMED", evidence=None, sections=(), outcome=None)
     assert ("statute", "confirmation") in await found(place)
 
 
