@@ -15,7 +15,7 @@ from broker.store.port import Rows
 from broker.store.ready import Ready
 from schemas import limits
 from schemas.calls import Ack, AckAnswer, AckRequest, AckResult
-from schemas.codes import DELIVERY_TRANSITIONS, DeliveryState
+from schemas.codes import DELIVERY_TRANSITIONS, DeliveryState, SeatState
 from schemas.errors import HandslagError, registry
 from schemas.identifiers import ZERO16
 from schemas.inbox import ConsentEnded, Notice, Recall
@@ -51,7 +51,7 @@ class _Heard:
     item_id: bytes
     ours: Ready[SealedEntry]
     theirs: Ready[SealedEntry]
-    notice: Ready[Item]
+    notice: Ready[Item] | None
 
 
 async def ack(context: Context, unit: str, request: AckRequest) -> AckAnswer:
@@ -92,7 +92,7 @@ async def _once(context: Context, unit: str, acks: Sequence[Ack]) -> AckAnswer:
         gone = rows.inbox.remove(unit, [i for i in ids if i not in found])
         knows = [one for one in known if one.item_id in gone]
         rows.entries.insert([entry for one in knows for entry in (one.ours, one.theirs)])
-        rows.inbox.put([one.notice for one in knows])
+        rows.inbox.put([one.notice for one in knows if one.notice is not None])
         return gone
 
     removed = await context.store.write(work, shared=True)
@@ -154,8 +154,10 @@ def _knows(context: Context, item_id: bytes, row: DeliveryRow, seats: dict[bytes
         leaf_hash=ours.leaf_hash,
     )
     by = context.store.sealing
-    item = Item(context.new_id(), row.sender_unit, "NOTICE", notice.to_bytes())
-    return _Heard(item_id, by.entry(ours), by.entry(theirs), by.item(item))
+    item = by.item(Item(context.new_id(), row.sender_unit, "NOTICE", notice.to_bytes()))
+    # INVARIANT: test_who_left_is_told_nothing_of_what_came_after
+    left = seats[row.sender_seat].state == SeatState.CLOSED
+    return _Heard(item_id, by.entry(ours), by.entry(theirs), None if left else item)
 
 
 def _may(row: DeliveryRow, to: DeliveryState) -> bool:

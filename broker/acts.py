@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from types import MappingProxyType
 
 from audit.entry import SealedEntry
 from broker import affected as consequences
-from broker import annulments, endings, programme
+from broker import annulments, disclosers, endings, programme
 from broker.acks import outcome_entries
 from broker.affected import Write
 from broker.calls import answered, recorded, signed_by_known_seat
@@ -79,7 +80,7 @@ async def consents(context: Context, unit: str, request: ConsentsRequest) -> Con
     whole = codec.name_of(request.act) == CaseWithdrawal.SCHEMA
     await signed_by_known_seat(context, seat, request.signature, request.act)
     for _ in range(_RETRIES):
-        reached = await context.store.read(lambda rows: _reached(rows, request, seat, whole=whole))
+        reached = await context.store.read(lambda rows: _reached(context, rows, request, seat, whole=whole))
         # INVARIANT: test_keys_are_in_memory_before_a_ledger_write_begins
         await asyncio.to_thread(context.recorder.ready, [one.seat_id for one in reached])
         try:
@@ -110,9 +111,11 @@ def _reach(rows: Rows, request: ConsentsRequest, seat: SeatRow) -> list[bytes]:
     return [seat.case_id, *rows.joins.linked(seat.case_id)]
 
 
-def _reached(rows: Rows, request: ConsentsRequest, seat: SeatRow, *, whole: bool) -> list[SeatRow]:
+def _reached(context: Context, rows: Rows, request: ConsentsRequest, seat: SeatRow, *, whole: bool) -> list[SeatRow]:
     """The seats on whose ledgers it writes, or whose deliveries it may take back."""
-    return rows.cases.of_cases(_reach(rows, request, seat) if whole else [seat.case_id])
+    if not whole:
+        return rows.cases.of_cases([seat.case_id])
+    return disclosers.reached(context, rows, _reach(rows, request, seat))
 
 
 def widens(request: ConsentsRequest) -> bool:
@@ -136,6 +139,15 @@ def _why(act: ConsentAct) -> str:
         supersedes = act.terms is not None and act.terms.supersedes is not None
         return "SUPERSEDED" if supersedes else "INVALIDATED"
     return str(table()["consent_act"][act.act].get("why", "EXPIRED"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Narrowed:
+    """What a ledger write did: what it stopped, what had been handed over before and ended, counts by seat."""
+
+    shrunk: list[Shrunk]
+    ended: list[Shrunk]
+    counts: dict[bytes, tuple[RoleCount, ...]]
 
 
 class _Transaction:
@@ -168,10 +180,10 @@ class _Transaction:
         if before is not None:
             check_holders(act, before, named)
         write = append(self.context, rows, seat, act, self.request.act, self.request.signature, named, bump, 0)
-        shrunk, counts = self._narrow(rows, [write], bump)
+        narrowed = self._narrow(rows, [write], bump)
         if act.act in {"GRANT", "AMEND"}:
             introduce_keys(self.context, rows, seat, named)
-        return self._finish(rows, [write], write, shrunk, counts, bump)
+        return self._finish(rows, [write], write, narrowed, bump)
 
     def withdraw_case(self, rows: Rows) -> ConsentsAnswer:
         """The person's withdrawal of everything, noted by any seat: on every ledger of all its cases at once."""
@@ -192,7 +204,7 @@ class _Transaction:
         if ground is not None:
             rows.annulments.void(own.case_id, ground, bump.clock_us)  # before anything of it is decided anew
         cases = _reach(rows, self.request, own)
-        seats = rows.cases.of_cases(cases)
+        seats = disclosers.reached(self.context, rows, cases)
         if positions(seats) != self.wanted:
             raise GateMoved
         later = set()  # what came before it on their ledgers is not here yet: they wait
@@ -204,31 +216,26 @@ class _Transaction:
         reached = [seat for seat in seats if seat.seat_id not in later]
         writes = withdrawn(self.context, rows, reached, withdrawal.effective_at_us, bumps)
         crossed(rows, writes, own.case_id)
-        shrunk, counts = self._narrow(rows, writes, bump)
+        narrowed = self._narrow(rows, writes, bump)
         mine = next(write for write in writes if write.seat.seat_id == own.seat_id)
         if ground is not None:
-            annulments.void_case(self.context, rows, own.case_id, ground, shrunk, bump.clock_us)
-        return self._finish(rows, writes, mine, shrunk, counts, bump)
+            annulments.void_case(self.context, rows, own.case_id, ground, narrowed.shrunk, bump.clock_us)
+        return self._finish(rows, writes, mine, narrowed, bump)
 
-    def _narrow(
-        self, rows: Rows, writes: Sequence[Write], bump: Bump
-    ) -> tuple[list[Shrunk], dict[bytes, tuple[RoleCount, ...]]]:
-        """Shrink what is open, and only then count."""
-        views = {write.seat.seat_id: write.view for write in writes}
-        shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, self.context.rules_of(rows), bump.clock_us)
-        received = endings.received(rows, writes, self.context.rules_of(rows), bump.clock_us)
-        return shrunk, {seat_id: consequences.counts_of(seat_id, shrunk, received) for seat_id in views}
+    def _narrow(self, rows: Rows, writes: Sequence[Write], bump: Bump) -> _Narrowed:
+        """Shrink what is open, and only then look at what was handed over, and count."""
+        views, rules_of = {write.seat.seat_id: write.view for write in writes}, self.context.rules_of(rows)
+        shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, rules_of, bump.clock_us)
+        ended = endings.ended(rows, writes, rules_of, bump.clock_us, shrunk)
+        received = endings.received(rows, writes, ended)
+        counts = {seat_id: consequences.counts_of(seat_id, shrunk, received) for seat_id in views}
+        return _Narrowed(shrunk, ended, counts)
 
     def _finish(
-        self,
-        rows: Rows,
-        writes: Sequence[Write],
-        mine: Write,
-        shrunk: Sequence[Shrunk],
-        counts: dict[bytes, tuple[RoleCount, ...]],
-        bump: Bump,
+        self, rows: Rows, writes: Sequence[Write], mine: Write, narrowed: _Narrowed, bump: Bump
     ) -> ConsentsAnswer:
         """Entries, recalls and notices, then the answer, all in this transaction."""
+        shrunk, counts = narrowed.shrunk, narrowed.counts
         affected = {
             write.seat.seat_id: consequences.affected(write.seat.seat_id, shrunk)
             + consequences.incidents(self.context, rows, write, shrunk, bump)
@@ -241,8 +248,8 @@ class _Transaction:
         numbers = {write.seat.seat_id: write.event.ledger_seq for write in writes}
         tell_shrunk(self.context, rows, shrunk, bump.clock_us, _why(mine.act), numbers)
         if not rows.annulments.is_void(mine.seat.case_id):  # of a void case everybody is told more than that
-            endings.tell(self.context, rows, writes, bump.clock_us, _why(mine.act))
-        others = [write for write in writes if write is not mine]
+            endings.tell(self.context, rows, writes, narrowed.ended, bump.clock_us, _why(mine.act))
+        others = [write for write in writes if write is not mine and not disclosers.closed(write.seat)]
         rows.inbox.put([self._ledger_item(write, counts[write.seat.seat_id]) for write in others])
         entry = entries[mine.seat.seat_id]
         answer = ConsentsAnswer(
@@ -303,7 +310,7 @@ def tell_shrunk(
         handed = row.state == DeliveryState.HANDED
         if handed:
             ours, theirs = outcome_entries(
-                context, row, one.removed, seats, at_us, "HS-RECALLED", numbers.get(row.sender_seat)
+                context, row, one.removed, seats, at_us, endings.RECALLED, numbers.get(row.sender_seat)
             )
             rows.entries.insert([ours, theirs])
             recall = Recall(

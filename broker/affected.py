@@ -71,21 +71,25 @@ def _seats(rows: Rows, found: Acked) -> dict[bytes, SeatRow]:
     return rows.cases.seats(ids | {row.recipient_seat for row, _sections in found if row.recipient_seat})
 
 
-def _ids(grants: bytes) -> set[bytes]:
-    return {grants[i : i + 16] for i in range(0, len(grants), 16)}
+def consents_of(section: SectionRow) -> set[bytes]:
+    """The consents (16 bytes each) that a section rests on."""
+    return {section.grants[i : i + 16] for i in range(0, len(section.grants), 16)}
 
 
 def counts_of(seat_id: bytes, shrunk: Sequence[Shrunk], received: Acked) -> tuple[RoleCount, ...]:
     """What the act stopped, what may have arrived, and what had been received, per role."""
     mine = [one for one in shrunk if one.row.sender_seat == seat_id]
-    acked = [row for row, _sections in received if row.sender_seat == seat_id]
-    roles = sorted({one.row.role for one in mine} | {row.role for row in acked})
+    held = [row for row, _sections in received if row.sender_seat == seat_id]
+    # Handed over by now or before and never acknowledged: each delivery once.
+    perhaps = {one.row.delivery_id: one.row.role for one in mine if one.row.state == DeliveryState.HANDED}
+    perhaps |= {row.delivery_id: row.role for row in held if row.state != DeliveryState.ACKED}
+    roles = sorted({one.row.role for one in mine} | {row.role for row in held})
     return tuple(
         RoleCount(
             role=role,
             stopped=sum(1 for o in mine if o.row.role == role and o.row.state == DeliveryState.PENDING),
-            may_have_arrived=sum(1 for o in mine if o.row.role == role and o.row.state == DeliveryState.HANDED),
-            received=sum(1 for row in acked if row.role == role),
+            may_have_arrived=sum(1 for each in perhaps.values() if each == role),
+            received=sum(1 for row in held if row.role == role and row.state == DeliveryState.ACKED),
         )
         for role in roles
     )
@@ -178,7 +182,7 @@ class _Taken:
         if self.reach is not None and not self.reach.meets(asked.recipient, asked.purpose):
             return False
         return any(
-            not self.ended.isdisjoint(_ids(section.grants))
+            not self.ended.isdisjoint(consents_of(section))
             and (self.reach is None or self.reach.takes(section.category))
             for section in sections
         )

@@ -1,32 +1,40 @@
-"""After a consent ended: whoever acknowledged something that rested on it is told, in codes.
+"""After a consent ended: whoever was handed something that rested on it is told, in codes.
 
 What was received stays where it is, and it was lawful to hand it over; whether it may be kept is for the recipient's
-own rules and for the duties that came with it. The word follows an earlier release, goes to its recipients only, and
+own rules and for the duties that came with it. What was handed over and never acknowledged may be there as well, though
+its delivery has expired since: it is recalled. The word follows an earlier release, goes to its recipients only, and
 brings nothing new about anybody. Its acknowledgement is in the trail of both (`broker.acks`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from broker.acks import outcome_entries, recipient_seat
-from broker.affected import ENDING, Acked, Write, rested
+from broker.affected import ENDING, Acked, Write, consents_of, rested
 from broker.context import Context
-from broker.narrowing import Shrunk, foreseen
+from broker.narrowing import Shrunk, asked_of, foreseen
 from broker.rulebook import RulesOf
 from broker.store.cases import SeatRow
+from broker.store.deliveries import DeliveryRow, SectionRow
 from broker.store.inbox import Item
 from broker.store.port import Rows
 from consent.admission import ANNULLING
+from consent.carrying import Received, taken_back
 from consent.ledger import LedgerView
 from consent.simulate import unsuspended
 from schemas import codes
-from schemas.inbox import ConsentEnded
+from schemas.codes import DeliveryState
+from schemas.identifiers import ZERO16
+from schemas.inbox import ConsentEnded, Recall
 from schemas.statute import TYPE as STATUTORY
 
+_BESIDE = frozenset({"BLOCK", "SUSPEND"})  # these end no consent: one forbids beside it, one lets it rest
 TOLD = "HS-CONSENT-ENDED"
 """In the trail: the recipient of something it had acknowledged was told that it rests on no consent any more."""
+RECALLED = "HS-RECALLED"
+"""In the trail: sections that were handed over were recalled."""
 
 
 def may_end(write: Write) -> bool:
@@ -39,54 +47,94 @@ def may_end(write: Write) -> bool:
     return act.act == "AMEND" or (act.act in codes.consent_acts("NARROWS") and act.act not in ANNULLING)
 
 
-def tell(context: Context, rows: Rows, writes: Sequence[Write], at_us: int, code: str) -> None:
-    """Put a word into the inbox of every recipient of what was received and was covered until these acts.
+def ended(
+    rows: Rows, writes: Sequence[Write], rules_of: RulesOf, at_us: int, shrunk: Sequence[Shrunk] = ()
+) -> list[Shrunk]:
+    """What was received with the sections that these acts took a consent from; `shrunk`: what they stopped itself."""
+    return lost(rows, [write for write in writes if may_end(write)], rules_of, at_us, shrunk)
+
+
+def tell(context: Context, rows: Rows, writes: Sequence[Write], found: Sequence[Shrunk], at_us: int, code: str) -> None:
+    """Put a word into the inbox of every recipient of what `ended` found.
 
     In the transaction of the acts. INVARIANT: test_who_holds_data_under_a_consent_is_told_that_it_ended.
     """
-    ending = {write.seat.seat_id: write for write in writes if may_end(write)}
-    for one in lost(rows, ending.values(), context.rules_of(rows), at_us):
-        _tell(context, rows, one, ending[one.row.sender_seat], at_us, code)
+    by = {write.seat.seat_id: write for write in writes}
+    for one in found:
+        _tell(context, rows, one, by[one.row.sender_seat], at_us, code)
 
 
-def received(rows: Rows, writes: Sequence[Write], rules_of: RulesOf, at_us: int) -> Acked:
-    """What was acknowledged and these acts took a consent from, for the answer's counts.
+def received(rows: Rows, writes: Sequence[Write], found: Sequence[Shrunk]) -> Acked:
+    """What was handed over before and these acts took a consent from (`ended`), for the answer's counts.
 
-    What withdraws a consent counts all that rested on it; other terms in its place, or a block beside it, count what
-    they cover no longer or forbid: whoever is told that it ended.
+    What withdraws a consent counts all that was received and rested on it; other terms in its place, or a block beside
+    it, count what they cover no longer or forbid: whoever is told that it ended.
     """
     # INVARIANT: test_the_answer_counts_who_received_what_the_act_takes_a_consent_from
-    others = [one for one in writes if may_end(one) and one.act.act not in ENDING]
-    return [
-        *rested(rows, writes),
-        *((one.row, one.removed) for one in lost(rows, others, rules_of, at_us)),
-    ]
+    withdrawn = {write.seat.seat_id for write in writes if write.act.act in ENDING}
+    others = [one for one in found if one.row.state != DeliveryState.ACKED or one.row.sender_seat not in withdrawn]
+    return [*rested(rows, writes), *((one.row, one.removed) for one in others)]
 
 
-def lost(rows: Rows, writes: Iterable[Write], rules_of: RulesOf, at_us: int) -> list[Shrunk]:
+def lost(
+    rows: Rows, writes: Collection[Write], rules_of: RulesOf, at_us: int, shrunk: Sequence[Shrunk] = ()
+) -> list[Shrunk]:
     """What was received with the sections that these acts, one on a ledger, took a consent from.
 
     Who was told of a suspension is told of the withdrawal that follows it as well, and of nothing else that happens
-    while the consent rests.
+    while the consent rests. What ends a consent is told also where a block, rules, another person or a closed seat had
+    uncovered the data before.
     """
     # INVARIANT: test_what_happens_beside_a_consent_that_rests_is_no_end_of_it
-    found = _between(rows, {one.seat.seat_id: (one.before, one.view) for one in writes}, rules_of, at_us)
+    held = _held(rows, {one.seat.seat_id for one in writes}, shrunk)
+    found = _between(rows, held, {one.seat.seat_id: (one.before, one.view) for one in writes}, rules_of, at_us)
     resting = {
         one.seat.seat_id: (unsuspended(one.before), unsuspended(one.view))
         for one in writes
         if one.act.act != "SUSPEND" and any(grant.pauses for grant in one.before.grants)
     }
-    more = _between(rows, resting, rules_of, at_us)
-    return _merged(found, more)
+    more = _between(rows, held, resting, rules_of, at_us)
+    ending = {one.seat.seat_id: one for one in writes if one.act.act not in _BESIDE}
+    return _merged(found, [*more, *_carried(rows, held, ending, rules_of, at_us)])
+
+
+def _carried(rows: Rows, held: Acked, writes: Mapping[bytes, Write], rules_of: RulesOf, at_us: int) -> list[Shrunk]:
+    """What was received with the sections that a consent carried until these acts, whatever else spoke against it."""
+    # INVARIANT: test_a_consent_that_ends_while_something_else_stands_against_it_is_told
+    held = [(row, of) for row, of in held if row.sender_seat in writes]
+    seats = rows.cases.seats({seat_id for row, _of in held for seat_id in (row.sender_seat, row.recipient_seat or b"")})
+    found = []
+    for row, sections in held:
+        ends = _ends(row, sections, writes[row.sender_seat], seats, rules_of, at_us)
+        removed = tuple(section for section, over in zip(sections, ends, strict=True) if over)
+        if removed:  # what is left of it is not covered for that: `_uncovered` knows
+            found.append(Shrunk(row, removed, (), DeliveryState(row.state)))
+    return found
+
+
+def _ends(
+    row: DeliveryRow,
+    sections: Sequence[SectionRow],
+    write: Write,
+    seats: Mapping[bytes, SeatRow],
+    rules_of: RulesOf,
+    at_us: int,
+) -> Sequence[bool]:
+    request = asked_of(row, sections, seats, write.view, at_us)
+    under = frozenset(one for section in sections for one in consents_of(section))
+    try:
+        return taken_back(Received(request, under), write.before, write.view, rules_of(row.sender_unit))
+    except Exception:  # noqa: BLE001 - a withdrawal does not fail with it; in doubt who holds the data is told
+        return [True] * len(sections)
 
 
 def _between(
-    rows: Rows, views: Mapping[bytes, tuple[LedgerView, LedgerView]], rules_of: RulesOf, at_us: int
+    rows: Rows, held: Acked, views: Mapping[bytes, tuple[LedgerView, LedgerView]], rules_of: RulesOf, at_us: int
 ) -> list[Shrunk]:
-    if not views:
-        return []
+    """What is held with the sections that the first view of its discloser covers and the second does not."""
+    held = [(row, of) for row, of in held if row.sender_seat in views]
     before = {seat_id: pair[0] for seat_id, pair in views.items()}
-    return uncovered(rows, before, {seat_id: pair[1] for seat_id, pair in views.items()}, rules_of, at_us)
+    return _uncovered(rows, held, before, {seat_id: pair[1] for seat_id, pair in views.items()}, rules_of, at_us)
 
 
 def _merged(found: list[Shrunk], more: list[Shrunk]) -> list[Shrunk]:
@@ -100,12 +148,15 @@ def _merged(found: list[Shrunk], more: list[Shrunk]) -> list[Shrunk]:
     return list(every.values())
 
 
-def uncovered(
-    rows: Rows, before: Mapping[bytes, LedgerView], after: Mapping[bytes, LedgerView], rules_of: RulesOf, at_us: int
+def _uncovered(
+    rows: Rows,
+    held: Acked,
+    before: Mapping[bytes, LedgerView],
+    after: Mapping[bytes, LedgerView],
+    rules_of: RulesOf,
+    at_us: int,
 ) -> list[Shrunk]:
-    """Acknowledged deliveries of these disclosers with the sections that `before` covers and `after` does not."""
-    acked = [(row, held) for row, held in rows.deliveries.acked_of_senders(before) if row.event_type != STATUTORY]
-    found, sections = [row for row, _held in acked], {row.delivery_id: held for row, held in acked}
+    found, sections = [row for row, _of in held], {row.delivery_id: of for row, of in held}
     now = foreseen(rows, found, sections, after, rules_of, at_us)
     without = [one for one, _until in now if one.removed]
     was = {
@@ -119,6 +170,38 @@ def uncovered(
     return [one for one in shrunk if one.removed]
 
 
+def _held(rows: Rows, seat_ids: Collection[bytes], shrunk: Sequence[Shrunk]) -> Acked:
+    """What these disclosers' recipients may hold on a consent, but for what is open or was stopped just now.
+
+    Acknowledged, or handed over and then recalled, expired or to be sealed anew: its recipient's connector may have
+    opened it. Of what was handed over twice the delivery counts that was acknowledged.
+    """
+    # INVARIANT: test_what_was_handed_over_and_never_acknowledged_is_recalled_when_its_consent_ends
+    stopped = {(one.row.delivery_id, section.digest) for one in shrunk for section in one.removed}
+    handed = [one for one in rows.deliveries.handed_of_senders(seat_ids) if one[0].event_type != STATUTORY]
+    acked = {
+        _what(row, of) for row, sections in handed if row.state == DeliveryState.ACKED for of in sections if of.live
+    }
+    found = []
+    for row, sections in handed:
+        held = tuple(
+            of
+            for of in sections
+            if (of.live and row.state == DeliveryState.ACKED)
+            or (
+                not of.live and of.grants and _what(row, of) not in acked and (of.delivery_id, of.digest) not in stopped
+            )
+        )
+        if held:
+            found.append((row, held))
+    return found
+
+
+def _what(row: DeliveryRow, section: SectionRow) -> tuple[bytes, bytes, bytes]:
+    """What a section is, in whichever delivery: event, digest and who got it."""
+    return section.event_id, section.digest, row.recipient_seat or ZERO16
+
+
 def _tell(context: Context, rows: Rows, one: Shrunk, write: Write, at_us: int, code: str) -> None:
     # Who got it with an invitation has it in the trail of the seat that it led to: there the word stands as well.
     # INVARIANT: test_what_came_with_an_invitation_ends_in_the_seat_that_it_led_to
@@ -129,17 +212,33 @@ def _tell(context: Context, rows: Rows, one: Shrunk, write: Write, at_us: int, c
     # the day of a withdrawal would tell of the case it has left.
     if seat_id not in seats or not seats[seat_id].active:
         return
-    ours, theirs = outcome_entries(context, row, one.removed, seats, at_us, TOLD, write.event.ledger_seq)
-    rows.entries.insert([ours, theirs])
-    word = ConsentEnded(
-        seat_id=seat_id,
-        delivery_id=row.delivery_id,
-        event_id=row.event_id,
-        role=write.seat.role,
-        categories=tuple(sorted({section.category for section in one.removed})),
-        code=code,
-        at_us=at_us,
-        entry_id=theirs.entry_id,
-        leaf_hash=theirs.leaf_hash,
+    acked = row.state == DeliveryState.ACKED
+    ours, theirs = outcome_entries(
+        context, row, one.removed, seats, at_us, TOLD if acked else RECALLED, write.event.ledger_seq
     )
-    rows.inbox.put([Item(context.new_id(), row.recipient_unit, "ENDED", word.to_bytes())])
+    rows.entries.insert([ours, theirs])
+    word: ConsentEnded | Recall
+    if acked:
+        word = ConsentEnded(
+            seat_id=seat_id,
+            delivery_id=row.delivery_id,
+            event_id=row.event_id,
+            role=write.seat.role,
+            categories=tuple(sorted({section.category for section in one.removed})),
+            code=code,
+            at_us=at_us,
+            entry_id=theirs.entry_id,
+            leaf_hash=theirs.leaf_hash,
+        )
+    else:
+        word = Recall(
+            seat_id=seat_id,
+            delivery_id=row.delivery_id,
+            event_id=row.event_id,
+            digests=tuple(section.digest for section in one.removed),
+            code=code,
+            entry_id=theirs.entry_id,
+            leaf_hash=theirs.leaf_hash,
+        )
+    kind = "ENDED" if acked else "RECALL"
+    rows.inbox.put([Item(context.new_id(), row.recipient_unit, kind, word.to_bytes())])

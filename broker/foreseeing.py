@@ -112,9 +112,9 @@ def _effects(
     sections = rows.deliveries.sections([row.delivery_id for row in waiting])
     found = foreseen(rows, waiting, sections, after, rules_of, event.recorded_at_us)
     shrunk = [one for one, _until in found if one.removed]
-    received = endings.received(rows, [write], rules_of, at_us)
-    may_end = endings.may_end(write) or write.act.act in ANNULLING
-    lost = endings.lost(rows, [write], rules_of, at_us) if may_end else []
+    may_end = endings.may_end(write)
+    lost = endings.lost(rows, [write], rules_of, at_us) if may_end or write.act.act in ANNULLING else []
+    received = endings.received(rows, [write], lost if may_end else [])
     return shrunk, received, lost
 
 

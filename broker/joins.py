@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from audit.entry import SealedEntry
 from broker import affected as consequences
-from broker import programme
+from broker import disclosers, endings, programme
 from broker.acts import own_seat, tell_shrunk
 from broker.affected import Write
 from broker.calls import answered, recorded, request_hash, signed_by_seat
@@ -57,7 +57,7 @@ async def join(context: Context, unit: str, request: JoinRequest) -> JoinAnswer:
     if pair[0].case_id == pair[1].case_id:
         raise HandslagError("HS-STATE-INVALID", field="case")
     for _ in range(_RETRIES):
-        wanted = await context.store.read(lambda rows: positions(_both(rows, pair).seats(rows)))
+        wanted = await context.store.read(lambda rows: positions(_both(rows, pair).seats(context, rows)))
         work = _Joining(context, unit, request, pair, wanted)
         try:
             return await recorded(context, unit, request, work.run, JoinAnswer)
@@ -73,9 +73,9 @@ class _Sides:
     one: frozenset[bytes]
     other: frozenset[bytes]
 
-    def seats(self, rows: Rows) -> list[SeatRow]:
-        """Every open seat of both."""
-        return rows.cases.of_cases(self.one | self.other)
+    def seats(self, context: Context, rows: Rows) -> list[SeatRow]:
+        """Every seat of both that a withdrawal reaches."""
+        return disclosers.reached(context, rows, self.one | self.other)
 
 
 def _both(rows: Rows, pair: Sequence[SeatRow]) -> _Sides:
@@ -97,7 +97,7 @@ class _Joining:
         """Bump every gate concerned, keep the join, let the person's earlier word reach the other side, record."""
         bumps = bumped(rows, self.wanted | positions(self.pair), self.context.now_us())
         sides = _both(rows, self.pair)
-        if positions(sides.seats(rows)) != self.wanted:
+        if positions(sides.seats(self.context, rows)) != self.wanted:
             raise GateMoved
         self._check(rows)
         at_us = max(bump.clock_us for bump in bumps.values())
@@ -183,7 +183,7 @@ def _earlier(
     word = _newest(context, rows, spoken)
     if word is None:
         return
-    seats = rows.cases.of_cases(heard)
+    seats = disclosers.reached(context, rows, heard)
     views = context.views.of(rows, seats)
     # A seat that the restored broker holds gives its ledger back first: whatever was written on it stands there.
     free = [seat for seat in seats if rows.hold.state(seat.seat_id) in {None, RELEASED}]
@@ -220,7 +220,8 @@ def _told(context: Context, rows: Rows, writes: Sequence[Write], bumps: dict[int
     views = {write.seat.seat_id: write.view for write in writes}
     at_us = max(write.event.recorded_at_us for write in writes)
     shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, context.rules_of(rows), at_us)
-    received = consequences.rested(rows, writes)
+    ended = endings.ended(rows, writes, context.rules_of(rows), at_us, shrunk)
+    received = endings.received(rows, writes, ended)
     for write in writes:
         seat, event = write.seat, write.event
         found = consequences.affected(write.seat.seat_id, shrunk)
@@ -237,10 +238,15 @@ def _told(context: Context, rows: Rows, writes: Sequence[Write], bumps: dict[int
         controller = context.directory.controller(seat.unit)
         at = event.recorded_at_us
         rows.entries.insert([context.recorder.about_seat(seat, controller, "CONSENT_EVENT", payload, at)])
+        if disclosers.closed(seat):
+            continue
         counts = consequences.counts_of(seat.seat_id, shrunk, received)
         notice = LedgerNotice(seat_id=seat.seat_id, event=event, counts=counts)
         rows.inbox.put([Item(context.new_id(), seat.unit, "LEDGER", notice.to_bytes())])
-    tell_shrunk(context, rows, shrunk, at_us, "WITHDRAWN")
+    numbers = {write.seat.seat_id: write.event.ledger_seq for write in writes}
+    tell_shrunk(context, rows, shrunk, at_us, "WITHDRAWN", numbers)
+    # INVARIANT: test_who_holds_data_in_the_other_case_is_told_when_the_two_are_joined
+    endings.tell(context, rows, writes, ended, at_us, "WITHDRAWN")
     programme.tell(context, rows, writes, at_us)
 
 
@@ -315,6 +321,8 @@ def _another_person(context: Context, rows: Rows, cases: Iterable[bytes], at_us:
         # Not COMBINATION: that word alone would tell of another case.
         entry = context.recorder.about_seat(seat, controller, "ALTERATION", payload, at_us)
         rows.entries.insert([entry])
+        if disclosers.closed(seat):  # it records nothing anew
+            continue
         notice = Notice(
             seat_id=seat.seat_id,
             code="withdrawal_not_theirs",

@@ -9,7 +9,7 @@ from broker.judge import own_party
 from broker.resolve import party_of, vacant
 from broker.rulebook import RulesOf
 from broker.store.cases import SeatRow
-from broker.store.deliveries import DeliveryRow, SectionRow
+from broker.store.deliveries import OPEN, DeliveryRow, SectionRow
 from broker.store.port import Rows
 from consent.decide import decide
 from consent.ledger import LedgerView
@@ -97,7 +97,7 @@ def _remember(rows: Rows, row: DeliveryRow, before: Sequence[SectionRow], now: S
 
 
 def _next_state(row: DeliveryRow, remains: bool) -> DeliveryState:
-    if remains or row.state == DeliveryState.ACKED:
+    if remains or row.state not in OPEN:
         return DeliveryState(row.state)
     return DeliveryState.CANCELLED if row.state == DeliveryState.PENDING else DeliveryState.RECALLED
 
@@ -151,10 +151,10 @@ def asked_of(
 def _told(row: DeliveryRow, obligations: tuple[str, ...]) -> bool:
     """Whether these obligations go along with the delivery: a consent that asks for more cannot carry it.
 
-    With one that was received nothing goes along any more.
+    With one that is over nothing goes along any more.
     """
     return (
-        row.state == DeliveryState.ACKED
+        row.state not in OPEN
         or not obligations
         or set(obligations) <= set(Delivery.from_bytes(row.body or b"", limits.SUBMISSION).obligations)
     )

@@ -328,6 +328,7 @@ class Site:
         self, unit: Unit, event_type: str, sections: Mapping[str, bytes], roles: tuple[str, ...], purpose: str,
         *, released: frozenset[str] = frozenset(), valid_until_us: int | None = None, event_id: bytes | None = None,
         action: str = "DISCLOSE",
+        persons: Mapping[str, tuple[int, ...]] | None = None,
     ) -> sealing.SealedEvent:  # fmt: skip
         assert unit.members is not None
         plan = sealing.SealPlan(
@@ -347,6 +348,7 @@ class Site:
             is_minor=False,
             protected_handling=False,
             regime="GDPR",
+            persons=persons or {},
         )
         return sealing.seal_event(plan, unit.seat, os.urandom)
 

@@ -229,19 +229,37 @@ class DeliveryRows:
 
         With every section they ever held, also those that were removed: their consents are still there.
         """
+        return self._handed(and_(delivery.c.sender_seat == seat_id, delivery.c.lease_until_us >= lease_until_us))
+
+    def handed_of_senders(self, seat_ids: Iterable[bytes]) -> list[tuple[DeliveryRow, tuple[SectionRow, ...]]]:
+        """What these disclosers ever handed over and its recipient did not refuse, with every section it ever held."""
+        given = delivery.c.state != DeliveryState.REJECTED.value
+        return self._handed(and_(delivery.c.sender_seat.in_(list(seat_ids)), given))
+
+    def _handed(self, condition: ColumnElement[bool]) -> list[tuple[DeliveryRow, tuple[SectionRow, ...]]]:
+        once = and_(condition, delivery.c.hand_number > 0)
+        handed = [
+            self._row(row) for row in self._c.execute(select(delivery).where(once).order_by(delivery.c.delivery_id))
+        ]
+        of = delivery_section.c
+        query = select(delivery_section).join(delivery, delivery.c.delivery_id == of.delivery_id).where(once)
+        sections: dict[bytes, list[SectionRow]] = {row.delivery_id: [] for row in handed}
+        for row in self._c.execute(query.order_by(of.delivery_id, of.digest_index)):
+            sections[row.delivery_id].append(self._section(row))
+        return [(row, tuple(sections[row.delivery_id])) for row in handed]
+
+    def gave(self, seat_ids: Iterable[bytes]) -> set[bytes]:
+        """Those of these disclosers of whom something was handed over that its recipient did not refuse."""
         rows = self._c.execute(
-            select(delivery)
+            select(delivery.c.sender_seat)
             .where(
-                delivery.c.sender_seat == seat_id,
+                delivery.c.sender_seat.in_(list(seat_ids)),
                 delivery.c.hand_number > 0,
-                delivery.c.lease_until_us >= lease_until_us,
+                delivery.c.state != DeliveryState.REJECTED.value,
             )
-            .order_by(delivery.c.delivery_id)
+            .distinct()
         )
-        handed = [self._row(row) for row in rows]
-        of = delivery_section.c.delivery_id.in_([row.delivery_id for row in handed])
-        sections = [self._section(row) for row in self._c.execute(select(delivery_section).where(of))]
-        return [(row, tuple(s for s in sections if s.delivery_id == row.delivery_id)) for row in handed]
+        return {row.sender_seat for row in rows}
 
     def _open(self, condition: ColumnElement[bool]) -> list[DeliveryRow]:
         query = select(delivery).where(condition, delivery.c.state.in_([s.value for s in OPEN]))

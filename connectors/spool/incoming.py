@@ -210,7 +210,8 @@ class Incoming:
                 row = self._store.one(
                     "SELECT state FROM incoming_section WHERE event_id=? AND digest=?", event_id, digest
                 )
-                if row is not None and row[0] == "GIVEN":
+                # Recalled before, for a block say, it is there still: the word that its consent ended is about it too.
+                if row is not None and row[0] in {"GIVEN", "RECALLED"}:
                     given.add(digest)
                 self._store.run(
                     "INSERT INTO incoming_section VALUES(?,?,?,'DROPPED') ON CONFLICT(event_id, digest) DO UPDATE SET"

@@ -85,3 +85,13 @@ async def test_a_copy_of_a_recalled_delivery_lifts_no_recall(world, defended: bo
     recalled(world, delivery, delivery.sections)
     handed(world, dataclasses.replace(delivery, delivery_id=b"D" * 16))
     assert bool(of_kind(world, "recall_lifted")) is not defended
+
+
+async def test_what_was_given_and_recalled_is_said_to_be_there_when_it_is_recalled_once_more(world) -> None:
+    """First for a block, then because the consent ended: the agency's system has it still."""
+    delivery = world.delivery("threat_assessment_completed", ASSESSMENT)
+    handed(world, delivery)
+    given(world)
+    recalled(world, delivery, delivery.sections)
+    event_id, digests = Core.from_bytes(delivery.core).event_id, [sha256(s.item) for s in delivery.sections]
+    assert world.ctx.spool.incoming.recalled(event_id, delivery.delivery_id, digests) == set(digests)

@@ -286,7 +286,8 @@ async def test_a_block_and_the_end_of_everything_are_told_too(tmp_path):
     await site.ack(site.lead, first.item_id)
     await site.withdraw_case(site.lead)  # noted by another seat
     [second] = await words(site)
-    assert ConsentEnded.from_bytes(second.body).categories == ("IC04",)
+    # Also of what the block held back: that was told of a block, and no consent had ended.
+    assert ConsentEnded.from_bytes(second.body).categories == ("IC04", "IC06")
 
 
 async def test_what_another_consent_still_covers_is_not_said_to_have_ended(tmp_path):
@@ -300,6 +301,7 @@ async def test_what_another_consent_still_covers_is_not_said_to_have_ended(tmp_p
 
 
 async def test_what_ended_by_itself_is_no_news_when_it_is_withdrawn(tmp_path):
+    """Without the duty to erase on withdrawal no more rests on that word, and it would tell of the person."""
     site = await ready(tmp_path)
     consent = await consent_and_received(site, days=1)
     site.clock.us += 2 * DAY
