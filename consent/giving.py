@@ -9,6 +9,7 @@ import re
 
 from consent import texts as wordings
 from consent.conditions import CUSTODIANS, METHODS
+from consent.terms import THE_PERSON
 from consent.texts import Text
 from schemas.acts import Giver, InformationGiven, MinorGround, RecipientRef, Terms
 from schemas.codes import known, table
@@ -126,6 +127,9 @@ def _check_givers(terms: Terms, recorded_at_us: int) -> None:
     if terms.givers is None:
         if terms.given_by != "SELF":
             raise HandslagError("HS-NOT-YET", field="given_by")
+        if any(person != THE_PERSON for person in terms.about or ()):
+            # INVARIANT: test_nobody_consents_for_another_adult
+            raise _incomplete("givers")
         return
     if not terms.givers or not _persons(tuple(one.person for one in terms.givers)):
         raise _incomplete("givers")

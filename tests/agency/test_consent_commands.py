@@ -233,7 +233,8 @@ async def test_whom_a_section_concerns_and_when_it_is_from_is_stated(linked):
     assert not ledgers.released(ctx, world.seat, plain, "police_coordination")
     shared = {**stated, "persons": {category: [0, 1] for category in sections}}
     assert not ledgers.released(ctx, world.seat, shared, "police_coordination")
-    await linked.said(**wide, about=[1])
+    hers = {"person": 1, "capacity": "SELF", "method": "WRITTEN", "at": shown_moment(linked.ctx.now())}
+    await linked.said(**wide, about=[1], givers=[hers])
     assert ledgers.released(ctx, world.seat, shared, "police_coordination") == got
     with pytest.raises(HandslagError, match="HS-INPUT-INVALID"):
         commands.read(json.dumps({**SEND, "persons": {"IC04": []}}).encode())

@@ -69,6 +69,8 @@ def test_a_whole_consent_is_taken(changes):
         ({"about": ()}, "HS-GRANT-INCOMPLETE", "about"),
         ({"about": (1, 1)}, "HS-GRANT-INCOMPLETE", "about"),
         ({"about": (-1,)}, "HS-GRANT-INCOMPLETE", "about"),
+        ({"about": (1,)}, "HS-GRANT-INCOMPLETE", "givers"),
+        ({"about": (0, 1)}, "HS-GRANT-INCOMPLETE", "givers"),
         ({"given_by": "GUARDIAN"}, "HS-NOT-YET", "given_by"),
         ({"givers": ()}, "HS-GRANT-INCOMPLETE", "givers"),
         ({"givers": (SELF,), "given_by": "GUARDIAN"}, "HS-GRANT-INCOMPLETE", "given_by"),
@@ -187,7 +189,6 @@ BEFORE = {"categories": ("IC01", "IC13"), "evidence_hash": b"1" * 32, "data_from
         ({"recipients": (to_role("police_coordination", follows=True),)}, True),
         ({"purposes": ("INTAKE",)}, True),
         ({"actions": ("ORAL_DISCUSS",)}, True),
-        ({"about": (1,)}, True),
         ({"valid_until_us": T0 + 101 * HOUR}, True),
         ({"valid_from_us": T0 - 1}, True),
         ({"data_from_us": T0 - HOUR}, True),
@@ -206,6 +207,18 @@ def test_an_amendment_that_widens_needs_a_new_word(changes, needs):
     assert refusal(replace(fresh, consent_id=named("Z")), view) == ("HS-GRANT-INCOMPLETE", "consent")
     again = recorded([(grant(**BEFORE), T0), (fresh, T0)])
     assert refusal(replace(fresh, prev=again[-1].head), view.applied(again[-1])) is None
+
+
+def test_another_person_is_a_new_word():
+    """Who represents one person does not go on to speak for another by an amendment of the first one's consent."""
+    before = {"givers": (MAN,), "given_by": "GOD_MAN"}
+    view = ledger(grant(**before))
+    same = act("AMEND", "A", seq=1, prev=view.head, terms=terms(POLICE, **before))
+    assert refusal(same, view) is None  # control
+    other = replace(same, terms=replace(same.terms, about=(2,)))
+    assert refusal(other, view) == ("HS-GRANT-INCOMPLETE", "evidence")
+    said = replace(other, terms=replace(other.terms, givers=(replace(MAN, at_us=T0 + 1),)))
+    assert refusal(said, view) is None
 
 
 @pytest.mark.parametrize("changes", [{"information": None}, {"information": replace(TOLD, interpreter=False)}])
