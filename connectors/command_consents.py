@@ -216,7 +216,7 @@ class Expire(CaseCommand):
 
 
 class Lapse(CaseCommand):
-    """Guardians decide no more: majority, or custody changed. `givers`: whose, by number; an empty list means all."""
+    """Who represents the person does so no more. `givers`: whose authority, by number; an empty list means all."""
 
     do: Literal["lapse"]
     givers: list[Person] = Field(default=[])

@@ -80,6 +80,11 @@ def _about(terms: Terms) -> frozenset[int]:
     return frozenset((THE_PERSON,) if terms.about is None else terms.about)
 
 
+def representatives(terms: Terms) -> frozenset[int]:
+    """Who gave it for somebody else, by number in the case; by a power nobody knows counts as one of them."""
+    return frozenset(one.person for one in terms.givers or () if one.capacity != "SELF")
+
+
 def lifted(terms: Terms) -> frozenset[int]:
     """Whose secrecy is lifted, by number in the case.
 

@@ -11,8 +11,8 @@ import json
 from typing import Any, NamedTuple
 
 from consent import standing
-from consent.conditions import CUSTODIANS, judged
-from consent.ledger import LedgerView
+from consent.conditions import CUSTODIANS, judged, representatives
+from consent.ledger import LedgerView, lapses
 from consent.records import Grant
 from consent.rules import Rules
 from consent.terms import THE_PERSON
@@ -98,7 +98,8 @@ def may_receive(view: LedgerView, consent_id: bytes, person: int, at_us: int) ->
     if person == THE_PERSON:
         return
     givers = [one for one in terms.givers or () if one.person == person and one.capacity != "SELF"]
-    if not givers or not all(_in_force(one, at_us) for one in givers):
+    later = (ConsentAct.from_bytes(event.act) for event in view.events[made.ledger_seq :])
+    if not givers or not all(_in_force(one, at_us) for one in givers) or any(_lapses(one, person) for one in later):
         raise HandslagError("HS-RECORD-RECIPIENT")
     if any(one.capacity in CUSTODIANS for one in givers):
         _require_guardian(view, grant, terms, made, person, at_us)
@@ -139,7 +140,7 @@ def _shuts_out(act: ConsentAct, person: int) -> bool:
 
 
 def _lapses(act: ConsentAct, person: int) -> bool:
-    return act.act == "LAPSE" and (act.scope is None or not act.scope.givers or person in act.scope.givers)
+    return act.act == "LAPSE" and lapses(act, frozenset((person,)))
 
 
 def found(view: LedgerView, consent_id: bytes, at_us: int) -> tuple[Grant, Terms, LedgerEvent]:
@@ -258,7 +259,7 @@ def _events(view: LedgerView, consent_id: bytes, terms: Terms, made: LedgerEvent
             continue
         if act.act == "EXPIRE" and act.ended_event != terms.until_event:
             continue
-        if act.act == "LAPSE" and all(one.capacity not in CUSTODIANS for one in terms.givers or ()):
+        if act.act == "LAPSE" and not lapses(act, representatives(terms)):
             continue
         said = act.terms
         row: dict[str, Any] = {

@@ -158,6 +158,26 @@ def test_every_act_says_what_it_must_and_no_more(one, wanted):
     assert refusal(one) == wanted
 
 
+def test_a_lapse_that_would_end_nothing_is_said_to():
+    """Recorded in silence it would look as if something had ended."""
+    given = grant(givers=(MAN,), given_by="GOD_MAN")
+    own, custody = grant(givers=(SELF,)), grant(givers=(SELF, MOTHER), minor=CHILD, given_by="GUARDIAN")
+
+    def lapse(*persons):
+        return act("LAPSE", scope=replace(scope(), givers=persons) if persons else None)
+
+    nothing = ("HS-LAPSE-EMPTY", None)
+    for view, persons, wanted in (
+        (ledger(), (), nothing), (ledger(own), (), nothing), (ledger(own), (0,), nothing),
+        (ledger(grant()), (), nothing),
+        (ledger(given), (), None), (ledger(given), (1,), None), (ledger(given), (1, 2), None),
+        (ledger(given), (2,), nothing), (ledger(custody), (1,), None), (ledger(custody), (0,), nothing),
+        (ledger(given, act("WITHDRAW", "A")), (1,), None),  # it ended already: noted all the same
+        (replace(ledger(own), broken=True), (), None),  # nobody knows what it holds
+    ):  # fmt: skip
+        assert refusal(lapse(*persons), view) == wanted, persons
+
+
 def test_only_what_widens_waits_for_the_newest_head():
     assert codes.table()["consent_act"].keys() == WIDENING | NARROWING | NEITHER | {"WITHDRAW_ALL"}
     whole = {
