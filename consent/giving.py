@@ -6,6 +6,8 @@ The decision finds the same faults again from the recorded terms (`conditions.py
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from consent import texts as wordings
 from consent.conditions import CUSTODIANS, METHODS
@@ -106,9 +108,21 @@ def _incomplete(field: str) -> HandslagError:
 
 
 def _check_kind(terms: Terms) -> None:
-    if terms.kind is None:
-        return
-    row = table()["consent_kind"][known("consent_kind", terms.kind, "kind")]
+    rows = table()["consent_kind"]
+    own = rows[known("consent_kind", terms.kind or "SECRECY_WAIVER", "kind")]
+    _check_holds(terms, own)
+    for row in rows.values():
+        # INVARIANT: test_a_threat_warning_is_asked_about_by_itself. What a kind has for its purpose goes in no other.
+        alone = "categories" in row and own["opens"] and _share(terms.categories, row["categories"])
+        if alone and _share(terms.purposes, row["purposes"]):
+            _check_holds(terms, row)
+
+
+def _share(some: tuple[str, ...], others: list[str]) -> bool:
+    return not set(some).isdisjoint(others)
+
+
+def _check_holds(terms: Terms, row: Mapping[str, Any]) -> None:
     for field in ("categories", "purposes"):
         if field in row and not set(getattr(terms, field)) <= set(row[field]):
             raise HandslagError("HS-KIND-OTHER", field=field)

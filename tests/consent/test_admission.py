@@ -118,6 +118,27 @@ def test_what_no_consent_can_say_is_refused(changes, code, field):
         assert refusal(act("AMEND", "A", terms=terms(POLICE, **changes))) == (code, field)
 
 
+def test_a_threat_warning_is_asked_about_by_itself():
+    """Said to be one or not: threat and measures for protection stand in no consent with anything else."""
+    both, plan = ("IC04", "IC06"), ("IC01", "IC04", "IC13")
+    for kind in (None, "SECRECY_WAIVER"):
+        for categories, purposes, wanted in (
+            (both, ("PROTECTION",), None),
+            (("IC04",), ("PROTECTION",), None),
+            (plan, ("PROTECTION",), ("HS-KIND-OTHER", "categories")),
+            (both, ("PROTECTION", "PLANNING"), ("HS-KIND-OTHER", "purposes")),
+            (plan, ("THREAT_ASSESSMENT", "PROTECTION"), ("HS-KIND-OTHER", "categories")),
+            (plan, ("THREAT_ASSESSMENT", "PLANNING"), None),  # the threat itself goes for other purposes as before
+            (("IC10",), ("PROTECTION", "RELOCATION"), None),  # and protection needs other data too
+        ):
+            said = {"kind": kind, "categories": categories, "purposes": purposes}
+            assert refusal(grant(**said)) == wanted, said
+            amended = act("AMEND", "A", terms=terms(POLICE, evidence_hash=b"1" * 32, **said))
+            assert refusal(amended) == wanted, said
+    measure = {"kind": "MEASURE", "categories": plan, "purposes": ("PROTECTION",)}
+    assert refusal(grant(**measure)) is None  # opens nothing
+
+
 def test_no_text_is_known_that_does_not_ship():
     assert refusal(grant(information=TOLD), texts=None) == ("HS-TEXT-UNKNOWN", "text_version")
 
