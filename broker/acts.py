@@ -40,6 +40,7 @@ from schemas.inbox import AffectedDelivery, LedgerNotice, Notice, Recall, RoleCo
 from schemas.statements import MemberStatement, SignedStatement
 from schemas.trail import Payload
 
+_ON_LEDGER = frozenset({"AMEND", "LAPSE"})  # whether they may be recorded depends on what the ledger holds
 _ANSWER_S = 0.9  # a consent call is repeated inside until then, and after it answered "not yet recorded, repeat"
 _RETRIES = 20  # a case-wide withdrawal reads its seats first; a seat that joins between makes it look again
 
@@ -174,7 +175,7 @@ class _Transaction:
         if act.act in WIDENING and not seat.active:  # a grant introduces keys: not to whom the lead has not vouched for
             raise HandslagError("HS-STATE-INVALID", field="seat")
         require_place(rows, seat.seat_id, seat.head, act.prev, widening=act.act in WIDENING)
-        before = self.context.views.of(rows, [seat])[seat.seat_id] if act.act == "AMEND" else None
+        before = self.context.views.of(rows, [seat])[seat.seat_id] if act.act in _ON_LEDGER else None
         check_act(act, seat.head, bump.clock_us, before, self.context.texts)
         named = _named(rows, seat, act)
         if before is not None:

@@ -126,7 +126,7 @@ def _refused(seat: SeatRow, act: ConsentAct, view: LedgerView, at_us: int, *, vo
         if act.act in WIDENING and void:
             raise HandslagError("HS-CASE-VOID")
         if act.act != _EVERYTHING:  # that one is the broker's own: the person's word about every ledger of the case
-            check_act(act, seat.head, at_us, view if act.act == "AMEND" else None)
+            check_act(act, seat.head, at_us, view if act.act in {"AMEND", "LAPSE"} else None)
         if act.act not in NARROWING | {_EVERYTHING} and not seat.active:
             raise HandslagError("HS-STATE-INVALID")
     except HandslagError as error:

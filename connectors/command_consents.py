@@ -216,7 +216,7 @@ class Expire(CaseCommand):
 
 
 class Lapse(CaseCommand):
-    """Guardians decide no more: majority, or custody changed. `givers`: whose, by number; an empty list means all."""
+    """Who represents the person does so no more. `givers`: whose authority, by number; an empty list means all."""
 
     do: Literal["lapse"]
     givers: list[Person] = Field(default=[])
@@ -305,9 +305,11 @@ def _born(text: str) -> dt.date:
 def kept(value: dict[str, Any], now_us: int) -> dict[str, Any]:
     """The command as it is kept: of a child no birth date, only the age band and the moment to ask anew.
 
-    That moment is the earlier of majority and the day agreed on, and stands everywhere alike, so that nobody can tell
-    which of the two it is; the consent's own end is a Stockholm midnight too. Raises `HS-GIVER-INVALID` for an adult.
-    INVARIANT: test_a_birth_date_goes_in_and_never_out.
+    That moment is the earlier of the day agreed on and the birthday with which the next age band begins, the last being
+    majority. It stands everywhere alike, so that nobody can tell which of the two it is; the consent's own end is a
+    Stockholm midnight too. Nobody but this connector can see to it: no other is told the birth date. Raises
+    `HS-GIVER-INVALID` for an adult.
+    INVARIANT: test_a_birth_date_goes_in_and_never_out, test_an_assessment_does_not_outlive_the_age_it_was_made_for.
     """
     if value.get("minor") is None:
         return value
@@ -317,7 +319,7 @@ def kept(value: dict[str, Any], now_us: int) -> dict[str, Any]:
     if age_band is None:
         raise HandslagError("HS-GIVER-INVALID", field="born")
     try:
-        until_us = majority.authority_until_us(born, dt.date.fromisoformat(minor.pop("reassess_on")))
+        until_us = majority.authority_until_us(born, dt.date.fromisoformat(minor.pop("reassess_on")), now_us)
     except ValueError:
         raise HandslagError("HS-INPUT-INVALID", field="reassess_on") from None
     givers = [one if one["capacity"] == "SELF" else _until(one, until_us) for one in value["givers"] or []]

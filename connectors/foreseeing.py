@@ -16,11 +16,10 @@ from connectors.fields import shown_moment
 from connectors.identity import Seat
 from connectors.waiting import OutgoingState, Standing, Step
 from consent import simulate
-from schemas.acts import ConsentAct
 from schemas.calls import AuditQuery
 from schemas.errors import HandslagError
 from schemas.explain import SimulateAnswer, SimulateRequest
-from schemas.identifiers import ZERO16, shown
+from schemas.identifiers import parsed, shown
 
 PATH = "/v1/decisions:simulate"
 _KNOWN = frozenset({*command_consents.WIDENS, *command_consents.NARROWS, "annul"})
@@ -55,12 +54,9 @@ def act_of(ctx: Context, seat: Seat, command: Mapping[str, Any]) -> bytes:
     if read.do not in _KNOWN:
         raise HandslagError("HS-NOT-YET", field="do")
     value = {**command_consents.kept(read.model_dump(), ctx.now()), "noted_at_us": ctx.now()}
-    act = acts.supposed(ctx, seat, value)
-    said = ConsentAct.from_bytes(act)
-    begins = said.terms is not None and said.act != "AMEND"
-    if not begins and said.consent_id not in {ZERO16, *ledgers.named(ctx, seat)}:
+    if value.get("consent") and parsed(value["consent"]) not in ledgers.named(ctx, seat):
         raise HandslagError("HS-CONSENT-UNKNOWN")
-    return act
+    return acts.supposed(ctx, seat, value)
 
 
 async def at_the_broker(ctx: Context, seat: Seat, query: AuditQuery, act: bytes) -> SimulateAnswer:

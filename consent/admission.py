@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from consent import giving
 from consent.conditions import METHODS, opens
-from consent.ledger import LedgerView
+from consent.ledger import LedgerView, ends
 from consent.records import FOREVER
 from consent.texts import Text
 from schemas.acts import ConsentAct, Holder, Scope, Terms
@@ -36,10 +36,11 @@ def check_act(
 ) -> None:
     """Raise unless `act` may be recorded at `recorded_at_us` on a ledger whose head is `head` (32 bytes).
 
-    `view` is that ledger, for what depends on it: without it an AMEND counts as one that widens. `texts`: wordings that
-    exist, by default the shipped ones. `HS-NOT-YET` for what does not exist yet, `HS-HEAD-STALE` for a widening act on
-    an older head, `HS-GRANT-INCOMPLETE` (field named), `HS-GRANT-BACKDATED`, `HS-CODE-UNKNOWN`, `HS-GIVER-INVALID`,
-    `HS-KIND-OTHER`, `HS-TEXT-UNKNOWN`, `HS-IDENTIFIER-INVALID`.
+    `view` is that ledger, for what depends on it: without it an AMEND counts as one that widens, and a LAPSE is taken
+    whomever it names. `texts`: wordings that exist, by default the shipped ones. `HS-NOT-YET` for what does not exist
+    yet, `HS-HEAD-STALE` for a widening act on an older head, `HS-GRANT-INCOMPLETE` (field named), `HS-GRANT-BACKDATED`,
+    `HS-CODE-UNKNOWN`, `HS-GIVER-INVALID`, `HS-KIND-OTHER`, `HS-TEXT-UNKNOWN`, `HS-IDENTIFIER-INVALID`,
+    `HS-LAPSE-EMPTY` for a LAPSE that would end nothing.
     A narrowing act is taken whatever its head: a withdrawal never waits.
     """
     if act.act not in WIDENING | NARROWING | NEITHER:
@@ -52,10 +53,18 @@ def check_act(
     if act.act in ANNULLING and (act.scope is not None or act.effective_at_us is not None):
         raise _incomplete("scope")  # what was never valid has no part and no beginning
     _check_fields(act, recorded_at_us)
+    if act.act == "LAPSE" and view is not None and not _rests_on_one(act, view):
+        # INVARIANT: test_a_lapse_that_would_end_nothing_is_said_to
+        raise HandslagError("HS-LAPSE-EMPTY")
     if (act.terms is None) == (act.act in _TERMS) and act.act not in _ASKED:
         raise _incomplete("terms")
     if act.terms is not None:
         _check_terms(act, act.terms, recorded_at_us, view, texts)
+
+
+def _rests_on_one(act: ConsentAct, view: LedgerView) -> bool:
+    """Whether any consent was given by whom a LAPSE means; of a ledger that cannot be followed nobody knows."""
+    return view.broken or any(ends(act, grant) for grant in view.grants)
 
 
 def _check_terms(

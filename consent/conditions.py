@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from consent import standing
 from consent.rules import Rules
+from consent.terms import THE_PERSON
 from schemas import codes
 from schemas.acts import CapacityGround, Giver, MinorGround, Terms
 
@@ -76,7 +77,12 @@ def conditions_of(terms: Terms, recorded_at_us: int) -> Conditions:
 
 def _about(terms: Terms) -> frozenset[int]:
     """The persons it is about: the case's own person when it does not say; nobody when it says nobody."""
-    return frozenset((0,) if terms.about is None else terms.about)
+    return frozenset((THE_PERSON,) if terms.about is None else terms.about)
+
+
+def representatives(terms: Terms) -> frozenset[int]:
+    """Who gave it for somebody else, by number in the case; by a power nobody knows counts as one of them."""
+    return frozenset(one.person for one in terms.givers or () if one.capacity != "SELF")
 
 
 def lifted(terms: Terms) -> frozenset[int]:
@@ -131,9 +137,10 @@ def _limits_fault(terms: Terms) -> int:
 
 
 def _givers_fault(terms: Terms, givers: tuple[Giver, ...]) -> int:
-    if terms.givers is None:
-        return 0
     about = _about(terms)
+    if terms.givers is None:
+        # INVARIANT: test_nobody_consents_for_another_adult. Unsaid, it is the word of the case's own person alone.
+        return 0 if about <= {THE_PERSON} else standing.CAPACITY
     rows = codes.table()["giver"]
     bits = standing.INVALIDATED if not givers or any(one.method not in METHODS for one in givers) else 0
     known = [one for one in givers if one.capacity in rows]

@@ -6,9 +6,12 @@ The decision finds the same faults again from the recorded terms (`conditions.py
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from consent import texts as wordings
 from consent.conditions import CUSTODIANS, METHODS
+from consent.terms import THE_PERSON
 from consent.texts import Text
 from schemas.acts import Giver, InformationGiven, MinorGround, RecipientRef, Terms
 from schemas.codes import known, table
@@ -105,9 +108,21 @@ def _incomplete(field: str) -> HandslagError:
 
 
 def _check_kind(terms: Terms) -> None:
-    if terms.kind is None:
-        return
-    row = table()["consent_kind"][known("consent_kind", terms.kind, "kind")]
+    rows = table()["consent_kind"]
+    own = rows[known("consent_kind", terms.kind or "SECRECY_WAIVER", "kind")]
+    _check_holds(terms, own)
+    for row in rows.values():
+        # INVARIANT: test_a_threat_warning_is_asked_about_by_itself. What a kind has for its purpose goes in no other.
+        alone = "categories" in row and own["opens"] and _share(terms.categories, row["categories"])
+        if alone and _share(terms.purposes, row["purposes"]):
+            _check_holds(terms, row)
+
+
+def _share(some: tuple[str, ...], others: list[str]) -> bool:
+    return not set(some).isdisjoint(others)
+
+
+def _check_holds(terms: Terms, row: Mapping[str, Any]) -> None:
     for field in ("categories", "purposes"):
         if field in row and not set(getattr(terms, field)) <= set(row[field]):
             raise HandslagError("HS-KIND-OTHER", field=field)
@@ -126,6 +141,9 @@ def _check_givers(terms: Terms, recorded_at_us: int) -> None:
     if terms.givers is None:
         if terms.given_by != "SELF":
             raise HandslagError("HS-NOT-YET", field="given_by")
+        if any(person != THE_PERSON for person in terms.about or ()):
+            # INVARIANT: test_nobody_consents_for_another_adult
+            raise _incomplete("givers")
         return
     if not terms.givers or not _persons(tuple(one.person for one in terms.givers)):
         raise _incomplete("givers")

@@ -222,10 +222,18 @@ def ends(act: ConsentAct, grant: Grant) -> bool:
             unknown = act.ended_event not in codes.table()["ending_event"]
             return grant.until_event is not None and (unknown or grant.until_event == act.ended_event)
         case "LAPSE":
-            whose = frozenset((act.scope.givers or ()) if act.scope else ())
-            return bool(grant.guardians and (not whose or grant.guardians & whose))
+            return lapses(act, grant.represented_by)
         case _:
             return act.consent_id == grant.consent_id
+
+
+def lapses(act: ConsentAct, representatives: frozenset[int]) -> bool:
+    """Whether a LAPSE ends what these persons gave as representatives; one that names nobody means all.
+
+    INVARIANT: test_when_anybody_s_authority_ends_what_rests_on_it_ends.
+    """
+    whose = frozenset((act.scope.givers or ()) if act.scope else ())
+    return bool(representatives & whose if whose else representatives)
 
 
 def _granted(view: LedgerView, act: ConsentAct, event: LedgerEvent) -> LedgerView:

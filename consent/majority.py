@@ -72,14 +72,26 @@ def majority_us(born: dt.date) -> int:
 
     INVARIANT: test_on_the_eighteenth_birthday_at_midnight_nobody_decides_for_them.
     """
-    day = birthday(born, MAJORITY_YEARS)
+    return _reached_us(born, MAJORITY_YEARS)
+
+
+def _reached_us(born: dt.date, years: int) -> int:
+    """The first moment at which somebody may have lived that many years."""
+    day = birthday(born, years)
     # INVARIANT: test_between_two_possible_birthdays_neither_guardian_nor_child_decides_alone
     return midnight_us(day if day.day == born.day else day - dt.timedelta(days=1))
 
 
-def authority_until_us(born: dt.date, reassess_on: dt.date) -> int:
-    """When a guardian's word is to be asked for anew: the earlier of the day agreed on and majority."""
-    return min(midnight_us(reassess_on), majority_us(born))
+def authority_until_us(born: dt.date, reassess_on: dt.date, at_us: int) -> int:
+    """When a guardian's word given at a moment is to be asked for anew.
+
+    The day agreed on, and no later than the birthday with which the next age band begins: of that band the assessment
+    says nothing. The last such birthday is majority.
+    INVARIANT: test_an_assessment_does_not_outlive_the_age_it_was_made_for.
+    """
+    lived = age(born, day_of(at_us))
+    years = next((limit for limit, _name in _BANDS if lived < limit), MAJORITY_YEARS)
+    return min(midnight_us(reassess_on), _reached_us(born, years))
 
 
 def midnight_us(day: dt.date) -> int:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from consent import remaining, standing
 from consent.conditions import CUSTODIANS
-from consent.ledger import LedgerView, ends
+from consent.ledger import LedgerView, ends, lapses
 from consent.records import Grant, Part, withdrawal_of
 from consent.rules import Rules
 from consent.terms import THE_PERSON
@@ -99,7 +99,8 @@ def may_receive(view: LedgerView, consent_id: bytes, person: int, at_us: int) ->
     if person == THE_PERSON:
         return
     givers = [one for one in terms.givers or () if one.person == person and one.capacity != "SELF"]
-    if not givers or not all(_in_force(one, at_us) for one in givers):
+    later = (ConsentAct.from_bytes(event.act) for event in view.events[made.ledger_seq :])
+    if not givers or not all(_in_force(one, at_us) for one in givers) or any(_lapses(one, person) for one in later):
         raise HandslagError("HS-RECORD-RECIPIENT")
     if any(one.capacity in CUSTODIANS for one in givers):
         _require_guardian(view, grant, terms, made, person, at_us)
@@ -140,7 +141,7 @@ def _shuts_out(act: ConsentAct, person: int) -> bool:
 
 
 def _lapses(act: ConsentAct, person: int) -> bool:
-    return act.act == "LAPSE" and (act.scope is None or not act.scope.givers or person in act.scope.givers)
+    return act.act == "LAPSE" and lapses(act, frozenset((person,)))
 
 
 def found(view: LedgerView, consent_id: bytes, at_us: int) -> tuple[Grant, Terms, LedgerEvent]:

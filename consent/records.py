@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from consent import standing
-from consent.conditions import CUSTODIANS, METHODS, Conditions, Facts, conditions_of, lifted
+from consent.conditions import METHODS, Conditions, Facts, conditions_of, lifted, representatives
 from consent.terms import THE_PERSON, Party
 from schemas import codes
 from schemas.acts import ConsentAct, LedgerEvent, RecipientRef, Terms
@@ -119,7 +119,7 @@ class Grant:
     facts: Facts | None = None
     obligations: tuple[str, ...] = ()
     until_event: str | None = None
-    guardians: frozenset[int] = frozenset()
+    represented_by: frozenset[int] = frozenset()
     all_agencies: bool = False
     review_us: int | None = None
     since_us: int = ALWAYS
@@ -236,7 +236,7 @@ def grant_of(act: ConsentAct, event: LedgerEvent, act_hash: bytes) -> Grant:
         facts=given.facts,
         obligations=given.obligations,
         until_event=terms.until_event,
-        guardians=frozenset(one.person for one in terms.givers or () if one.capacity in CUSTODIANS),
+        represented_by=representatives(terms),
         all_agencies=bool(terms.all_agencies_required),
         review_us=terms.review_by_us,
     )

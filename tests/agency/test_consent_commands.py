@@ -155,7 +155,7 @@ async def test_a_birth_date_goes_in_and_never_out(linked, born):
     await acts.record(ctx, ctx.spool.commands.get(command_id))
     terms = linked.newest.terms
     ends = {terms.minor.reassess_at_us, terms.givers[1].authority_until_us}
-    assert ends == {moment(f"{YEAR + 18}-03-04T23:00:00Z", "x")}
+    assert ends == {moment(f"{YEAR + 15}-03-04T23:00:00Z", "x")}  # the next age band begins
     assert majority.to_midnight_us(terms.valid_until_us) == terms.valid_until_us < moment(GRANT["valid_until"], "x")
     assert terms.minor.age_band == "12_TO_14"
     assert goes(linked)
@@ -165,8 +165,8 @@ async def test_a_birth_date_goes_in_and_never_out(linked, born):
 
 
 async def test_the_day_agreed_on_comes_first_where_it_is_earlier(linked):
-    await linked.said(**minor(linked.ctx, reassess_on=f"{YEAR + 17}-03-01"))
-    assert linked.newest.terms.minor.reassess_at_us == moment(f"{YEAR + 17}-02-28T23:00:00Z", "x")
+    await linked.said(**minor(linked.ctx, reassess_on=f"{YEAR + 14}-02-20"))
+    assert linked.newest.terms.minor.reassess_at_us == moment(f"{YEAR + 14}-02-19T23:00:00Z", "x")
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,8 @@ async def test_whom_a_section_concerns_and_when_it_is_from_is_stated(linked):
     assert not ledgers.released(ctx, world.seat, plain, "police_coordination")
     shared = {**stated, "persons": {category: [0, 1] for category in sections}}
     assert not ledgers.released(ctx, world.seat, shared, "police_coordination")
-    await linked.said(**wide, about=[1])
+    hers = {"person": 1, "capacity": "SELF", "method": "WRITTEN", "at": shown_moment(linked.ctx.now())}
+    await linked.said(**wide, about=[1], givers=[hers])
     assert ledgers.released(ctx, world.seat, shared, "police_coordination") == got
     with pytest.raises(HandslagError, match="HS-INPUT-INVALID"):
         commands.read(json.dumps({**SEND, "persons": {"IC04": []}}).encode())

@@ -199,6 +199,22 @@ async def test_a_grant_releases_what_simulating_it_said(home, tmp_path):
     assert came["categories"] == ["IC04"]
 
 
+@pytest.mark.parametrize(
+    ("command", "refused"),
+    [
+        ({"do": "expire", "ended_event": "PLACEMENT_ENDED"}, None),
+        ({"do": "lapse"}, "HS-LAPSE-EMPTY"),
+        ({"do": "suspend"}, None),
+    ],
+)
+async def test_an_act_that_names_no_consent_is_tried_like_any_other(home, tmp_path, command, refused):
+    """Of a happening and of an authority that ended the broker says what they would do, as of one consent's end."""
+    named = {"consent": granted(home.police)} if command["do"] == "suspend" else {}
+    (tmp_path / "act.json").write_text(json.dumps({"ref": "PM-1", **command, **named}))
+    asked = await answer(home.police, "simulate", "--act", str(tmp_path / "act.json"), ref="PM-1")
+    assert asked["would_be_refused"] == refused
+
+
 async def test_what_cannot_be_simulated_is_refused(home, tmp_path):
     (tmp_path / "act.json").write_text(json.dumps({"do": "void_case", "ground": "WRONG_PERSON"}))
     refused = await asyncio.to_thread(

@@ -132,11 +132,18 @@ def minor(draw):
     )
 
 
+def each_for_itself(draw, about):
+    """Each person that it is about gave it; now and then nobody says so."""
+    own = tuple(Giver(person=one, capacity="SELF", method="WRITTEN", at_us=T0 - HOUR) for one in about)
+    return {"givers": draw.rarely(None, usual=own, one_in=5)}
+
+
 def who(draw):
     """Persons and givers; more often than not nothing is stated."""
     about = draw.rarely((1,), (0, 1), (0, 1), (0, 2), (), (0, 0), one_in=4)
     if not draw.once_in(3):
-        return {"about": about, "minor": draw.rarely(minor(draw), one_in=20)}
+        unsaid = {"about": about, "minor": draw.rarely(minor(draw), one_in=20)}
+        return unsaid if about in (None, ()) else unsaid | each_for_itself(draw, about)
     person = about[0] if about else 0
     if draw.randrange(3) == 0:  # a child and those who have custody
         ground = minor(draw)

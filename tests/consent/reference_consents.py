@@ -237,10 +237,7 @@ def ending_reasons(asked, current):
             whose = other.act.scope.givers if other.act.scope is not None else None
 
             def rests(given, whose=whose):
-                return any(
-                    one.capacity in {"GUARDIAN", "SPECIAL_GUARDIAN"} and (not whose or one.person in whose)
-                    for one in given.givers or ()
-                )
+                return any(one.capacity != "SELF" and (not whose or one.person in whose) for one in given.givers or ())
 
             if reached(asked, current, place, rests):
                 found.add("GUARDIAN_AUTHORITY_ENDED")

@@ -64,7 +64,8 @@ def authority_reasons(asked, giver):
 def giver_reasons(asked, given):
     about = (0,) if given.about is None else given.about
     if given.givers is None:
-        return set() if given.given_by == "SELF" else {"CAPACITY"}
+        # Unsaid, it is the person's own and nobody else's: nobody consents for another adult.
+        return {"CAPACITY"} if given.given_by != "SELF" or any(one != 0 for one in about) else set()
     found = set()
     capacities = [one.capacity for one in given.givers]
     if given.given_by != "SELF" and given.given_by not in capacities:

@@ -69,6 +69,8 @@ def test_a_whole_consent_is_taken(changes):
         ({"about": ()}, "HS-GRANT-INCOMPLETE", "about"),
         ({"about": (1, 1)}, "HS-GRANT-INCOMPLETE", "about"),
         ({"about": (-1,)}, "HS-GRANT-INCOMPLETE", "about"),
+        ({"about": (1,)}, "HS-GRANT-INCOMPLETE", "givers"),
+        ({"about": (0, 1)}, "HS-GRANT-INCOMPLETE", "givers"),
         ({"given_by": "GUARDIAN"}, "HS-NOT-YET", "given_by"),
         ({"givers": ()}, "HS-GRANT-INCOMPLETE", "givers"),
         ({"givers": (SELF,), "given_by": "GUARDIAN"}, "HS-GRANT-INCOMPLETE", "given_by"),
@@ -116,6 +118,27 @@ def test_what_no_consent_can_say_is_refused(changes, code, field):
         assert refusal(act("AMEND", "A", terms=terms(POLICE, **changes))) == (code, field)
 
 
+def test_a_threat_warning_is_asked_about_by_itself():
+    """Said to be one or not: threat and measures for protection stand in no consent with anything else."""
+    both, plan = ("IC04", "IC06"), ("IC01", "IC04", "IC13")
+    for kind in (None, "SECRECY_WAIVER"):
+        for categories, purposes, wanted in (
+            (both, ("PROTECTION",), None),
+            (("IC04",), ("PROTECTION",), None),
+            (plan, ("PROTECTION",), ("HS-KIND-OTHER", "categories")),
+            (both, ("PROTECTION", "PLANNING"), ("HS-KIND-OTHER", "purposes")),
+            (plan, ("THREAT_ASSESSMENT", "PROTECTION"), ("HS-KIND-OTHER", "categories")),
+            (plan, ("THREAT_ASSESSMENT", "PLANNING"), None),  # the threat itself goes for other purposes as before
+            (("IC10",), ("PROTECTION", "RELOCATION"), None),  # and protection needs other data too
+        ):
+            said = {"kind": kind, "categories": categories, "purposes": purposes}
+            assert refusal(grant(**said)) == wanted, said
+            amended = act("AMEND", "A", terms=terms(POLICE, evidence_hash=b"1" * 32, **said))
+            assert refusal(amended) == wanted, said
+    measure = {"kind": "MEASURE", "categories": plan, "purposes": ("PROTECTION",)}
+    assert refusal(grant(**measure)) is None  # opens nothing
+
+
 def test_no_text_is_known_that_does_not_ship():
     assert refusal(grant(information=TOLD), texts=None) == ("HS-TEXT-UNKNOWN", "text_version")
 
@@ -156,6 +179,26 @@ def test_every_act_says_what_it_must_and_no_more(one, wanted):
     assert refusal(one) == wanted
 
 
+def test_a_lapse_that_would_end_nothing_is_said_to():
+    """Recorded in silence it would look as if something had ended."""
+    given = grant(givers=(MAN,), given_by="GOD_MAN")
+    own, custody = grant(givers=(SELF,)), grant(givers=(SELF, MOTHER), minor=CHILD, given_by="GUARDIAN")
+
+    def lapse(*persons):
+        return act("LAPSE", scope=replace(scope(), givers=persons) if persons else None)
+
+    nothing = ("HS-LAPSE-EMPTY", None)
+    for view, persons, wanted in (
+        (ledger(), (), nothing), (ledger(own), (), nothing), (ledger(own), (0,), nothing),
+        (ledger(grant()), (), nothing),
+        (ledger(given), (), None), (ledger(given), (1,), None), (ledger(given), (1, 2), None),
+        (ledger(given), (2,), nothing), (ledger(custody), (1,), None), (ledger(custody), (0,), nothing),
+        (ledger(given, act("WITHDRAW", "A")), (1,), None),  # it ended already: noted all the same
+        (replace(ledger(own), broken=True), (), None),  # nobody knows what it holds
+    ):  # fmt: skip
+        assert refusal(lapse(*persons), view) == wanted, persons
+
+
 def test_only_what_widens_waits_for_the_newest_head():
     assert codes.table()["consent_act"].keys() == WIDENING | NARROWING | NEITHER | {"WITHDRAW_ALL"}
     whole = {
@@ -187,7 +230,6 @@ BEFORE = {"categories": ("IC01", "IC13"), "evidence_hash": b"1" * 32, "data_from
         ({"recipients": (to_role("police_coordination", follows=True),)}, True),
         ({"purposes": ("INTAKE",)}, True),
         ({"actions": ("ORAL_DISCUSS",)}, True),
-        ({"about": (1,)}, True),
         ({"valid_until_us": T0 + 101 * HOUR}, True),
         ({"valid_from_us": T0 - 1}, True),
         ({"data_from_us": T0 - HOUR}, True),
@@ -206,6 +248,18 @@ def test_an_amendment_that_widens_needs_a_new_word(changes, needs):
     assert refusal(replace(fresh, consent_id=named("Z")), view) == ("HS-GRANT-INCOMPLETE", "consent")
     again = recorded([(grant(**BEFORE), T0), (fresh, T0)])
     assert refusal(replace(fresh, prev=again[-1].head), view.applied(again[-1])) is None
+
+
+def test_another_person_is_a_new_word():
+    """Who represents one person does not go on to speak for another by an amendment of the first one's consent."""
+    before = {"givers": (MAN,), "given_by": "GOD_MAN"}
+    view = ledger(grant(**before))
+    same = act("AMEND", "A", seq=1, prev=view.head, terms=terms(POLICE, **before))
+    assert refusal(same, view) is None  # control
+    other = replace(same, terms=replace(same.terms, about=(2,)))
+    assert refusal(other, view) == ("HS-GRANT-INCOMPLETE", "evidence")
+    said = replace(other, terms=replace(other.terms, givers=(replace(MAN, at_us=T0 + 1),)))
+    assert refusal(said, view) is None
 
 
 @pytest.mark.parametrize("changes", [{"information": None}, {"information": replace(TOLD, interpreter=False)}])

@@ -8,8 +8,9 @@ from consent.decide import decide
 from consent.explain import considered, sentences
 from consent.rules import shipped
 from consent.terms import SectionAsk
+from schemas.acts import Giver
 from schemas.identifiers import shown
-from tests.consent.making import act, ledger, named, request, terms, to_role
+from tests.consent.making import T0, act, ledger, named, request, terms, to_role
 
 RULES = shipped()[1]
 VIEW = ledger(
@@ -40,7 +41,8 @@ def test_a_consent_of_one_person_does_not_cover_what_is_about_two():
     known = VIEW.as_known(ledger_seq=2)
     told = considered(decide(shared, known, RULES), shared, known, RULES)
     assert [one.effect for one in told] == ["COVERS_SOME", None]
-    both = ledger(act("GRANT", "A", terms=terms(to_role("police_coordination"), about=(0, 3))))  # control
+    gave = tuple(Giver(person=one, capacity="SELF", method="WRITTEN", at_us=T0) for one in (0, 3))
+    both = ledger(act("GRANT", "A", terms=terms(to_role("police_coordination"), about=(0, 3), givers=gave)))  # control
     assert [one.effect for one in considered(decide(shared, both, RULES), shared, both, RULES)] == ["USED"]
 
 

@@ -74,8 +74,24 @@ def test_every_end_is_a_stockholm_midnight(born):
     assert majority.to_midnight_us(at) == at
     assert majority.to_midnight_us(at + DAY_US // 2) == at
     assert majority.day_of(at - 1) == majority.day_of(at) - dt.timedelta(days=1)
-    assert majority.authority_until_us(born, dt.date(2200, 1, 1)) == at
-    assert majority.authority_until_us(born, majority.day_of(at) - dt.timedelta(days=1)) < at
+    grown = at - 30 * DAY_US
+    assert majority.authority_until_us(born, dt.date(2200, 1, 1), grown) == at
+    assert majority.authority_until_us(born, majority.day_of(at) - dt.timedelta(days=1), grown) < at
+
+
+@pytest.mark.parametrize("case", VECTORS["assessments"], ids=lambda case: case["sentence"])
+def test_an_assessment_does_not_outlive_the_age_it_was_made_for(case):
+    noon = majority.midnight_us(dt.date.fromisoformat(case["on"])) + DAY_US // 2
+    born, agreed = dt.date.fromisoformat(case["born"]), dt.date.fromisoformat(case["reassess_on"])
+    assert majority.authority_until_us(born, agreed, noon) == us(case["until"])
+
+
+@given(dates, st.integers(0, 17 * 365))
+def test_of_one_assessment_there_is_one_age_band(born, later):
+    noted = majority.midnight_us(born + dt.timedelta(days=later))
+    until = majority.authority_until_us(born, dt.date(2200, 1, 1), noted)
+    assert until <= noted or majority.band(born, until - 1) == majority.band(born, noted)
+    assert until <= majority.majority_us(born)
 
 
 @given(dates, st.integers(0, 17 * 365))

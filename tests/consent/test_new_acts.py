@@ -98,6 +98,24 @@ def test_what_ends_with_an_event_ends_with_that_event():
     assert why(ledger(act("GRANT", "A", terms=terms(POLICE, until_event="SOMEDAY")))) == ("INVALIDATED",)
 
 
+def whose(*persons):
+    return replace(scope(), givers=persons)
+
+
+@pytest.mark.parametrize("capacity", ["GOD_MAN", "FORVALTARE", "DECEASED_REP"])
+def test_when_anybody_s_authority_ends_what_rests_on_it_ends(capacity):
+    one = Giver(person=2, capacity=capacity, method="WRITTEN", at_us=T0, authority_from_us=T0 - HOUR)
+    given = act("GRANT", "A", terms=terms(POLICE, givers=(one,), given_by=capacity))
+    assert why(ledger(given)) == ()
+    assert why(ledger(given, act("LAPSE", "L"))) == ("GUARDIAN_AUTHORITY_ENDED",)
+    assert why(ledger(given, act("LAPSE", "L", scope=whose(2)))) == ("GUARDIAN_AUTHORITY_ENDED",)
+    assert why(ledger(given, act("LAPSE", "L", scope=whose(3)))) == ()
+    assert why(ledger(GRANT, act("LAPSE", "L"))) == ()
+    said = act("GRANT", "A", terms=terms(POLICE, givers=(replace(one, person=0, capacity="SELF"),)))
+    for scoped in (None, whose(0)):
+        assert why(ledger(said, act("LAPSE", "L", scope=scoped))) == ()
+
+
 def test_when_a_guardian_has_custody_no_more_what_rests_on_it_ends():
     ground = MinorGround(
         rule_id="L6", age_band="UNDER_12", maturity="INSUFFICIENT", child_view="AGREES", guardians=1,

@@ -6,11 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from consent.admission import check_act
 from consent.decide import decide
 from consent.explain import considered, sentences
 from consent.rules import parse, released, shipped
 from schemas.acts import CapacityGround, Giver, InformationGiven, MinorGround, Reservation
 from schemas.codes import Outcome
+from schemas.errors import HandslagError
+from schemas.identifiers import ZERO32
 from schemas.said import SPOKEN
 from tests.consent.making import HOUR, T0, act, ask, ledger, named, request, terms, to_role
 
@@ -48,6 +51,9 @@ CHILD = MinorGround(
 BOTH = (giver(), guardian(1), guardian(2))
 
 
+HERS = {"about": (1,), "givers": (giver(person=1),)}
+
+
 def minor(*givers, **changes):
     return ledger(consent(givers=givers or BOTH, minor=replace(CHILD, **changes)))
 
@@ -73,7 +79,8 @@ def test_a_threat_warning_holds_nothing_else():
 
 
 def test_every_person_of_a_datum_permits_or_it_stays():
-    own, hers, both = consent("A"), consent("B", about=(1,)), consent("C", about=(0, 1))
+    own, hers = consent("A"), consent("B", **HERS)
+    both = consent("C", about=(0, 1), givers=(giver(), giver(person=1)))
     shared = {"sections": (ask("IC13", persons=(0, 1)),)}
     assert why(ledger(own), **shared) == ("OTHER_SUBJECT_NO_CONSENT",)
     assert why(ledger(hers), **shared) == ("NO_RECORD",)
@@ -90,14 +97,14 @@ def test_every_person_of_a_datum_permits_or_it_stays():
 
 
 def test_the_release_ends_when_the_first_of_the_persons_does():
-    view = ledger(consent("A"), consent("B", about=(1,), valid_until_us=T0 + 30 * HOUR))
+    view = ledger(consent("A"), consent("B", **HERS, valid_until_us=T0 + 30 * HOUR))
     asked = request((ask("IC13", persons=(0, 1)),))
     assert decide(asked, view, RULES).holds_until_us == T0 + 30 * HOUR
     assert decide(request(), view, RULES).holds_until_us == T0 + 100 * HOUR
 
 
 def test_a_block_of_one_person_forbids_what_is_about_that_person():
-    own, hers = consent("A"), consent("B", about=(1,))
+    own, hers = consent("A"), consent("B", **HERS)
     block = act("BLOCK", "X", terms=terms(actions=(), categories=(), purposes=(), about=(1,)))
     assert section(ledger(own, hers, block)).released
     assert "BLOCK_IN_FORCE" in why(ledger(own, hers, block), sections=(ask("IC13", persons=(0, 1)),))
@@ -141,6 +148,23 @@ def test_a_representative_speaks_for_one_and_each_of_several_for_himself():
     assert section(one).released
     man = giver("GOD_MAN", 2, authority_from_us=T0 - DAY)
     assert why(ledger(consent(about=(0, 1), givers=(man,))), **shared) == ("CAPACITY", "OTHER_SUBJECT_NO_CONSENT")
+
+
+def test_nobody_consents_for_another_adult():
+    """Unsaid, a consent is the word of the case's own person; for anybody else it counts only when it says who gave."""
+    shared = {"sections": (ask("IC13", persons=(0, 1)),)}
+    both = consent(about=(0, 1))
+    said = consent(about=(0, 1), givers=(giver(), giver(person=1)))  # control
+    assert section(ledger(said), **shared).released
+    assert why(ledger(both), **shared) == ("CAPACITY", "OTHER_SUBJECT_NO_CONSENT")
+    assert why(ledger(both)) == ("CAPACITY",)
+    assert why(ledger(consent("A"), consent("B", about=(1,))), **shared) == ("OTHER_SUBJECT_NO_CONSENT",)
+    assert section(ledger(consent(about=(0,)))).released
+    for about in ((1,), (0, 1)):
+        with pytest.raises(HandslagError, match="HS-GRANT-INCOMPLETE"):
+            check_act(consent(about=about), ZERO32, T0)
+    for one in (said, consent(about=(0,))):
+        check_act(one, ZERO32, T0)
 
 
 def test_given_by_must_be_one_of_the_givers():
@@ -300,7 +324,7 @@ def test_a_wording_out_of_use_when_it_was_read_does_not_hold():
 
 
 def test_a_consent_about_another_says_so():
-    view = ledger(consent("A"), consent("B", about=(1,), categories=("IC01",)))
+    view = ledger(consent("A"), consent("B", **HERS, categories=("IC01",)))
     found = considered(decide(request(), view, RULES), request(), view, RULES)
     assert [(one.effect, one.why_not) for one in found] == [
         ("USED", ()), (None, ("OTHER_SUBJECT_NO_CONSENT", "CATEGORY_NOT_COVERED")),

@@ -99,6 +99,10 @@ def test_a_representative_gets_one_while_the_authority_holds():
     view = ledger(act("GRANT", terms=terms(POLICE, givers=(man,), given_by="GOD_MAN")))
     assert refusal(view, 1) is None
     assert refusal(view, 1, T0 + 50 * HOUR) == "HS-RECORD-RECIPIENT"
+    given = act("GRANT", terms=terms(POLICE, givers=(man,), given_by="GOD_MAN"))
+    for whose, expected in (((1,), "HS-RECORD-RECIPIENT"), ((), "HS-RECORD-RECIPIENT"), ((2,), None)):
+        discharged = act("LAPSE", ZERO16, scope=replace(scope(), givers=whose))
+        assert refusal(ledger(given, discharged), 1) == expected
 
 
 def test_another_person_of_the_same_consent_is_not_given_the_case_of_somebody_else():

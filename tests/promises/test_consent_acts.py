@@ -8,11 +8,13 @@ import pytest
 
 from broker import acts
 from schemas import limits
-from schemas.acts import ConsentAct, Scope
+from schemas.acts import ConsentAct, Giver, Scope
 from schemas.envelope import Delivery
 from schemas.errors import HandslagError
+from schemas.explain import ExplainAsk
 from schemas.inbox import Recall
 from tests.promises.case import BOTH, PURPOSE, deliveries, grant, items, notices, ready, sent, states
+from tests.promises.test_explain import ask
 from tests.site import LEAD, PROBATION, to_role
 from tests.units import terms_of
 
@@ -193,3 +195,19 @@ async def test_what_was_handed_over_after_it_took_effect_is_listed(site, kind, c
     answer = await act(site, kind, consent if kind == "SUSPEND" else None, effective_at_us=said, **changes)
     assert [(c.stopped, c.may_have_arrived, c.received) for c in answer.counts] == [(0, 0, 1)]
     assert [(one.delivery_id, one.state_before) for one in answer.affected] == [(item.item_id, "ACKED")]
+
+
+async def test_a_consent_about_somebody_else_says_who_gave_it(site):
+    """At the broker too: an officer who records two persons and one word has recorded nothing."""
+    two = (0, 1)
+    for about in (two, (1,)):
+        with pytest.raises(HandslagError) as refused:
+            await given(site, about=about)
+        assert (refused.value.code, refused.value.context["field"]) == ("HS-GRANT-INCOMPLETE", "givers")
+    assert (await ask(site)).outcome == "WITHHELD"
+    shared = tuple(ExplainAsk(category=one, persons=two, public_interest_released=True) for one in ("IC04", "IC06"))
+    each = [Giver(person=one, capacity="SELF", method="WRITTEN", at_us=site.clock()) for one in two]
+    await given(site, givers=(each[0],))
+    assert (await ask(site, sections=shared)).outcome == "WITHHELD"
+    await given(site, about=two, givers=tuple(each))  # control: both gave it
+    assert (await ask(site, sections=shared)).outcome == "RELEASED"

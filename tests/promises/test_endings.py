@@ -10,6 +10,7 @@ from schemas import limits
 from schemas.acts import Giver, MinorGround, Scope
 from schemas.calls import ConsentsAnswer
 from schemas.envelope import Delivery
+from schemas.errors import HandslagError
 from schemas.inbox import ConsentEnded, Recall, RoleCount
 from tests.promises.case import BOTH, HOUR, PURPOSE, deliveries, grant, items, notices, ready, sent, states
 from tests.promises.test_consent_acts import act, given, whole
@@ -361,3 +362,21 @@ async def test_every_act_that_ends_a_consent_stops_what_waits_under_it(tmp_path,
     assert [len(sections) for sections in left] == ([1] if end in LESS else [])
     [recall] = [one for one in told if one.kind == "RECALL"]
     assert len(Recall.from_bytes(recall.body).digests) == (1 if end in LESS else 2)
+
+
+async def test_the_end_of_a_god_mans_appointment_ends_what_he_gave_and_is_told(tmp_path):
+    """Of any representative, not of guardians alone; one who gave nothing here is not recorded in silence."""
+    site = await ready(tmp_path)
+    man = Giver(person=2, capacity="GOD_MAN", method="WRITTEN", at_us=site.clock(), authority_from_us=0)
+    await given(site, givers=(man,), given_by="GOD_MAN")
+    await received(site)
+    nobody = Scope(recipients=(), categories=(), purposes=(), givers=(3,))
+    with pytest.raises(HandslagError, match="HS-LAPSE-EMPTY"):
+        await act(site, "LAPSE", scope=nobody)
+    assert (await suppose(site, "LAPSE", site.new_id(), scope=nobody)).refused == "HS-LAPSE-EMPTY"
+    assert await words(site) == []  # control: nothing ended
+    supposed = await suppose(site, "LAPSE", site.new_id(), scope=replace(nobody, givers=(2,)))
+    answer = await act(site, "LAPSE", scope=replace(nobody, givers=(2,)))
+    assert (supposed.refused, supposed.counts) == (None, answer.counts)
+    [item] = await words(site)
+    assert ConsentEnded.from_bytes(item.body).code == "GUARDIAN_AUTHORITY_ENDED"
