@@ -189,7 +189,7 @@ def state_of(grant: Grant, at_us: int, rules: Rules) -> str:
 
     INVARIANT: test_a_consent_that_opens_nothing_is_not_said_to_be_in_force.
     """
-    bits = grant.fault | grant.ended(at_us)
+    bits = grant.fault | grant.ended(at_us) | grant.stale(rules.texts_ended)
     if grant.facts is not None:
         bits |= judged(grant.facts, min(grant.actions, default="DISCLOSE"), rules)
     for mask, state in _STATES:
