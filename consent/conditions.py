@@ -26,7 +26,7 @@ class Facts:
     """What the rules judge of one consent.
 
     `child`: the child itself is among the givers; `guardians`: how many different guardians are; `appointed`: a
-    specially appointed guardian is. `text_version`: empty unless the telling was recorded.
+    specially appointed guardian is.
     """
 
     reservations: tuple[str, ...]
@@ -34,8 +34,6 @@ class Facts:
     child: bool
     guardians: int
     appointed: bool
-    text_version: str
-    recorded_at_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ def opens(terms: Terms) -> bool:
     return terms.kind not in {kind for kind, row in codes.table()["consent_kind"].items() if not row["opens"]}
 
 
-def conditions_of(terms: Terms, recorded_at_us: int) -> Conditions:
+def conditions_of(terms: Terms) -> Conditions:
     """Compile everything in `terms` that older versions did not know, and the reservations."""
     # Of what stands in words nobody has a rule; `None` is no code either.
     coded = tuple(_IN_WORDS if one.text_ref is not None else str(one.code) for one in terms.reservations)
@@ -70,7 +68,7 @@ def conditions_of(terms: Terms, recorded_at_us: int) -> Conditions:
         fault=fault,
         start_us=max((giver.at_us for giver in givers), default=None),
         ends=tuple(ends),
-        facts=_facts(terms, givers, coded, recorded_at_us),
+        facts=_facts(terms, givers, coded),
         obligations=_obligations(terms),
     )
 
@@ -103,9 +101,6 @@ def judged(facts: Facts, action: str, rules: Rules) -> int:
     effects = [rules.reservations.get(code) for code in facts.reservations]
     waits = any(effect is None or effect.asks_human or action in effect.denies for effect in effects)
     bits = standing.RESERVATION if waits else 0
-    ended_us = rules.texts_ended.get(facts.text_version)
-    if ended_us is not None and facts.recorded_at_us >= ended_us:
-        bits |= standing.TEXT_VERSION_STALE
     return bits if facts.minor is None else bits | _minor(facts, facts.minor, rules)
 
 
@@ -177,9 +172,8 @@ def _capacity_ends(capacity: CapacityGround) -> list[tuple[int, int]]:
     return [] if capacity.valid_until_us is None else [(capacity.valid_until_us, standing.CAPACITY)]
 
 
-def _facts(terms: Terms, givers: tuple[Giver, ...], coded: tuple[str, ...], recorded_at_us: int) -> Facts | None:
-    told = "" if terms.information is None else terms.text_version
-    if not coded and terms.minor is None and not told:
+def _facts(terms: Terms, givers: tuple[Giver, ...], coded: tuple[str, ...]) -> Facts | None:
+    if not coded and terms.minor is None:
         return None
     return Facts(
         reservations=coded,
@@ -187,8 +181,6 @@ def _facts(terms: Terms, givers: tuple[Giver, ...], coded: tuple[str, ...], reco
         child=(terms.givers is None and terms.given_by == "SELF") or any(one.capacity == "SELF" for one in givers),
         guardians=len({one.person for one in givers if one.capacity == "GUARDIAN"}),
         appointed=any(one.capacity == "SPECIAL_GUARDIAN" for one in givers),
-        text_version=told,
-        recorded_at_us=recorded_at_us,
     )
 
 

@@ -126,7 +126,7 @@ def wide_reasons(request: DecisionRequest, view: LedgerView, rules: Rules, lane:
 def grant_bits(grant: Grant, request: DecisionRequest, to_unit: bool, rules: Rules) -> int:
     """Every way in which a grant fails this request, leaving the section and partial withdrawals aside."""
     recipient, at_us = request.recipient, request.at_us
-    bits = grant.fault
+    bits = grant.fault | grant.stale(rules.texts_ended)
     if grant.facts is not None:
         bits |= judged(grant.facts, request.action, rules)
     if grant.member != request.sender.member:

@@ -49,6 +49,8 @@ def check(terms: Terms, recorded_at_us: int, texts: frozenset[Text] | None = Non
         raise _incomplete("review_by")
     if terms.information is not None:
         _check_information(terms, terms.information, recorded_at_us, texts)
+    elif wordings.out_of_use(terms.text_version, texts, at_us=recorded_at_us):
+        raise HandslagError("HS-TEXT-UNKNOWN", field="text_version")
     if terms.withdrawal_method is not None:
         known("withdrawal_method", terms.withdrawal_method, "withdrawal_method")
     _check_limits(terms)

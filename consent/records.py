@@ -7,6 +7,7 @@ what narrows (a withdrawal, a block) counts for everything its unreadable part m
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -93,6 +94,7 @@ class Grant:
     `holders`: (role, member) pairs; `followed`: roles it follows to another holder; `fault`: bits that never go away;
     `ends`: what its own terms end it with, `stops`: what later acts do; both are in `end_us`. `about`: person numbers.
     `period`: first and first-no-more moment of the data, either may be open. `review_us`: when to ask the person again.
+    `text_version`: the wording told, and `recorded_us` when, whether or not it is recorded how.
     `since_us` and `replaced_us`: between these it is what the person said; an amendment replaces it.
     """
 
@@ -124,6 +126,8 @@ class Grant:
     review_us: int | None = None
     since_us: int = ALWAYS
     replaced_us: int = FOREVER
+    text_version: str = ""
+    recorded_us: int = ALWAYS
 
     def stands(self, at_us: int) -> bool:
         """Whether these are the consent's terms at a moment, in force or not."""
@@ -132,6 +136,14 @@ class Grant:
     def concerns(self, person: int) -> bool:
         """Whether it lifts this person's secrecy (number in the case)."""
         return person in self.about
+
+    def stale(self, texts_ended: Mapping[str, int]) -> int:
+        """The bit of a wording out of use when it was recorded; silence about the telling does not bring it back.
+
+        INVARIANT: test_a_wording_out_of_use_when_told_does_not_count.
+        """
+        ended_us = texts_ended.get(self.text_version)
+        return 0 if ended_us is None or self.recorded_us < ended_us else standing.TEXT_VERSION_STALE
 
     def paused(self, at_us: int) -> bool:
         """Whether it is suspended at a moment."""
@@ -209,7 +221,7 @@ def grant_of(act: ConsentAct, event: LedgerEvent, act_hash: bytes) -> Grant:
     if terms is None:
         return _empty(act, act_hash)
     period = _period(terms)
-    given = conditions_of(terms, event.recorded_at_us)
+    given = conditions_of(terms)
     # A consent never takes effect before it is recorded, nor before the last who gave it, whatever it says.
     start = max(terms.valid_from_us, event.recorded_at_us, act.effective_at_us or ALWAYS, given.start_us or ALWAYS)
     until = ALWAYS if terms.valid_until_us is None else terms.valid_until_us
@@ -239,6 +251,8 @@ def grant_of(act: ConsentAct, event: LedgerEvent, act_hash: bytes) -> Grant:
         represented_by=representatives(terms),
         all_agencies=bool(terms.all_agencies_required),
         review_us=terms.review_by_us,
+        text_version=terms.text_version,
+        recorded_us=event.recorded_at_us,
     )
 
 

@@ -24,7 +24,7 @@ def against(grant: Grant, at_us: int, rules: Rules) -> int:
     WITHDRAWN also where every recipient, category and purpose of it was taken back in parts.
     INVARIANT: test_a_consent_taken_back_bit_by_bit_is_taken_back.
     """
-    bits = grant.fault | grant.ended(at_us)
+    bits = grant.fault | grant.ended(at_us) | grant.stale(rules.texts_ended)
     if grant.facts is not None:
         facts = grant.facts
         # One action that nothing speaks against is enough for the consent to open something.

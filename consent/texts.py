@@ -98,6 +98,12 @@ def known(
     return False
 
 
+def out_of_use(version: str, texts: frozenset[Text] | None = None, *, at_us: int) -> bool:
+    """Whether the version is that of a wording that exists, and none of it was in use then; an unknown one is not."""
+    named = [each for each in (shipped() if texts is None else texts) if each.version == version]
+    return bool(named) and not any(each.in_use(at_us) for each in named)
+
+
 def listed(text: str) -> tuple[tuple[Text, str], ...]:
     """The rows of an index, each with who reviewed it; raises `HS-TEXTS-INVALID`. No file but the index is read."""
     try:

@@ -116,7 +116,7 @@ def _message(folder: Path) -> dict[str, Any]:
               "person": {"local_reference": "EXEMPEL-1"}}  # fmt: skip
     until = (datetime.now(UTC) + timedelta(days=30)).isoformat()
     grant = {"do": "grant", "ref": "EX-1", "recipients": [{"unit": POLICE[1]}], "categories": ["IC01", "IC12"],
-             "purposes": ["INTAKE"], "valid_until": until, "text_version": "EXEMPEL-1", "terms_version": "EXEMPEL-1",
+             "purposes": ["INTAKE"], "valid_until": until, "text_version": "EXEMPEL-2", "terms_version": "EXEMPEL-1",
              "processing_acknowledged": True, "method": "WRITTEN"}  # fmt: skip
     _done(social, {"do": "open_case", "ref": "EX-1", "role": SOCIAL[3], "id": "1"})
     refused = _done(social, {**invite, "id": "2"})

@@ -141,7 +141,7 @@ class Whole(Play):
 def grant(ref: str, recipients: list[dict[str, str]], categories: list[str], purposes: list[str]) -> dict[str, Any]:
     return {
         "ref": ref, "recipients": recipients, "categories": categories, "purposes": purposes,
-        "valid_until": (datetime.now(UTC) + timedelta(days=30)).isoformat(), "text_version": "EXEMPEL-1",
+        "valid_until": (datetime.now(UTC) + timedelta(days=30)).isoformat(), "text_version": "EXEMPEL-2",
         "terms_version": "EXEMPEL-1", "processing_acknowledged": True, "method": "WRITTEN",
         "actor_ref": TEXT["officer"],
     }  # fmt: skip

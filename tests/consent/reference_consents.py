@@ -132,7 +132,7 @@ def kind_reasons(given):
 
 def text_reasons(asked, noted, given):
     day = asked.rules.get("texts_ended", {}).get(given.text_version)
-    if given.information is None or day is None:
+    if day is None:
         return set()
     midnight = datetime.combine(day, time(0), STOCKHOLM)
     ended_us = (midnight - EPOCH) // timedelta(microseconds=1)

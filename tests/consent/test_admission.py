@@ -139,6 +139,19 @@ def test_a_threat_warning_is_asked_about_by_itself():
     assert refusal(grant(**measure)) is None  # opens nothing
 
 
+@pytest.mark.parametrize("told", [None, TOLD])
+def test_a_wording_out_of_use_is_not_recorded(told):
+    """Nor by leaving out how it was told; a version that the index does not name is taken: older consents have such."""
+    before = Text("1", "sv", "EASY", bytes(32), until_us=T0)
+    after = Text("1", "sv", "STANDARD", bytes(32), since_us=T0)
+    assert refusal(grant(information=told), texts=frozenset({before})) == ("HS-TEXT-UNKNOWN", "text_version")
+    for texts in ({before._replace(until_us=T0 + 1)}, {before._replace(until_us=None)}):  # control
+        assert refusal(grant(information=told), texts=frozenset(texts)) is None
+    if told is None:
+        assert refusal(grant(), texts=frozenset({before, after})) is None
+        assert refusal(grant(), texts=frozenset({before._replace(version="2")})) is None
+
+
 def test_no_text_is_known_that_does_not_ship():
     assert refusal(grant(information=TOLD), texts=None) == ("HS-TEXT-UNKNOWN", "text_version")
 

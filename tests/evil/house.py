@@ -167,7 +167,7 @@ def grant(ref: str, recipients: list[dict[str, str]], categories: list[str], pur
     until = (datetime.now(UTC) + timedelta(days=30)).isoformat()
     return {
         "do": "grant", "ref": ref, "recipients": recipients, "categories": categories, "purposes": purposes,
-        "valid_until": until, "text_version": "EXEMPEL-1", "terms_version": "EXEMPEL-1",
+        "valid_until": until, "text_version": "EXEMPEL-2", "terms_version": "EXEMPEL-1",
         "processing_acknowledged": True, "method": "WRITTEN",
     }  # fmt: skip
 
