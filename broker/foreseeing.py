@@ -14,16 +14,18 @@ from broker import endings, queries
 from broker.affected import Write
 from broker.calls import answered, recorded, request_hash
 from broker.context import Context
+from broker.holders import supposed
 from broker.narrowing import Shrunk, foreseen
 from broker.quota import QUERIES
+from broker.recordable import require_recordable, require_whole
 from broker.store.cases import SeatRow
 from broker.store.deliveries import SectionRow
 from broker.store.port import Rows
-from consent.admission import ANNULLING, NARROWING, WIDENING, check_act
+from consent.admission import ANNULLING
 from consent.ledger import LedgerView
 from consent.simulate import event_of
 from schemas import limits
-from schemas.acts import ConsentAct, LedgerEvent
+from schemas.acts import ConsentAct, Holder, LedgerEvent
 from schemas.errors import HandslagError
 from schemas.explain import SimulateAnswer, SimulatedDelivery, SimulateRequest
 from schemas.identifiers import ZERO16, ZERO32
@@ -78,10 +80,12 @@ def _simulated(
         entry_id=ZERO16,
         leaf_hash=ZERO32,
     )
-    refused = _refused(seat, act, view, at_us, void=rows.annulments.is_void(seat.case_id))
-    if refused is not None:
-        return replace(nothing, refused=refused)
-    event = event_of(view, request.act, at_us)
+    try:
+        named = _recordable(context, rows, seat, act, view, at_us)
+    except HandslagError as error:
+        return replace(nothing, refused=error.code)
+    # INVARIANT: test_an_amendment_to_a_role_does_what_simulating_it_said
+    event = event_of(view, request.act, at_us, named)
     write = Write(seat, act, event, _as_told(view.applied(event), view), _as_told(view, view))
     shrunk, received, lost = _effects(context, rows, write, event, at_us)
     return replace(
@@ -118,20 +122,18 @@ def _effects(
     return shrunk, received, lost
 
 
-def _refused(seat: SeatRow, act: ConsentAct, view: LedgerView, at_us: int, *, void: bool) -> str | None:
-    """The code with which the act would be refused now; None when it would be recorded."""
-    try:
-        if act.case_tag != seat.case_tag or act.member != seat.member:
-            raise HandslagError("HS-SIGNATURE-INVALID")
-        if act.act in WIDENING and void:
-            raise HandslagError("HS-CASE-VOID")
-        if act.act != _EVERYTHING:  # that one is the broker's own: the person's word about every ledger of the case
-            check_act(act, seat.head, at_us, view if act.act == "AMEND" else None)
-        if act.act not in NARROWING | {_EVERYTHING} and not seat.active:
-            raise HandslagError("HS-STATE-INVALID")
-    except HandslagError as error:
-        return error.code
-    return None
+def _recordable(
+    context: Context, rows: Rows, seat: SeatRow, act: ConsentAct, view: LedgerView, at_us: int
+) -> tuple[Holder, ...]:
+    """Who would be noted to hold each role that the act names; raises what recording it now would raise."""
+    if act.act == _EVERYTHING:  # that one is the broker's own: the person's word about every ledger of the case
+        require_whole(rows, seat, act.case_tag, act.member, act.effective_at_us, at_us)
+        return ()
+
+    def noting(rows: Rows, seat: SeatRow, act: ConsentAct) -> tuple[Holder, ...]:
+        return supposed(rows, seat, act, view)
+
+    return require_recordable(context, rows, seat, act, at_us, noting)
 
 
 def _told(one: Shrunk) -> SimulatedDelivery:
