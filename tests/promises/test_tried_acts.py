@@ -12,7 +12,8 @@ from consent import texts
 from schemas.acts import ConsentAct, InformationGiven, RecipientRef, Scope
 from schemas.errors import HandslagError
 from schemas.explain import SimulateAnswer, SimulateRequest
-from tests.promises.case import deliveries, ready, sent
+from schemas.said import AnnulNotice
+from tests.promises.case import deliveries, items, ready, sent
 from tests.promises.test_consent_acts import act, given, whole
 from tests.promises.test_explain import QUERY, suppose
 from tests.site import DAY, LEAD, PROBATION, terms_of, to_role
@@ -146,3 +147,37 @@ async def test_a_withdrawal_of_everything_from_tomorrow_is_refused_when_it_is_tr
     with pytest.raises(HandslagError, match="HS-GRANT-INCOMPLETE"):
         await site.withdraw_case(site.police, effective_at_us=later)
     assert (await suppose(site, "WITHDRAW_ALL", bytes(16))).refused is None
+
+
+async def _notices(site) -> dict[bytes, int]:
+    """By event, how many sections the lead is told were never released on a consent."""
+    found = [AnnulNotice.from_bytes(item.body) for item in await items(site, site.lead) if item.kind == "ANNULMENT"]
+    return {one.event_id: len(one.digests) for one in found}
+
+
+@pytest.mark.parametrize("kind", ["ANNUL", "ANNUL_WRONG_PERSON"])
+async def test_annulling_tells_whom_trying_it_named(site, kind):
+    """Also of what another consent covers by now, and of what is past: its recipient relied on this one."""
+    consent = await given(site)
+    await sent(site)
+    [item] = await deliveries(site)
+    await site.ack(site.lead, item.item_id, "REJECT", "HS-SIGNATURE-INVALID")
+    await _three_ways(site)
+    told = await suppose(site, kind, consent)
+    states = [(one.state, one.removed, one.kept) for one in told.deliveries]
+    assert sorted(states) == [
+        ("ACKED", ("IC04", "IC06"), ()), ("HANDED", ("IC04", "IC06"), ()), ("PENDING", ("IC04", "IC06"), ()),
+        ("REJECTED", ("IC04", "IC06"), ()),
+    ]  # fmt: skip
+    await given(site, valid_until_us=site.clock() + 60 * DAY, categories=("IC04",))
+    beside = await suppose(site, kind, consent)
+    assert {one.state: one.kept for one in beside.deliveries} == {
+        "ACKED": (), "HANDED": (), "PENDING": ("IC04",), "REJECTED": (),
+    }  # fmt: skip
+    done = await act(site, kind, consent)
+    assert done.counts == beside.counts
+    assert await _notices(site) == {one.event_id: len(one.removed) for one in beside.deliveries if one.kept == ()}
+    # Once for each ground: it is annulled already, and nobody is told of it anew.
+    assert (await suppose(site, kind, consent)).deliveries == ()
+    await act(site, kind, consent)
+    assert await _notices(site) == {}
