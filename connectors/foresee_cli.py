@@ -111,6 +111,9 @@ _TEXT = {
     ),
     "goes": Text("skulle lämnas ut", "would be released"),
     "stays": Text("skulle stanna här", "would stay here"),
+    "held": Text(
+        "om någon innehar rollen, vilket inte är känt här", "if somebody holds the role, which is not known here"
+    ),
     "person": Text("efter att någon har bestämt det", "once a named person says so"),
 }
 
@@ -136,7 +139,8 @@ def _lines(answer: SimulateAnswer, waits: list[Here], language: str, *, annuls: 
     for waiting in waits:
         for word, categories in (("goes", waiting.goes), ("stays", waiting.stays)):
             if categories:
-                by = "" if waiting.by_itself else f", {_say('person', language)}"
+                by = f", {_say('held', language)}" if waiting.if_held else ""
+                by += "" if waiting.by_itself else f", {_say('person', language)}"
                 role = codes.words("role", waiting.role, language)
                 lines.append(f"  {waiting.event_type} -> {role}: {_say(word, language)} {', '.join(categories)}{by}")
     return lines or [_say("nothing", language)]
