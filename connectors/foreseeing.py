@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from connectors import acts, command_consents, commands, ledgers, reports, waiting
+from connectors import acts, command_consents, commands, fields, ledgers, reports, waiting
 from connectors.context import Context
 from connectors.fields import shown_moment
 from connectors.identity import Seat
@@ -18,6 +18,7 @@ from connectors.spool.outgoing import OutgoingEvent
 from connectors.waiting import OutgoingState, Standing, Step
 from consent import simulate
 from consent.terms import Party
+from schemas import event_types, projection
 from schemas.acts import ConsentAct, Holder
 from schemas.calls import AuditQuery
 from schemas.codes import table
@@ -97,12 +98,23 @@ def here(ctx: Context, seat: Seat, act: bytes) -> list[Here]:
         for role, categories in sorted(ctx.spool.outgoing.open_now(event.event_id).items()):
             was = ledgers.released(ctx, seat, event.event, role, before) & categories
             will = ledgers.released(ctx, seat, event.event, role, after, strangers.get(role)) & categories
-            if was == will:
+            if was == will or _name_went(event, categories):
                 continue
             goes, stays = tuple(sorted(will - was)), tuple(sorted(was - will))
             by_itself = _by_itself(ctx, event)
             found.append(Here(event.event_id, event.event_type, role, goes, stays, by_itself, role in strangers))
     return found
+
+
+def _name_went(event: OutgoingEvent, categories: set[str]) -> bool:
+    """Whether the section that the event's name tells is open no more (`categories` are, for the role).
+
+    It is not given twice, and the broker lets no rest go without it.
+    """
+    # INVARIANT: test_the_rest_of_an_event_does_not_go_and_trying_says_so
+    name = event_types.type_category(event.event_type)
+    sections = projection.split(event.event_type, fields.from_json(event.event_type, event.event["data"]))
+    return name in sections and name not in categories
 
 
 def _opened(act: bytes) -> set[str]:
