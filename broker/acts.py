@@ -20,18 +20,18 @@ from broker.acks import outcome_entries
 from broker.affected import Write
 from broker.calls import answered, recorded, signed_by_known_seat
 from broker.context import Context
-from broker.hold import require_place
-from broker.holders import holders
+from broker.holders import holders, noted
 from broker.narrowing import Shrunk, shrink
+from broker.recordable import require_recordable, require_whole
 from broker.store.cases import SeatRow
 from broker.store.gate import Bump, GateMoved
 from broker.store.inbox import Item
 from broker.store.port import Rows
 from broker.visibility import changed, introduce_keys
 from broker.writes import append, bumped, crossed, positions, withdrawn
-from consent.admission import WIDENING, check_act, check_holders
+from consent.admission import WIDENING
 from schemas import codec, limits
-from schemas.acts import CaseWithdrawal, ConsentAct, Holder
+from schemas.acts import CaseWithdrawal, ConsentAct
 from schemas.calls import ConsentsAnswer, ConsentsRequest
 from schemas.codes import DeliveryState, SeatState, table
 from schemas.errors import HandslagError
@@ -40,7 +40,6 @@ from schemas.inbox import AffectedDelivery, LedgerNotice, Notice, Recall, RoleCo
 from schemas.statements import MemberStatement, SignedStatement
 from schemas.trail import Payload
 
-_ON_LEDGER = frozenset({"AMEND", "LAPSE"})  # whether they may be recorded depends on what the ledger holds
 _ANSWER_S = 0.9  # a consent call is repeated inside until then, and after it answered "not yet recorded, repeat"
 _RETRIES = 20  # a case-wide withdrawal reads its seats first; a seat that joins between makes it look again
 
@@ -168,18 +167,7 @@ class _Transaction:
         bump = rows.gate.bump(self.seat.bucket, 1, self.context.now_us())
         seat = _still_open(rows, self.seat.seat_id)
         act = ConsentAct.from_bytes(self.request.act)
-        if act.case_tag != seat.case_tag or act.member != seat.member:
-            raise HandslagError("HS-SIGNATURE-INVALID")
-        if act.act in WIDENING and rows.annulments.is_void(seat.case_id):
-            raise HandslagError("HS-CASE-VOID")
-        if act.act in WIDENING and not seat.active:  # a grant introduces keys: not to whom the lead has not vouched for
-            raise HandslagError("HS-STATE-INVALID", field="seat")
-        require_place(rows, seat.seat_id, seat.head, act.prev, widening=act.act in WIDENING)
-        before = self.context.views.of(rows, [seat])[seat.seat_id] if act.act in _ON_LEDGER else None
-        check_act(act, seat.head, bump.clock_us, before, self.context.texts)
-        named = _named(rows, seat, act)
-        if before is not None:
-            check_holders(act, before, named)
+        named = require_recordable(self.context, rows, seat, act, bump.clock_us, noted)
         write = append(self.context, rows, seat, act, self.request.act, self.request.signature, named, bump, 0)
         narrowed = self._narrow(rows, [write], bump)
         if act.act in {"GRANT", "AMEND"}:
@@ -192,16 +180,11 @@ class _Transaction:
         bump = bumps[self.seat.bucket]
         own = _still_open(rows, self.seat.seat_id)
         withdrawal = CaseWithdrawal.from_bytes(self.request.act)
-        if withdrawal.case_tag != own.case_tag or withdrawal.recorder != own.member:
-            raise HandslagError("HS-SIGNATURE-INVALID")
-        if not own.active:
-            raise HandslagError("HS-STATE-INVALID", field="seat")
+        said_us = withdrawal.effective_at_us
+        require_whole(rows, own, withdrawal.case_tag, withdrawal.recorder, said_us, bump.clock_us)
         ground = annulments.ground_of(withdrawal)
         if ground is not None and not opened_case(rows, own):
             raise HandslagError("HS-SENDER-NOT-ALLOWED")
-        if withdrawal.effective_at_us is not None and withdrawal.effective_at_us > bump.clock_us:
-            raise HandslagError("HS-GRANT-INCOMPLETE", field="effective_at")
-        require_place(rows, own.seat_id, own.head, None, widening=False)
         if ground is not None:
             rows.annulments.void(own.case_id, ground, bump.clock_us)  # before anything of it is decided anew
         cases = _reach(rows, self.request, own)
@@ -212,10 +195,10 @@ class _Transaction:
         for case_id in cases:
             missing, hold = rows.hold.unreplayed(case_id), rows.hold.active()
             if missing and hold:
-                rows.hold.note_withdrawal(hold.hold_id, case_id, bump.clock_us, withdrawal.effective_at_us)
+                rows.hold.note_withdrawal(hold.hold_id, case_id, bump.clock_us, said_us)
             later |= missing
         reached = [seat for seat in seats if seat.seat_id not in later]
-        writes = withdrawn(self.context, rows, reached, withdrawal.effective_at_us, bumps)
+        writes = withdrawn(self.context, rows, reached, said_us, bumps)
         crossed(rows, writes, own.case_id)
         narrowed = self._narrow(rows, writes, bump)
         mine = next(write for write in writes if write.seat.seat_id == own.seat_id)
@@ -342,28 +325,6 @@ def _still_open(rows: Rows, seat_id: bytes) -> SeatRow:
     if seat is None or seat.state == SeatState.CLOSED:
         raise HandslagError("HS-SEAT-UNKNOWN")
     return seat
-
-
-def _named(rows: Rows, seat: SeatRow, act: ConsentAct) -> tuple[Holder, ...]:
-    """Who holds each role that a grant names; a grant to nobody is refused, a block may name anybody.
-
-    A lift of a block names them in its scope, and lifts nothing for who is not the one that was meant.
-    """
-    named = act.terms if act.act in {"GRANT", "AMEND"} else act.scope if act.act == "LIFT" else None
-    if named is None:
-        return ()
-    held = holders(rows, seat.case_id)
-    found = []
-    for recipient in named.recipients:
-        if recipient.kind != "ROLE":
-            continue
-        holder = held.get(recipient.id)
-        if holder is None:
-            raise HandslagError("HS-NO-HOLDER")
-        if recipient.member is not None and recipient.member != holder.member:
-            raise HandslagError("HS-RECIPIENT-CHANGED")
-        found.append(Holder(role=recipient.id, member=holder.member))
-    return tuple(found)
 
 
 def _tell_changed(context: Context, rows: Rows, seat: SeatRow, raw: bytes) -> None:

@@ -96,12 +96,8 @@ def _tell(
     shrunk: Sequence[Shrunk],
     at_us: int,
 ) -> None:
-    told = rows.annulments.told(seat.seat_id, consent_id)
-    known = {row.delivery_id for row in told if row.ground == ground}
     before = {one.row.delivery_id: one.row.state for one in shrunk}
-    for row, handed in releases(rows, seat.seat_id, consent_id, laws=ground == WRONG_PERSON):
-        if row.delivery_id in known:
-            continue
+    for row, handed in _untold(rows, seat.seat_id, consent_id, ground):
         seats = rows.cases.seats({row.sender_seat, recipient_seat(rows, row)})
         ours, theirs = outcome_entries(context, row, handed, seats, at_us, _CODES[ground])
         rows.entries.insert([ours, theirs])
@@ -166,6 +162,21 @@ def releases(
         if handed:
             found.append((row, handed))
     return found
+
+
+def untold(rows: Rows, write: Write) -> list[tuple[DeliveryRow, tuple[SectionRow, ...]]]:
+    """The releases of whose annulment `tell` tells the recipients, each with what was handed over on the consent."""
+    if write.act.act not in ANNULLING:
+        return []
+    return _untold(rows, write.seat.seat_id, write.act.consent_id, _ground("act", write.act.act))
+
+
+def _untold(
+    rows: Rows, seat_id: bytes, consent_id: bytes, ground: str
+) -> list[tuple[DeliveryRow, tuple[SectionRow, ...]]]:
+    known = {row.delivery_id for row in rows.annulments.told(seat_id, consent_id) if row.ground == ground}
+    every = releases(rows, seat_id, consent_id, laws=ground == WRONG_PERSON)
+    return [(row, handed) for row, handed in every if row.delivery_id not in known]
 
 
 def _rested(rows: Rows, section: SectionRow, consent_id: bytes) -> bool:

@@ -10,25 +10,29 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from broker import affected as consequences
-from broker import endings, queries
+from broker import annulments, endings, queries
 from broker.affected import Write
 from broker.calls import answered, recorded, request_hash
 from broker.context import Context
+from broker.holders import supposed
 from broker.narrowing import Shrunk, foreseen
 from broker.quota import QUERIES
+from broker.recordable import require_recordable, require_whole
+from broker.rulebook import RulesOf
 from broker.store.cases import SeatRow
 from broker.store.deliveries import SectionRow
 from broker.store.port import Rows
-from consent.admission import ANNULLING, NARROWING, WIDENING, check_act
 from consent.ledger import LedgerView
 from consent.simulate import event_of
 from schemas import limits
-from schemas.acts import ConsentAct, LedgerEvent
+from schemas.acts import ConsentAct, Holder, LedgerEvent
+from schemas.codes import DeliveryState
 from schemas.errors import HandslagError
 from schemas.explain import SimulateAnswer, SimulatedDelivery, SimulateRequest
 from schemas.identifiers import ZERO16, ZERO32
 
 _EVERYTHING = "WITHDRAW_ALL"
+_COVERED = frozenset({DeliveryState.PENDING, DeliveryState.HANDED, DeliveryState.ACKED})
 
 
 async def simulate(context: Context, unit: str, request: SimulateRequest) -> SimulateAnswer:
@@ -78,16 +82,18 @@ def _simulated(
         entry_id=ZERO16,
         leaf_hash=ZERO32,
     )
-    refused = _refused(seat, act, view, at_us, void=rows.annulments.is_void(seat.case_id))
-    if refused is not None:
-        return replace(nothing, refused=refused)
-    event = event_of(view, request.act, at_us)
+    try:
+        named = _recordable(context, rows, seat, act, view, at_us)
+    except HandslagError as error:
+        return replace(nothing, refused=error.code)
+    # INVARIANT: test_an_amendment_to_a_role_does_what_simulating_it_said
+    event = event_of(view, request.act, at_us, named)
     write = Write(seat, act, event, _as_told(view.applied(event), view), _as_told(view, view))
-    shrunk, received, lost = _effects(context, rows, write, event, at_us)
+    shrunk, received, told = _effects(context, rows, write, event, at_us)
     return replace(
         nothing,
         counts=consequences.counts_of(seat.seat_id, shrunk, received),
-        deliveries=tuple(_told(one) for one in (*shrunk, *lost)),
+        deliveries=tuple(_told(one) for one in _listed(shrunk, told)),
     )
 
 
@@ -105,33 +111,58 @@ def _as_told(view: LedgerView, recorded: LedgerView) -> LedgerView:
 def _effects(
     context: Context, rows: Rows, write: Write, event: LedgerEvent, at_us: int
 ) -> tuple[list[Shrunk], consequences.Acked, list[Shrunk]]:
-    """What would shrink of what is open, what was received under it, and what of that would be told of."""
+    """What would shrink of what is open, what was received under it, and of what a recipient would be told."""
     after = {write.seat.seat_id: write.view}
     rules_of = context.rules_of(rows)
     waiting = rows.deliveries.open_of_senders(after)
     sections = rows.deliveries.sections([row.delivery_id for row in waiting])
     found = foreseen(rows, waiting, sections, after, rules_of, event.recorded_at_us)
     shrunk = [one for one, _until in found if one.removed]
-    may_end = endings.may_end(write)
-    lost = endings.lost(rows, [write], rules_of, at_us) if may_end or write.act.act in ANNULLING else []
-    received = endings.received(rows, [write], lost if may_end else [])
-    return shrunk, received, lost
+    lost = endings.lost(rows, [write], rules_of, at_us) if endings.may_end(write) else []
+    received = endings.received(rows, [write], lost)
+    return shrunk, received, [*lost, *_annulled(rows, write, rules_of, at_us)]
 
 
-def _refused(seat: SeatRow, act: ConsentAct, view: LedgerView, at_us: int, *, void: bool) -> str | None:
-    """The code with which the act would be refused now; None when it would be recorded."""
-    try:
-        if act.case_tag != seat.case_tag or act.member != seat.member:
-            raise HandslagError("HS-SIGNATURE-INVALID")
-        if act.act in WIDENING and void:
-            raise HandslagError("HS-CASE-VOID")
-        if act.act != _EVERYTHING:  # that one is the broker's own: the person's word about every ledger of the case
-            check_act(act, seat.head, at_us, view if act.act in {"AMEND", "LAPSE"} else None)
-        if act.act not in NARROWING | {_EVERYTHING} and not seat.active:
-            raise HandslagError("HS-STATE-INVALID")
-    except HandslagError as error:
-        return error.code
-    return None
+def _annulled(rows: Rows, write: Write, rules_of: RulesOf, at_us: int) -> list[Shrunk]:
+    """Releases of whose annulment the recipients would be told; `kept` is what another consent covers beside it."""
+    # INVARIANT: test_annulling_tells_whom_trying_it_named
+    told = annulments.untold(rows, write)
+    found = [row for row, _handed in told]
+    sections = rows.deliveries.sections([row.delivery_id for row in found])
+    after = foreseen(rows, found, sections, {write.seat.seat_id: write.view}, rules_of, at_us)
+    lasting = [one.kept if one.row.state in _COVERED else () for one, _until in after]
+    return [
+        Shrunk(row, handed, tuple(one for one in kept if one.digest not in _digests(handed)), DeliveryState(row.state))
+        for (row, handed), kept in zip(told, lasting, strict=True)
+    ]
+
+
+def _digests(sections: Sequence[SectionRow]) -> set[bytes]:
+    return {section.digest for section in sections}
+
+
+def _listed(shrunk: Sequence[Shrunk], told: Sequence[Shrunk]) -> list[Shrunk]:
+    """Each delivery once: what is recalled and told of as annulled as well, with every section that either names."""
+    every = {one.row.delivery_id: one for one in shrunk}
+    for one in told:
+        first = every.get(one.row.delivery_id, one)
+        more = tuple(section for section in first.removed if section.digest not in _digests(one.removed))
+        every[one.row.delivery_id] = replace(one, removed=(*one.removed, *more))
+    return list(every.values())
+
+
+def _recordable(
+    context: Context, rows: Rows, seat: SeatRow, act: ConsentAct, view: LedgerView, at_us: int
+) -> tuple[Holder, ...]:
+    """Who would be noted to hold each role that the act names; raises what recording it now would raise."""
+    if act.act == _EVERYTHING:  # that one is the broker's own: the person's word about every ledger of the case
+        require_whole(rows, seat, act.case_tag, act.member, act.effective_at_us, at_us)
+        return ()
+
+    def noting(rows: Rows, seat: SeatRow, act: ConsentAct) -> tuple[Holder, ...]:
+        return supposed(rows, seat, act, view)
+
+    return require_recordable(context, rows, seat, act, at_us, noting)
 
 
 def _told(one: Shrunk) -> SimulatedDelivery:

@@ -69,7 +69,8 @@ def simulate_command(
         command = _read(act)
     look = Look(seat=seat, ref=ref, purpose=purpose, case_number=case_number, actor=actor)
     answer, waits = asyncio.run(_simulated(config, look, command))
-    told(as_json, foreseeing.told(answer, waits), _lines(answer, waits, language_of()))
+    annuls = command.get("do") == "annul"
+    told(as_json, foreseeing.told(answer, waits), _lines(answer, waits, language_of(), annuls=annuls))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -102,6 +103,7 @@ _TEXT = {
     "nothing": Text("Ingenting skulle ändras.", "Nothing would change."),
     "stops": Text("stoppas", "stops"),
     "ends": Text("upphör, mottagaren får besked", "ends, the recipient is told"),
+    "annuls": Text("gällde aldrig, mottagaren får besked", "was never valid, the recipient is told"),
     "keeps": Text("går ändå", "goes all the same"),
     "counts": Text(
         "{}: {} stoppas före utlämning, {} kan ha kommit fram och återkallas, {} har tagits emot",
@@ -109,11 +111,14 @@ _TEXT = {
     ),
     "goes": Text("skulle lämnas ut", "would be released"),
     "stays": Text("skulle stanna här", "would stay here"),
+    "held": Text(
+        "om någon innehar rollen, vilket inte är känt här", "if somebody holds the role, which is not known here"
+    ),
     "person": Text("efter att någon har bestämt det", "once a named person says so"),
 }
 
 
-def _lines(answer: SimulateAnswer, waits: list[Here], language: str) -> list[str]:
+def _lines(answer: SimulateAnswer, waits: list[Here], language: str, *, annuls: bool) -> list[str]:
     if answer.refused:
         known = registry().get(answer.refused)
         why = "" if known is None else f": {known.sv if language == 'sv' else known.en}"
@@ -128,14 +133,14 @@ def _lines(answer: SimulateAnswer, waits: list[Here], language: str) -> list[str
     for one in answer.deliveries:
         role, state = codes.words("role", one.role, language), codes.words("delivery_state", one.state, language)
         kept = f"; {_say('keeps', language)} {', '.join(one.kept)}" if one.kept else ""
-        # What was received is not stopped any more.
-        word = _say("ends" if one.state == "ACKED" else "stops", language)
+        word = _say(_becomes(one.state, annuls=annuls), language)
         what = f"{one.event_type} {shown(one.event_id)}"
         lines.append(f"  {what} -> {role} ({state}): {', '.join(one.removed)} {word}{kept}")
     for waiting in waits:
         for word, categories in (("goes", waiting.goes), ("stays", waiting.stays)):
             if categories:
-                by = "" if waiting.by_itself else f", {_say('person', language)}"
+                by = f", {_say('held', language)}" if waiting.if_held else ""
+                by += "" if waiting.by_itself else f", {_say('person', language)}"
                 role = codes.words("role", waiting.role, language)
                 lines.append(f"  {waiting.event_type} -> {role}: {_say(word, language)} {', '.join(categories)}{by}")
     return lines or [_say("nothing", language)]
@@ -143,6 +148,13 @@ def _lines(answer: SimulateAnswer, waits: list[Here], language: str) -> list[str
 
 def _say(word: str, language: str) -> str:
     return _TEXT[word].told(language)
+
+
+def _becomes(state: str, *, annuls: bool) -> str:
+    """What becomes of a delivery: what was received is not stopped any more; an annulment is told to all who got it."""
+    if annuls and state != "PENDING":
+        return "annuls"
+    return "ends" if state == "ACKED" else "stops"
 
 
 __all__ = ["consent", "simulate_command"]

@@ -261,13 +261,21 @@ def decided(
 
 
 def released(
-    ctx: Context, seat: Seat, event: Mapping[str, Any], role: str, known: LedgerView | None = None
+    ctx: Context,
+    seat: Seat,
+    event: Mapping[str, Any],
+    role: str,
+    known: LedgerView | None = None,
+    to: Party | None = None,
 ) -> frozenset[str]:
-    """Categories of an event as it was handed in that this sender's own decision releases to a role, as `decided`."""
+    """Categories of an event as it was handed in that this sender's own decision releases to a role, as `decided`.
+
+    `to`: who is supposed to hold the role, where that is not who does.
+    """
     decision = decided(
         ctx,
         seat,
-        recipient(ctx, seat, role),
+        recipient(ctx, seat, role) if to is None else to,
         event_type=event["event_type"],
         categories=sorted(projection.split(event["event_type"], fields.from_json(event["event_type"], event["data"]))),
         purpose=event["purpose"],
