@@ -169,9 +169,9 @@ async def test_a_part_of_one_recipient_counts_that_recipient_alone(tmp_path, par
 
 async def test_a_part_for_another_purpose_counts_nobody(tmp_path):
     site = await ready(tmp_path)
-    consent = await given(site, purposes=(PURPOSE, "PROTECTION"))
+    consent = await given(site, purposes=(PURPOSE, "PLANNING"))
     await received(site)
-    other = Scope(recipients=(), categories=(), purposes=("PROTECTION",))
+    other = Scope(recipients=(), categories=(), purposes=("PLANNING",))
     assert (await act(site, "WITHDRAW", consent, scope=other)).counts == ()
 
 

@@ -260,14 +260,18 @@ class Story:
                     await self.site.ack(unit, item.item_id, "REJECT", "HS-SIGNATURE-INVALID")
 
 
+_HANDED_OVER = frozenset({"HANDED", "RECALLED", "EXPIRED", "RESEAL"})  # and never acknowledged
+
+
 def _as_told(
     key: bytes, held: Held, gone: frozenset[str], after: Held, heard: list[Told]
 ) -> tuple[bytes, str, str, tuple[str, ...]]:
     """What became of a delivery, in the words in which trying an act tells it: what it lost, or was told to have."""
     words = [one.categories for one in heard if one.delivery_id == key]
-    assert (held.state == "HANDED" and bool(gone)) == any(
-        one.kind == "RECALL" for one in heard if one.delivery_id == key
-    )
+    if any(one.kind == "RECALL" for one in heard if one.delivery_id == key):
+        assert held.state in _HANDED_OVER
+    else:
+        assert not (held.state == "HANDED" and gone)
     if gone and not after.live:
         assert after.state == {"PENDING": "CANCELLED", "HANDED": "RECALLED"}[held.state]
     return held.event_id, held.role, held.state, tuple(sorted(gone.union(*words)))
