@@ -63,7 +63,7 @@ async def test_a_consent_played_again_after_the_withdrawal_opens_nothing(case, d
     """The seat's own signed grant, recorded once more behind the withdrawal; its signature is genuine."""
     if not defended:
         monkeypatch.setattr(ledgers, "WIDENING", frozenset())
-    await case.settle(1)
+    await case.settle()
     seat = seat_of(case.social, "EX-1")
     held = case.social.ctx.spool.memory.ledger(seat.sid)
     grant = next(e for e in held if (t := ConsentAct.from_bytes(e.act).terms) and "IC04" in t.categories)

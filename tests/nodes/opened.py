@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 
@@ -57,6 +58,8 @@ async def node(loaded):
 async def nodes(tmp_path, database, count=2):
     """Several nodes of one new broker, the first one first."""
     first, made = folders(tmp_path, database)
+    threads = ThreadPoolExecutor()
+    asyncio.get_running_loop().set_default_executor(threads)
     async with AsyncExitStack() as stack:
         opened_nodes = [await stack.enter_async_context(node(made[0]))]
         for number in range(1, count):
@@ -65,7 +68,8 @@ async def nodes(tmp_path, database, count=2):
         try:
             yield opened_nodes
         finally:  # a cancelled task's thread still has a session of an engine that is closed next
-            await asyncio.get_running_loop().shutdown_default_executor()
+            threads.shutdown()
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
 
 
 def unit_row(code=POLICE):
