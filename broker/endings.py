@@ -93,9 +93,11 @@ def lost(
         for one in writes
         if one.act.act != "SUSPEND" and any(grant.pauses for grant in one.before.grants)
     }
-    more = _between(rows, held, resting, rules_of, at_us)
+    found = _merged(found, _between(rows, held, resting, rules_of, at_us))
     ending = {one.seat.seat_id: one for one in writes if one.act.act not in _BESIDE}
-    return _merged(found, [*more, *_carried(rows, held, ending, rules_of, at_us)])
+    whole = {one.row.delivery_id: len(one.removed) for one in found}
+    rest = [(row, of) for row, of in held if whole.get(row.delivery_id) != len(of)]
+    return _merged(found, _carried(rows, rest, ending, rules_of, at_us))
 
 
 def _carried(rows: Rows, held: Acked, writes: Mapping[bytes, Write], rules_of: RulesOf, at_us: int) -> list[Shrunk]:
@@ -104,7 +106,8 @@ def _carried(rows: Rows, held: Acked, writes: Mapping[bytes, Write], rules_of: R
     held = [(row, of) for row, of in held if row.sender_seat in writes]
     seats = rows.cases.seats({seat_id for row, _of in held for seat_id in (row.sender_seat, row.recipient_seat or b"")})
     found = []
-    for row, sections in held:
+    for done, (row, sections) in enumerate(held):
+        rows.awake(done)
         ends = _ends(row, sections, writes[row.sender_seat], seats, rules_of, at_us)
         removed = tuple(section for section, over in zip(sections, ends, strict=True) if over)
         if removed:  # what is left of it is not covered for that: `_uncovered` knows

@@ -74,7 +74,8 @@ def foreseen(
     """
     wanted = {row.sender_seat for row in found} | {row.recipient_seat for row in found if row.recipient_seat}
     seats = rows.cases.seats(wanted)
-    for row in found:
+    for done, row in enumerate(found):
+        rows.awake(done)
         live = sections[row.delivery_id]
         decision = _decision(rows, row, live, seats, views[row.sender_seat], rules_of, at_us)
         pairs = list(zip(live, decision.sections, strict=True)) if decision is not None else []
