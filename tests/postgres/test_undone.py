@@ -116,3 +116,23 @@ async def test_keys_are_in_memory_before_a_ledger_write_begins(migrated, tmp_pat
     await site.store.write(lambda _rows: site.context.recorder.seat_keys(site.police.seat_id))
     assert inside  # positive control
     site.close()
+
+
+@pytest.mark.parametrize("says", [True, False])
+async def test_a_long_computation_is_not_taken_for_a_node_that_stopped(migrated, says):
+    """Longer than a transaction may stand still, in steps of which each is short; the control is silent meanwhile."""
+    metrics, runs = Metrics(), []
+    store = PostgresStore(migrated.settings, CIPHER, undone=metrics.undone)
+
+    def computes(rows):
+        runs.append(bump(rows))
+        for done in range(4 * 64 if len(runs) == 1 else 0):
+            if says:
+                rows.awake(done)
+            time.sleep(0.001)
+        rows.gate.bump(8, 1, NOW)
+
+    await store.write(computes)
+    store.close()
+    assert len(runs) == (1 if says else 2)
+    assert counted(metrics, "25P03") == (0 if says else 1)
