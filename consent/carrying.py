@@ -49,11 +49,20 @@ def taken_back(received: Received, before: LedgerView, after: LedgerView, rules:
     """
     names = _names(received.request, rules)
     still = {id(one) for one in after.grants}  # an act leaves what it does not touch as it is
-    touched = {category for one in before.grants if id(one) not in still for category in one.categories}
+    changed = [one for one in before.grants if id(one) not in still]
+    touched = {category for one in changed for category in one.categories}
     return tuple(
         not touched.isdisjoint(one.category for one in (ask, *names))
         and any(
-            _ended(received, before, after, rules, person, [one for one in (ask, *names) if person in concerned(one)])
+            _ended(
+                received,
+                before,
+                after,
+                rules,
+                person,
+                [one for one in (ask, *names) if person in concerned(one)],
+                changed,
+            )
             or _owed(received, before, after, rules, person, ask)
             for person in dict.fromkeys(person for one in (ask, *names) for person in concerned(one))
         )
@@ -69,11 +78,21 @@ def _names(request: DecisionRequest, rules: Rules) -> list[SectionAsk]:
 
 
 def _ended(
-    received: Received, before: LedgerView, after: LedgerView, rules: Rules, person: int, asks: list[SectionAsk]
+    received: Received,
+    before: LedgerView,
+    after: LedgerView,
+    rules: Rules,
+    person: int,
+    asks: list[SectionAsk],
+    changed: Iterable[Grant],
 ) -> bool:
-    """Whether one person's consents carried all of this and do not any more, those that rest left out or counted."""
+    """Whether one person's consents carried all of this and do not any more, those that rest left out or counted.
+
+    Where none of those that `changed` carried any of it, nothing of it ended: the others carry what they carried.
+    """
     return any(
-        _carried(received, before.grants, rules, person, asks, resting=resting)
+        any(_carried(received, changed, rules, person, [ask], resting=resting) for ask in asks)
+        and _carried(received, before.grants, rules, person, asks, resting=resting)
         and not _carried(received, after.grants, rules, person, asks, resting=resting)
         for resting in (False, True)
     )

@@ -40,7 +40,7 @@ from broker.store.stream import StreamRows
 from broker.store.units import UnitRows
 
 T = TypeVar("T")
-_PIECE = 64  # decisions, a few milliseconds
+_PIECE = 8  # decisions: with a ledger of very many consents, tens of milliseconds
 
 
 class Rows:
