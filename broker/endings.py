@@ -96,8 +96,20 @@ def lost(
     found = _merged(found, _between(rows, held, resting, rules_of, at_us))
     ending = {one.seat.seat_id: one for one in writes if one.act.act not in _BESIDE}
     whole = {one.row.delivery_id: len(one.removed) for one in found}
-    rest = [(row, of) for row, of in held if whole.get(row.delivery_id) != len(of)]
+    touched = {seat_id: _touched(one) for seat_id, one in ending.items()}
+    rest = [
+        (row, of)
+        for row, of in held
+        if whole.get(row.delivery_id) != len(of)
+        and any(not touched.get(row.sender_seat, frozenset()).isdisjoint(consents_of(section)) for section in of)
+    ]
     return _merged(found, _carried(rows, rest, ending, rules_of, at_us))
+
+
+def _touched(write: Write) -> frozenset[bytes]:
+    """The consents (16 bytes each) that an act changed: it leaves the others as they are."""
+    still = {id(one) for one in write.view.grants}
+    return frozenset(one.consent_id for one in write.before.grants if id(one) not in still)
 
 
 def _carried(rows: Rows, held: Acked, writes: Mapping[bytes, Write], rules_of: RulesOf, at_us: int) -> list[Shrunk]:
