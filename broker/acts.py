@@ -35,8 +35,7 @@ from schemas.acts import CaseWithdrawal, ConsentAct
 from schemas.calls import ConsentsAnswer, ConsentsRequest
 from schemas.codes import DeliveryState, SeatState, table
 from schemas.errors import HandslagError
-from schemas.identifiers import ZERO16
-from schemas.inbox import AffectedDelivery, LedgerNotice, Notice, Recall, RoleCount
+from schemas.inbox import AffectedDelivery, LedgerNotice, Notice, RoleCount
 from schemas.statements import MemberStatement, SignedStatement
 from schemas.trail import Payload
 
@@ -297,16 +296,7 @@ def tell_shrunk(
                 context, row, one.removed, seats, at_us, endings.RECALLED, numbers.get(row.sender_seat)
             )
             rows.entries.insert([ours, theirs])
-            recall = Recall(
-                seat_id=row.recipient_seat or ZERO16,
-                delivery_id=row.delivery_id,
-                event_id=row.event_id,
-                digests=tuple(section.digest for section in one.removed),
-                code=code,
-                entry_id=theirs.entry_id,
-                leaf_hash=theirs.leaf_hash,
-            )
-            rows.inbox.put([Item(context.new_id(), row.recipient_unit, "RECALL", recall.to_bytes())])
+            rows.inbox.put([endings.recall(context, row, one.removed, code, theirs)])
         notice = Notice(
             seat_id=row.sender_seat,
             code="delivery_cancelled",

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from audit.entry import SealedEntry
 from broker.acks import outcome_entries, recipient_seat
 from broker.affected import ENDING, Acked, Write, consents_of, rested
 from broker.context import Context
@@ -232,28 +233,32 @@ def _tell(context: Context, rows: Rows, one: Shrunk, write: Write, at_us: int, c
         context, row, one.removed, seats, at_us, TOLD if acked else RECALLED, write.event.ledger_seq
     )
     rows.entries.insert([ours, theirs])
-    word: ConsentEnded | Recall
-    if acked:
-        word = ConsentEnded(
-            seat_id=seat_id,
-            delivery_id=row.delivery_id,
-            event_id=row.event_id,
-            role=write.seat.role,
-            categories=tuple(sorted({section.category for section in one.removed})),
-            code=code,
-            at_us=at_us,
-            entry_id=theirs.entry_id,
-            leaf_hash=theirs.leaf_hash,
-        )
-    else:
-        word = Recall(
-            seat_id=seat_id,
-            delivery_id=row.delivery_id,
-            event_id=row.event_id,
-            digests=tuple(section.digest for section in one.removed),
-            code=code,
-            entry_id=theirs.entry_id,
-            leaf_hash=theirs.leaf_hash,
-        )
-    kind = "ENDED" if acked else "RECALL"
-    rows.inbox.put([Item(context.new_id(), row.recipient_unit, kind, word.to_bytes())])
+    if not acked:
+        rows.inbox.put([recall(context, row, one.removed, code, theirs)])
+        return
+    word = ConsentEnded(
+        seat_id=seat_id,
+        delivery_id=row.delivery_id,
+        event_id=row.event_id,
+        role=write.seat.role,
+        categories=tuple(sorted({section.category for section in one.removed})),
+        code=code,
+        at_us=at_us,
+        entry_id=theirs.entry_id,
+        leaf_hash=theirs.leaf_hash,
+    )
+    rows.inbox.put([Item(context.new_id(), row.recipient_unit, "ENDED", word.to_bytes())])
+
+
+def recall(context: Context, row: DeliveryRow, removed: Sequence[SectionRow], code: str, entry: SealedEntry) -> Item:
+    """RECALL of these sections to the recipient; `entry` is the one of it in the recipient's trail."""
+    word = Recall(
+        seat_id=row.recipient_seat or ZERO16,
+        delivery_id=row.delivery_id,
+        event_id=row.event_id,
+        digests=tuple(section.digest for section in removed),
+        code=code,
+        entry_id=entry.entry_id,
+        leaf_hash=entry.leaf_hash,
+    )
+    return Item(context.new_id(), row.recipient_unit, "RECALL", word.to_bytes())
