@@ -288,15 +288,16 @@ def tell_shrunk(
     seats = rows.cases.seats(
         {one.row.sender_seat for one in shrunk} | {one.row.recipient_seat for one in shrunk if one.row.recipient_seat}
     )
+    told: list[SealedEntry] = []
+    items: list[Item] = []
     for one in shrunk:
         row = one.row
-        handed = row.state == DeliveryState.HANDED
-        if handed:
+        if row.state == DeliveryState.HANDED:
             ours, theirs = outcome_entries(
                 context, row, one.removed, seats, at_us, endings.RECALLED, numbers.get(row.sender_seat)
             )
-            rows.entries.insert([ours, theirs])
-            rows.inbox.put([endings.recall(context, row, one.removed, code, theirs)])
+            told += [ours, theirs]
+            items.append(endings.recall(context, row, one.removed, code, theirs))
         notice = Notice(
             seat_id=row.sender_seat,
             code="delivery_cancelled",
@@ -307,7 +308,9 @@ def tell_shrunk(
             detail=row.state,
             at_us=at_us,
         )
-        rows.inbox.put([Item(context.new_id(), row.sender_unit, "NOTICE", notice.to_bytes())])
+        items.append(Item(context.new_id(), row.sender_unit, "NOTICE", notice.to_bytes()))
+    rows.entries.insert(told)
+    rows.inbox.put(items)
 
 
 def _still_open(rows: Rows, seat_id: bytes) -> SeatRow:

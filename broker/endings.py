@@ -60,9 +60,22 @@ def tell(context: Context, rows: Rows, writes: Sequence[Write], found: Sequence[
 
     In the transaction of the acts. INVARIANT: test_who_holds_data_under_a_consent_is_told_that_it_ended.
     """
+    if not found:
+        return
     by = {write.seat.seat_id: write for write in writes}
-    for one in found:
-        _tell(context, rows, one, by[one.row.sender_seat], at_us, code)
+    # Who got it with an invitation has it in the trail of the seat that it led to: there the word stands as well.
+    # INVARIANT: test_what_came_with_an_invitation_ends_in_the_seat_that_it_led_to
+    to = [replace(one.row, recipient_seat=recipient_seat(rows, one.row)) for one in found]
+    seats = rows.cases.seats({seat_id for row in to for seat_id in (row.sender_seat, row.recipient_seat or ZERO16)})
+    words = [
+        _word(context, row, one.removed, by[row.sender_seat], seats, at_us, code)
+        for row, one in zip(to, found, strict=True)
+        # Who was invited and took no seat knows no case by which it could be told; a closed seat gets corrections
+        # alone, or the day of a withdrawal would tell of the case it has left.
+        if (holder := seats.get(row.recipient_seat or ZERO16)) is not None and holder.active
+    ]
+    rows.entries.insert([entry for entries, _item in words for entry in entries])
+    rows.inbox.put([item for _entries, item in words])
 
 
 def received(rows: Rows, writes: Sequence[Write], found: Sequence[Shrunk]) -> Acked:
@@ -118,30 +131,26 @@ def _carried(rows: Rows, held: Acked, writes: Mapping[bytes, Write], rules_of: R
     # INVARIANT: test_a_consent_that_ends_while_something_else_stands_against_it_is_told
     held = [(row, of) for row, of in held if row.sender_seat in writes]
     seats = rows.cases.seats({seat_id for row, _of in held for seat_id in (row.sender_seat, row.recipient_seat or b"")})
+    known: dict[tuple[bytes, Received], Sequence[bool]] = {}
     found = []
-    for done, (row, sections) in enumerate(held):
-        rows.awake(done)
-        ends = _ends(row, sections, writes[row.sender_seat], seats, rules_of, at_us)
+    for row, sections in held:
+        write = writes[row.sender_seat]
+        under = frozenset(one for section in sections for one in consents_of(section))
+        question = row.sender_seat, Received(asked_of(row, sections, seats, write.view, at_us), under)
+        if question not in known:
+            known[question] = _ends(question[1], write, rules_of, row.sender_unit)
+        ends = known[question]
         removed = tuple(section for section, over in zip(sections, ends, strict=True) if over)
         if removed:  # what is left of it is not covered for that: `_uncovered` knows
             found.append(Shrunk(row, removed, (), DeliveryState(row.state)))
     return found
 
 
-def _ends(
-    row: DeliveryRow,
-    sections: Sequence[SectionRow],
-    write: Write,
-    seats: Mapping[bytes, SeatRow],
-    rules_of: RulesOf,
-    at_us: int,
-) -> Sequence[bool]:
-    request = asked_of(row, sections, seats, write.view, at_us)
-    under = frozenset(one for section in sections for one in consents_of(section))
+def _ends(received: Received, write: Write, rules_of: RulesOf, unit: str) -> Sequence[bool]:
     try:
-        return taken_back(Received(request, under), write.before, write.view, rules_of(row.sender_unit))
+        return taken_back(received, write.before, write.view, rules_of(unit))
     except Exception:  # noqa: BLE001 - a withdrawal does not fail with it; in doubt who holds the data is told
-        return [True] * len(sections)
+        return [True] * len(received.request.sections)
 
 
 def _between(
@@ -218,36 +227,34 @@ def _what(row: DeliveryRow, section: SectionRow) -> tuple[bytes, bytes, bytes]:
     return section.event_id, section.digest, row.recipient_seat or ZERO16
 
 
-def _tell(context: Context, rows: Rows, one: Shrunk, write: Write, at_us: int, code: str) -> None:
-    # Who got it with an invitation has it in the trail of the seat that it led to: there the word stands as well.
-    # INVARIANT: test_what_came_with_an_invitation_ends_in_the_seat_that_it_led_to
-    seat_id = recipient_seat(rows, one.row)
-    row = replace(one.row, recipient_seat=seat_id)
-    seats: dict[bytes, SeatRow] = rows.cases.seats({row.sender_seat, seat_id})
-    # Who was invited and took no seat knows no case by which it could be told; a closed seat gets corrections alone, or
-    # the day of a withdrawal would tell of the case it has left.
-    if seat_id not in seats or not seats[seat_id].active:
-        return
+def _word(
+    context: Context,
+    row: DeliveryRow,
+    removed: Sequence[SectionRow],
+    write: Write,
+    seats: dict[bytes, SeatRow],
+    at_us: int,
+    code: str,
+) -> tuple[tuple[SealedEntry, SealedEntry], Item]:
+    """What the recipient of a delivery is told, ENDED or RECALL, and the entries of it in both trails."""
     acked = row.state == DeliveryState.ACKED
     ours, theirs = outcome_entries(
-        context, row, one.removed, seats, at_us, TOLD if acked else RECALLED, write.event.ledger_seq
+        context, row, removed, seats, at_us, TOLD if acked else RECALLED, write.event.ledger_seq
     )
-    rows.entries.insert([ours, theirs])
     if not acked:
-        rows.inbox.put([recall(context, row, one.removed, code, theirs)])
-        return
+        return (ours, theirs), recall(context, row, removed, code, theirs)
     word = ConsentEnded(
-        seat_id=seat_id,
+        seat_id=row.recipient_seat or ZERO16,
         delivery_id=row.delivery_id,
         event_id=row.event_id,
         role=write.seat.role,
-        categories=tuple(sorted({section.category for section in one.removed})),
+        categories=tuple(sorted({section.category for section in removed})),
         code=code,
         at_us=at_us,
         entry_id=theirs.entry_id,
         leaf_hash=theirs.leaf_hash,
     )
-    rows.inbox.put([Item(context.new_id(), row.recipient_unit, "ENDED", word.to_bytes())])
+    return (ours, theirs), Item(context.new_id(), row.recipient_unit, "ENDED", word.to_bytes())
 
 
 def recall(context: Context, row: DeliveryRow, removed: Sequence[SectionRow], code: str, entry: SealedEntry) -> Item:

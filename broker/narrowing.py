@@ -73,11 +73,10 @@ def foreseen(
     `views` by discloser seat, `sections` by delivery. INVARIANT: test_a_withdrawal_does_what_simulating_it_said.
     """
     wanted = {row.sender_seat for row in found} | {row.recipient_seat for row in found if row.recipient_seat}
-    seats = rows.cases.seats(wanted)
-    for done, row in enumerate(found):
-        rows.awake(done)
+    seats, answers = rows.cases.seats(wanted), _Answers(views, rules_of)
+    for row in found:
         live = sections[row.delivery_id]
-        decision = _decision(rows, row, live, seats, views[row.sender_seat], rules_of, at_us)
+        decision = _decision(rows, row, live, seats, answers, at_us)
         pairs = list(zip(live, decision.sections, strict=True)) if decision is not None else []
         kept = tuple(replace(section, grants=b"".join(answer.grants)) for section, answer in pairs if answer.released)
         left = {section.digest for section in kept}
@@ -103,24 +102,44 @@ def _next_state(row: DeliveryRow, remains: bool) -> DeliveryState:
     return DeliveryState.CANCELLED if row.state == DeliveryState.PENDING else DeliveryState.RECALLED
 
 
+class _Answers:
+    """What views say, by discloser seat. Many deliveries ask the same, and each question is decided once."""
+
+    def __init__(self, views: Mapping[bytes, LedgerView], rules_of: RulesOf) -> None:
+        self.views = views
+        self.rules_of = rules_of
+        self._known: dict[tuple[bytes, DecisionRequest], Decision | None] = {}
+
+    def to(self, row: DeliveryRow, request: DecisionRequest) -> Decision | None:
+        """The decision; None where deciding fails."""
+        question = row.sender_seat, request
+        if question not in self._known:
+            self._known[question] = self._decided(row, request)
+        return self._known[question]
+
+    def _decided(self, row: DeliveryRow, request: DecisionRequest) -> Decision | None:
+        try:
+            return decide(request, self.views[row.sender_seat], self.rules_of(row.sender_unit))
+        except Exception:  # noqa: BLE001 - whatever is wrong, the answer is no
+            return None
+
+
 def _decision(
     rows: Rows,
     row: DeliveryRow,
     sections: Iterable[SectionRow],
     seats: Mapping[bytes, SeatRow],
-    view: LedgerView,
-    rules_of: RulesOf,
+    answers: _Answers,
     at_us: int,
 ) -> Decision | None:
     """The decision as of now; None when deciding fails: a withdrawal must not fail with it, and nothing is covered."""
     if row.event_type == STATUTORY:
-        return _as_decided(rows, row, tuple(sections), seats, rules_of)
-    request = asked_of(row, sections, seats, view, at_us)
+        return _as_decided(rows, row, tuple(sections), seats, answers.rules_of)
+    decision = answers.to(row, asked_of(row, sections, seats, answers.views[row.sender_seat], at_us))
     try:
-        decision = decide(request, view, rules_of(row.sender_unit))
         # INVARIANT: test_a_delivery_that_would_rest_on_a_stricter_consent_stops
-        return decision if _told(row, decision.obligations) else None
-    except Exception:  # noqa: BLE001 - whatever is wrong, the answer is no
+        return decision if decision is not None and _told(row, decision.obligations) else None
+    except Exception:  # noqa: BLE001 - a body that cannot be read carries no obligation
         return None
 
 

@@ -40,7 +40,6 @@ from broker.store.stream import StreamRows
 from broker.store.units import UnitRows
 
 T = TypeVar("T")
-_PIECE = 8  # decisions: with a ledger of very many consents, tens of milliseconds
 
 
 class Rows:
@@ -48,7 +47,6 @@ class Rows:
 
     def __init__(self, connection: Connection, cipher: ColumnCipher) -> None:
         self.cipher = cipher
-        self._c = connection
         self.gate = GateRows(connection)
         self.units = UnitRows(connection, cipher)
         self.contacts = ContactRows(connection, cipher)
@@ -72,15 +70,6 @@ class Rows:
         self.erasures = ErasureRows(connection, cipher)
         self.shared = SharedRows(connection, cipher)
         self.statutes = StatuteRows(connection, cipher)
-
-    def awake(self, done: int) -> None:
-        """Say something to the server now and then in a long computation: one that is silent is taken for stopped.
-
-        `done` counts what was computed. The server undoes a transaction that stands still for 150 ms.
-        """
-        # INVARIANT: test_a_long_computation_is_not_taken_for_a_node_that_stopped
-        if done % _PIECE == 0:
-            self._c.exec_driver_sql("SELECT 1")
 
 
 class Store(Protocol):

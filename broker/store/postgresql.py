@@ -28,6 +28,7 @@ from broker.store.dialect import READING, SERVER_CLOCK
 from broker.store.port import Rows, looked_at
 from broker.store.postgresql_engine import READING as READING_SESSION
 from broker.store.postgresql_engine import WRITING, engine_for
+from broker.store.pulse import Pulse
 from broker.store.sealing import Sealing
 from broker.store.tables import turn
 from broker.store.undone import CONNECT, POOL, UNREACHED, Undone, own_fault, reason_of
@@ -70,6 +71,7 @@ class PostgresStore:
         readers = settings.connections // 2
         self._writing = engine_for(settings, session, connections=settings.connections - readers)
         self._reading = engine_for(settings, READING_SESSION, connections=readers)
+        self._pulse = Pulse()
         self._cipher = cipher
         self.sealing = Sealing(cipher)
         self._make = rows
@@ -160,6 +162,7 @@ class PostgresStore:
             self._closed = True
         for pool in (self._turns, self._writers, self._readers):
             pool.shutdown()
+        self._pulse.close()
         for engine in (self._writing, self._reading):
             engine.dispose()
 
@@ -194,7 +197,8 @@ class PostgresStore:
                 if not shared:
                     connection.execute(select(turn.c.id).with_for_update())
                 rows = self._rows(connection)
-                value = work(rows)
+                with self._pulse.of(connection):
+                    value = work(rows)
                 _require_whole(connection)
             except BaseException as error:
                 _rolled_back(connection)

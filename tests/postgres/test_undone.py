@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -13,6 +14,7 @@ from sqlalchemy import event
 
 from broker.logs import JsonLine
 from broker.metrics import Metrics
+from broker.store import pulse
 from broker.store.postgresql import PostgresStore
 from schemas.errors import HandslagError
 from tests.postgres.conftest import CIPHER
@@ -118,21 +120,52 @@ async def test_keys_are_in_memory_before_a_ledger_write_begins(migrated, tmp_pat
     site.close()
 
 
-@pytest.mark.parametrize("says", [True, False])
-async def test_a_long_computation_is_not_taken_for_a_node_that_stopped(migrated, says):
-    """Longer than a transaction may stand still, in steps of which each is short; the control is silent meanwhile."""
-    metrics, runs = Metrics(), []
-    store = PostgresStore(migrated.settings, CIPHER, undone=metrics.undone)
+def computing(seconds):
+    begun = time.thread_time()
+    while time.thread_time() - begun < seconds:
+        pass
 
-    def computes(rows):
+
+async def undone_in(store, meanwhile):
+    """How often a transaction is begun that spends its first run on something for longer than it may be silent."""
+    runs = []
+
+    def work(rows):
         runs.append(bump(rows))
-        for done in range(32 if len(runs) == 1 else 0):
-            if says:
-                rows.awake(done)
-            time.sleep(0.01)
+        if len(runs) == 1:
+            meanwhile(0.4)
         rows.gate.bump(8, 1, NOW)
 
-    await store.write(computes)
+    await store.write(work)
+    return len(runs) - 1
+
+
+@pytest.mark.parametrize(("meanwhile", "undone"), [(computing, 0), (time.sleep, 1)])
+async def test_a_long_computation_is_not_taken_for_a_node_that_stopped(migrated, meanwhile, undone):
+    """The control takes no processor time meanwhile, as a node that was stopped."""
+    metrics = Metrics()
+    store = PostgresStore(migrated.settings, CIPHER, undone=metrics.undone)
+    assert await undone_in(store, meanwhile) == undone
     store.close()
-    assert len(runs) == (1 if says else 2)
-    assert counted(metrics, "25P03") == (0 if says else 1)
+    assert counted(metrics, "25P03") == undone
+
+
+async def test_what_computes_on_and_on_is_undone(migrated, monkeypatch):
+    monkeypatch.setattr(pulse, "_LONGEST_S", 0.1)
+    store = PostgresStore(migrated.settings, CIPHER)
+    assert await undone_in(store, computing) == 1
+    store.close()
+
+
+async def test_one_that_waits_for_a_lock_does_not_silence_the_others(migrated):
+    """While the server works for one transaction, another one that computes is heard all the same."""
+    metrics = Metrics()
+    store = PostgresStore(migrated.settings, CIPHER, undone=metrics.undone)
+    with migrated.connect() as other:
+        other.execute("SELECT * FROM bucket WHERE bucket = 9 FOR UPDATE")
+        waiting = asyncio.create_task(store.write(lambda rows: rows.gate.bump(9, 1, NOW), shared=True))
+        assert await undone_in(store, computing) == 0
+        other.rollback()
+    await waiting
+    store.close()
+    assert counted(metrics, "25P03") == 0

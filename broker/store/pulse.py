@@ -1,0 +1,96 @@
+"""What a server hears from a transaction whose thread computes for long.
+
+The server undoes a transaction that is silent, for it cannot tell a node that computes from one that was stopped. The
+processor time of the transaction's thread tells: while it grows, `SELECT 1` is sent beside it, on the same connection.
+A thread that waits for something, or a process that was stopped, takes no processor time and stays silent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import psycopg
+from sqlalchemy import Connection
+
+_EVERY_S = 0.04  # a few in the time for which a transaction may be silent
+_LONGEST_S = 10.0  # what computes on for longer than this holds others up for nothing
+
+
+@dataclass(slots=True)
+class _Work:
+    """One transaction at work: its connection, the clock of its thread's processor time, seconds of that clock."""
+
+    driver: psycopg.Connection
+    clock: int
+    seen_s: float
+    until: float
+    ended: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def beat(self) -> None:
+        """Say `SELECT 1` if the thread has computed since the last look."""
+        with self.lock:
+            if self.ended or time.monotonic() > self.until or not self._silent():
+                return
+            now_s = time.clock_gettime(self.clock)
+            if now_s > self.seen_s:
+                self.seen_s = now_s
+                with contextlib.suppress(psycopg.Error):  # the transaction's own thread meets it too
+                    self.driver.execute("SELECT 1")
+
+    def _silent(self) -> bool:
+        """Whether the server waits for us; while it works for us, others' beats would wait here with it."""
+        return self.driver.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
+
+
+class Pulse:
+    """The thread that does it for one Store; it ends with `close`, which waits for it."""
+
+    def __init__(self) -> None:
+        self._at_work: dict[int, _Work] = {}
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="store-pulse", daemon=True)
+        self._thread.start()
+
+    @contextlib.contextmanager
+    def of(self, connection: Connection) -> Iterator[None]:
+        """For a transaction on `connection` in this thread; when it is left nothing more is said on it."""
+        # INVARIANT: test_a_long_computation_is_not_taken_for_a_node_that_stopped
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        clock = time.pthread_getcpuclockid(threading.get_ident())
+        work = _Work(driver, clock, time.clock_gettime(clock), time.monotonic() + _LONGEST_S)
+        with self._changed:
+            self._at_work[id(work)] = work
+            self._changed.notify()
+        try:
+            yield
+        finally:
+            with self._changed:
+                del self._at_work[id(work)]
+            with work.lock:
+                work.ended = True
+
+    def close(self) -> None:
+        """End the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or self._at_work)
+                if self._closed:
+                    return
+            time.sleep(_EVERY_S)
+            with self._changed:
+                at_work = list(self._at_work.values())
+            for work in at_work:
+                work.beat()
