@@ -28,7 +28,7 @@ from broker.store.dialect import READING, SERVER_CLOCK
 from broker.store.port import Rows, looked_at
 from broker.store.postgresql_engine import READING as READING_SESSION
 from broker.store.postgresql_engine import WRITING, engine_for
-from broker.store.pulse import Pulse
+from broker.store.pulse import Pulse, listened
 from broker.store.sealing import Sealing
 from broker.store.tables import turn
 from broker.store.undone import CONNECT, POOL, UNREACHED, Undone, own_fault, reason_of
@@ -69,7 +69,7 @@ class PostgresStore:
         `undone` is told, in any thread, why a transaction was undone: one of `undone.REASONS`.
         """
         readers = settings.connections // 2
-        self._writing = engine_for(settings, session, connections=settings.connections - readers)
+        self._writing = listened(engine_for(settings, session, connections=settings.connections - readers))
         self._reading = engine_for(settings, READING_SESSION, connections=readers)
         self._pulse = Pulse()
         self._cipher = cipher

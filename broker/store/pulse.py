@@ -12,29 +12,37 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import psycopg
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine, event
 
 _EVERY_S = 0.04  # a few in the time for which a transaction may be silent
 _LONGEST_S = 10.0  # what computes on for longer than this holds others up for nothing
 
 
+_KEY = "pulse"  # in the information that SQLAlchemy keeps beside each of the driver's connections
+
+
 @dataclass(slots=True)
 class _Work:
-    """One transaction at work: its connection, the clock of its thread's processor time, seconds of that clock."""
+    """One transaction at work: its connection, the clock of its thread's processor time, seconds of that clock.
+
+    `asking`: the server works for the transaction; whoever spoke on its connection now would wait with it, and silence
+    the others meanwhile. After an error it stays so: of what the server refused nothing goes on.
+    """
 
     driver: psycopg.Connection
     clock: int
     seen_s: float
     until: float
-    ended: bool = False
+    asking: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def beat(self) -> None:
         """Say `SELECT 1` if the thread has computed since the last look."""
         with self.lock:
-            if self.ended or time.monotonic() > self.until or not self._silent():
+            if self.asking or time.monotonic() > self.until:
                 return
             now_s = time.clock_gettime(self.clock)
             if now_s > self.seen_s:
@@ -42,13 +50,27 @@ class _Work:
                 with contextlib.suppress(psycopg.Error):  # the transaction's own thread meets it too
                     self.driver.execute("SELECT 1")
 
-    def _silent(self) -> bool:
-        """Whether the server waits for us; while it works for us, others' beats would wait here with it."""
-        return self.driver.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
+    def ask(self, asking: bool) -> None:
+        """From now on the server works for it, or does not any more."""
+        with self.lock:
+            self.asking = asking
+
+
+def listened(engine: Engine) -> Engine:
+    """An engine of whose connections a Pulse knows when the server works for them."""
+    event.listen(engine, "before_cursor_execute", partial(_asking, True))
+    event.listen(engine, "after_cursor_execute", partial(_asking, False))
+    return engine
+
+
+def _asking(asking: bool, connection: Connection, *_: object) -> None:
+    work = connection.info.get(_KEY)
+    if work is not None:
+        work.ask(asking)
 
 
 class Pulse:
-    """The thread that does it for one Store; it ends with `close`, which waits for it."""
+    """The thread that does it for one Store, on connections of a `listened` engine; `close` waits for its end."""
 
     def __init__(self) -> None:
         self._at_work: dict[int, _Work] = {}
@@ -65,6 +87,8 @@ class Pulse:
         assert driver is not None
         clock = time.pthread_getcpuclockid(threading.get_ident())
         work = _Work(driver, clock, time.clock_gettime(clock), time.monotonic() + _LONGEST_S)
+        info = connection.info  # of a connection that is lost meanwhile nothing can be asked
+        info[_KEY] = work
         with self._changed:
             self._at_work[id(work)] = work
             self._changed.notify()
@@ -73,8 +97,8 @@ class Pulse:
         finally:
             with self._changed:
                 del self._at_work[id(work)]
-            with work.lock:
-                work.ended = True
+            work.ask(True)  # waits for what is being said; a beat that took it from the list before says nothing more
+            info.pop(_KEY, None)
 
     def close(self) -> None:
         """End the thread."""
