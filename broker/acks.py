@@ -228,7 +228,8 @@ def outcome_entries(
     decided = tuple(
         DecidedSection(
             category=section.category,
-            persons=(0,),
+            # INVARIANT: test_the_trail_of_an_end_names_every_person_it_is_about
+            persons=tuple(map(int, section.persons.split(","))),
             released=True,
             reasons=(),
             grants=(),

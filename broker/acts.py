@@ -132,7 +132,7 @@ async def own_seat(context: Context, unit: str, seat_id: bytes) -> SeatRow:
     return seat
 
 
-def _why(act: ConsentAct) -> str:
+def why(act: ConsentAct) -> str:
     """The code in the notices about what the act stopped."""
     if act.act == "GRANT":  # without a name that it takes the place of, it ends what was granted under its own
         supersedes = act.terms is not None and act.terms.supersedes is not None
@@ -229,9 +229,9 @@ class _Transaction:
         annulments.tell(self.context, rows, mine, shrunk, bump.clock_us)
         programme.tell(self.context, rows, writes, bump.clock_us)
         numbers = {write.seat.seat_id: write.event.ledger_seq for write in writes}
-        tell_shrunk(self.context, rows, shrunk, bump.clock_us, _why(mine.act), numbers)
+        tell_shrunk(self.context, rows, shrunk, bump.clock_us, why(mine.act), numbers)
         if not rows.annulments.is_void(mine.seat.case_id):  # of a void case everybody is told more than that
-            endings.tell(self.context, rows, writes, narrowed.ended, bump.clock_us, _why(mine.act))
+            endings.tell(self.context, rows, writes, narrowed.ended, bump.clock_us, why(mine.act))
         others = [write for write in writes if write is not mine and not disclosers.closed(write.seat)]
         rows.inbox.put([self._ledger_item(write, counts[write.seat.seat_id]) for write in others])
         entry = entries[mine.seat.seat_id]

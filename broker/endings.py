@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 
 from audit.entry import SealedEntry
 from broker.acks import outcome_entries, recipient_seat
@@ -254,7 +255,12 @@ def _word(
         entry_id=theirs.entry_id,
         leaf_hash=theirs.leaf_hash,
     )
-    return (ours, theirs), Item(context.new_id(), row.recipient_unit, "ENDED", word.to_bytes())
+    return (ours, theirs), Item(_word_id(write, row), row.recipient_unit, "ENDED", word.to_bytes())
+
+
+def _word_id(write: Write, row: DeliveryRow) -> bytes:
+    """The same for the same act and delivery: told by a restored broker it is shown to nobody a second time."""
+    return sha256(b"ended" + write.event.head + row.delivery_id).digest()[:16]
 
 
 def recall(context: Context, row: DeliveryRow, removed: Sequence[SectionRow], code: str, entry: SealedEntry) -> Item:

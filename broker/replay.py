@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from broker import annulments, keys_back
-from broker.acts import opened_case, tell_shrunk
+from broker import annulments, endings, keys_back, programme
+from broker.acts import opened_case, tell_shrunk, why
 from broker.affected import Write, affected
 from broker.calls import signed_by_known_seat
 from broker.context import Context
@@ -29,7 +29,7 @@ from broker.store.port import Rows
 from broker.visibility import introduce_keys
 from broker.writes import bumped
 from consent.admission import WIDENING, check_act, check_holders
-from consent.ledger import LedgerView, head_after
+from consent.ledger import head_after
 from schemas import limits
 from schemas.acts import CaseWithdrawal, ConsentAct, LedgerEvent
 from schemas.codes import SeatState
@@ -41,7 +41,7 @@ from schemas.trail import Payload
 _ALL = "WITHDRAW_ALL"
 _SAME_US = 2_000_000  # one word was recorded in two buckets at once, each by its own clock
 _RETRIES = 20  # a join between the look and the write makes it look again
-_Placed = list[tuple[SeatRow, LedgerEvent]]
+_Placed = list[Write]
 
 
 async def replay(context: Context, unit: str, request: ReplayRequest) -> HoldSeatAnswer:
@@ -264,22 +264,26 @@ class _Replay:
             seat, last = self._fresh(seat.seat_id), when
 
     def _append(self, seat: SeatRow, event: LedgerEvent, positions: _Positions, placed: _Placed) -> None:
+        before = self.context.views.of(self.rows, [seat])[seat.seat_id]
         self.rows.ledger.append(
             seat.seat_id, event.ledger_seq, seat.bucket, positions.take(seat.bucket), event.to_bytes()
         )
         self.rows.cases.set_head(seat.seat_id, event.ledger_seq, event.head)
-        placed.append((seat, event))
+        act = ConsentAct.from_bytes(event.act, limits.ACT)
+        placed.append(Write(seat, act, event, before.applied(event), before))
 
     def _finish(self, placed: _Placed, bump: Bump) -> None:
         """Shrink what is open, then entries; other seats are told what was put on their ledgers."""
         rows, context = self.rows, self.context
-        now = rows.cases.seats({seat.seat_id for seat, _event in placed})
+        now = rows.cases.seats({write.seat.seat_id for write in placed})
         views = context.views.of(rows, now.values())
         shrunk = shrink(rows, rows.deliveries.open_of_senders(views), views, context.rules_of(rows), bump.clock_us)
         tell_shrunk(context, rows, shrunk, bump.clock_us, "WITHDRAWN")
-        self._annul(placed, views, shrunk, bump)
-        last = {seat.seat_id: event.ledger_seq for seat, event in placed}
-        for seat, event in placed:
+        self._annul(placed, shrunk, bump)
+        self._tell_ended(placed, shrunk, bump)
+        last = {write.seat.seat_id: write.event.ledger_seq for write in placed}
+        for write in placed:
+            seat, event = write.seat, write.event
             found = affected(seat.seat_id, shrunk) if last[seat.seat_id] == event.ledger_seq else ()
             payload = Payload(
                 seat_id=seat.seat_id,
@@ -300,15 +304,27 @@ class _Replay:
                 notice = LedgerNotice(seat_id=seat.seat_id, event=event, counts=())
                 rows.inbox.put([Item(context.new_id(), seat.unit, "LEDGER", notice.to_bytes())])
 
-    def _annul(self, placed: _Placed, views: Mapping[bytes, LedgerView], shrunk: Sequence[Shrunk], bump: Bump) -> None:
+    def _annul(self, placed: _Placed, shrunk: Sequence[Shrunk], bump: Bump) -> None:
         """What an annulment sets off beyond the ledger: its notices, and the case that is void. Once each."""
         # INVARIANT: test_an_annulment_that_the_copy_lacks_is_told_again
-        for seat, event in placed:
-            view = views[seat.seat_id]
-            write = Write(seat, ConsentAct.from_bytes(event.act, limits.ACT), event, view, view)
+        for write in placed:
             annulments.tell(self.context, self.rows, write, shrunk, bump.clock_us)
         if self.void is not None and not self.rows.annulments.is_void(self.seat.case_id):
             annulments.void_case(self.context, self.rows, self.seat.case_id, self.void, shrunk, bump.clock_us)
+
+    def _tell_ended(self, placed: _Placed, shrunk: Sequence[Shrunk], bump: Bump) -> None:
+        """Who holds data under a consent that an act ended hears of it, and the lead of a programme that lacks one now.
+
+        Perhaps the act was lost before anybody was told.
+        """
+        # INVARIANT: test_the_end_of_a_consent_that_the_copy_lacks_is_told_again
+        programme.tell(self.context, self.rows, placed, bump.clock_us)
+        rules_of = self.context.rules_of(self.rows)
+        for write in placed:
+            if self.rows.annulments.is_void(write.seat.case_id):  # everybody is told more than that
+                continue
+            found = endings.ended(self.rows, [write], rules_of, bump.clock_us, shrunk)
+            endings.tell(self.context, self.rows, [write], found, bump.clock_us, why(write.act))
 
 
 def _confirm(

@@ -6,10 +6,11 @@ import pytest
 
 from schemas.acts import Giver, Scope
 from schemas.inbox import ConsentEnded
-from tests.promises.case import BOTH, items, ready, sent, states
+from tests.promises.case import BOTH, deliveries, items, ready, sent, states
 from tests.promises.test_consent_acts import act, given, whole
 from tests.promises.test_endings import ended, received, words
 from tests.promises.test_explain import suppose
+from tests.promises.trail import trail
 from tests.rules.force import Office, in_force
 from tests.rules.ruling import CLOSED, changed
 from tests.rules.test_law import shut
@@ -138,6 +139,23 @@ async def test_each_persons_own_withdrawal_is_told(tmp_path):
     assert await told(site) == [("WITHDRAWN", BOTH)]
     await site.withdraw_case(site.police)
     assert await told(site) == []
+
+
+async def test_the_trail_of_an_end_names_every_person_it_is_about(tmp_path):
+    site = await ready(tmp_path)
+    for person in (0, 1):
+        own_word = Giver(person=person, capacity="SELF", method="WRITTEN", at_us=site.clock())
+        await given(site, about=(person,), givers=(own_word,))
+    await sent(site, persons={"IC06": (0, 1)})
+    [item] = await deliveries(site)
+    await site.ack(site.lead, item.item_id)
+    await site.withdraw_case(site.police)
+    for unit in (site.police, site.lead):
+        ends = [one.payload for one in await trail(site, unit.seat_id) if one.operation == "ACK"]
+        of_it = [one.sections for one in ends if one.event_type == "threat_assessment_completed"]
+        assert [{section.category: section.persons for section in of} for of in of_it] == [
+            {"IC04": (0,), "IC06": (0, 1)}, {"IC04": (0,), "IC06": (0, 1)},
+        ]  # fmt: skip
 
 
 async def by_its_date(site, consent: bytes) -> None:

@@ -1,0 +1,85 @@
+"""Consents that ended after the copy: who holds data under them hears of it, and nobody is shown one end twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from schemas.inbox import ConsentEnded, Recall
+from tests.evil.house import assessment
+from tests.hold.lost import world
+from tests.hold.restored import copied
+from tests.promises.case import grant, items
+from tests.promises.test_annul import handed
+
+
+async def words(site):
+    """What waits for the lead of consents that ended: (item, what it is about) of each, taken out of its inbox."""
+    read = {"ENDED": ConsentEnded, "RECALL": Recall}
+    found = [item for item in await items(site, site.lead) if item.kind in read]
+    return sorted((item.kind, item.item_id, read[item.kind].from_bytes(item.body)) for item in found)
+
+
+def about(word):
+    kind, _item, body = word
+    # What was still open is decided anew on all that was given back: the word names no single act.
+    return kind, body.delivery_id, body.code if kind == "ENDED" else None
+
+
+@pytest.mark.parametrize("act", ["WITHDRAW", "SUSPEND", "WITHDRAW_ALL"])
+async def test_the_end_of_a_consent_that_the_copy_lacks_is_told_again(site, restore, tmp_path, act):
+    consent = await grant(site)
+    await handed(site)
+    await handed(site, ack=False)
+    here = restore(copied(site, tmp_path / "copy"))
+    await (site.withdraw_case(site.police) if act == "WITHDRAW_ALL" else site.act(site.police, act, consent))
+    first = await words(site)
+    assert [kind for kind, _item, _body in first] == ["ENDED", "RECALL"]
+    await here.hold()
+    await here.go_on()
+    await items(here.site, site.lead)
+    await here.give_back(site.police)
+    again = await words(here.site)
+    assert list(map(about, again)) == list(map(about, first))
+    assert again[0][:2] == first[0][:2]  # one end is one item: a connector that was told shows no second one
+    for _ in range(2):
+        await here.give_back(site.police)
+    await here.everybody()
+    assert await words(here.site) == []
+
+
+async def test_the_end_of_a_consent_told_again_is_shown_once(tmp_path):
+    async with world(tmp_path) as lost:
+        police, social = lost.agency("police"), lost.agency("social")
+        police.command(**assessment("PM-1"))
+        await lost.settle(3)
+        copy = lost.copied(tmp_path / "copy")
+        [consent] = [g.consent_id for g in police.ctx.ledger(police.ctx.identities.get("PM-1")).grants]
+        police.command(do="withdraw", ref="PM-1", consent=consent.hex())
+        await lost.settle(3)
+        [shown] = social.files("out", kind="consent_ended")
+        await lost.lost_and_restored(copy)
+        await lost.whole_again()
+        await lost.settle(3)
+        assert social.files("out", kind="consent_ended") == [shown]
+
+
+async def test_the_end_of_a_consent_that_nobody_was_told_is_told_by_the_restored_broker(tmp_path):
+    """The broker was lost before the recipient asked what there is."""
+    async with world(tmp_path) as lost:
+        police, social = lost.agency("police"), lost.agency("social")
+        police.command(**assessment("PM-1"))
+        await lost.settle(3)
+        copy = lost.copied(tmp_path / "copy")
+        [consent] = [g.consent_id for g in police.ctx.ledger(police.ctx.identities.get("PM-1")).grants]
+        lost.off.add("social")
+        police.command(do="withdraw", ref="PM-1", consent=consent.hex())
+        await lost.settle(3)
+        lost.lose()
+        lost.off.clear()
+        await lost.restored(copy)
+        await lost.settle(2)
+        assert social.files("out", kind="consent_ended") == []
+        await lost.whole_again()
+        await lost.settle(3)
+        [shown] = social.files("out", kind="consent_ended")
+        assert shown["from_role"] == "police_coordination"
