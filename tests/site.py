@@ -329,6 +329,7 @@ class Site:
         *, released: frozenset[str] = frozenset(), valid_until_us: int | None = None, event_id: bytes | None = None,
         action: str = "DISCLOSE",
         persons: Mapping[str, tuple[int, ...]] | None = None,
+        periods: Mapping[str, tuple[int | None, int | None]] | None = None,
     ) -> sealing.SealedEvent:  # fmt: skip
         assert unit.members is not None
         plan = sealing.SealPlan(
@@ -349,6 +350,7 @@ class Site:
             protected_handling=False,
             regime="GDPR",
             persons=persons or {},
+            periods=periods or {},
         )
         return sealing.seal_event(plan, unit.seat, os.urandom)
 

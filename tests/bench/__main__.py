@@ -37,6 +37,7 @@ BENCHES = {
     "memory": ["tests.bench.growth", "grants", "--upto", "100000"],
     "decide": ["tests.bench.decide"],
     "history": ["tests.bench.history"],
+    "endings": ["tests.bench.endings"],
     "seal": ["tests.bench.seal"],
     "beat": ["tests.bench.beat"],
     "verify": ["tests.bench.verify"],
