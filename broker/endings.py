@@ -130,7 +130,6 @@ def _touched(write: Write) -> frozenset[bytes]:
 def _carried(rows: Rows, held: Acked, writes: Mapping[bytes, Write], rules_of: RulesOf, at_us: int) -> list[Shrunk]:
     """What was received with the sections that a consent carried until these acts, whatever else spoke against it."""
     # INVARIANT: test_a_consent_that_ends_while_something_else_stands_against_it_is_told
-    held = [(row, of) for row, of in held if row.sender_seat in writes]
     seats = rows.cases.seats({seat_id for row, _of in held for seat_id in (row.sender_seat, row.recipient_seat or b"")})
     known: dict[tuple[bytes, Received], Sequence[bool]] = {}
     found = []
