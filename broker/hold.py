@@ -185,6 +185,10 @@ def require_keys(rows: Rows, case_id: bytes, members: Collection[bytes]) -> None
         raise HandslagError("HS-HEAD-LOST")
 
 
+VOID_FROM_US = 0
+"""When what a void case withdraws takes effect: no word of the person's."""
+
+
 def everything(seat: SeatRow, effective_at_us: int | None, at_us: int) -> ConsentAct:
     """The broker's own act on a discloser's ledger: everything is withdrawn; it does not say who noted it.
 

@@ -17,6 +17,7 @@ from broker.acts import own_seat, tell_shrunk
 from broker.affected import Write
 from broker.calls import answered, recorded, request_hash, signed_by_seat
 from broker.context import Context
+from broker.hold import VOID_FROM_US
 from broker.narrowing import shrink
 from broker.store.cases import SeatRow
 from broker.store.gate import Bump, GateMoved
@@ -34,7 +35,6 @@ from schemas.joins import CaseJoin, CaseSeparation, JoinAnswer, JoinRequest, Sep
 from schemas.trail import Payload
 
 _RETRIES = 20  # a seat that joins between the look and the write makes it look again
-_NEVER = 0  # when what a void case withdraws takes effect: no word of the person's
 
 
 async def join(context: Context, unit: str, request: JoinRequest) -> JoinAnswer:
@@ -203,7 +203,7 @@ def _newest(context: Context, rows: Rows, cases: frozenset[bytes]) -> _Word | No
         for event in context.views.of(rows, [seat])[seat.seat_id].events:
             act = ConsentAct.from_bytes(event.act)
             own = (seat.seat_id, event.ledger_seq) not in came
-            if own and act.act == "WITHDRAW_ALL" and act.effective_at_us != _NEVER:
+            if own and act.act == "WITHDRAW_ALL" and act.effective_at_us != VOID_FROM_US:
                 since = narrowed_from(act, event.recorded_at_us)
                 words.append(_Word(event.recorded_at_us, since, seat.case_id))
     return max(words, key=lambda word: word.recorded_at_us, default=None)

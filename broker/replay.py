@@ -18,7 +18,7 @@ from broker.acts import opened_case, tell_shrunk, why
 from broker.affected import Write, affected
 from broker.calls import signed_by_known_seat
 from broker.context import Context
-from broker.hold import Keeper, everything
+from broker.hold import VOID_FROM_US, Keeper, everything
 from broker.narrowing import Shrunk, shrink
 from broker.store.cases import SeatRow
 from broker.store.gate import Bump, GateMoved
@@ -321,10 +321,18 @@ class _Replay:
         programme.tell(self.context, self.rows, placed, bump.clock_us)
         rules_of = self.context.rules_of(self.rows)
         for write in placed:
-            if self.rows.annulments.is_void(write.seat.case_id):  # everybody is told more than that
+            # Of a void case everybody is told more than that, once its lead has said so; it is no word of the person's.
+            # INVARIANT: test_the_word_that_a_case_is_void_is_told_as_no_withdrawal
+            if _voids(write.act) or self.rows.annulments.is_void(write.seat.case_id):
                 continue
-            found = endings.ended(self.rows, [write], rules_of, bump.clock_us, shrunk)
+            # INVARIANT: test_an_end_is_told_as_it_was_when_the_act_was_recorded
+            found = endings.ended(self.rows, [write], rules_of, write.event.recorded_at_us, shrunk)
             endings.tell(self.context, self.rows, [write], found, bump.clock_us, why(write.act))
+
+
+def _voids(act: ConsentAct) -> bool:
+    """Whether an act is what a case's being void wrote on every ledger: in effect from the beginning of time."""
+    return act.act == _ALL and act.effective_at_us == VOID_FROM_US
 
 
 def _confirm(

@@ -71,7 +71,6 @@ class PostgresStore:
         readers = settings.connections // 2
         self._writing = listened(engine_for(settings, session, connections=settings.connections - readers))
         self._reading = engine_for(settings, READING_SESSION, connections=readers)
-        self._pulse = Pulse()
         self._cipher = cipher
         self.sealing = Sealing(cipher)
         self._make = rows
@@ -85,6 +84,7 @@ class PostgresStore:
         self._turns = ThreadPoolExecutor(1, "store-turn")
         self._writers = ThreadPoolExecutor(max(1, settings.connections - readers - 1), "store-write")
         self._readers = ThreadPoolExecutor(readers, "store-read")
+        self._pulse = Pulse()
 
     async def write(self, work: Callable[[Rows], T], *, shared: bool = False) -> T:
         """Run `work` in one transaction and return its result after COMMIT.

@@ -2,23 +2,29 @@
 
 The server undoes a transaction that is silent, for it cannot tell a node that computes from one that was stopped. The
 processor time of the transaction's thread tells: while it grows, `SELECT 1` is sent beside it, on the same connection.
-A thread that waits for something, or a process that was stopped, takes no processor time and stays silent.
+A thread that sleeps or waits for the kernel, or a process that was stopped, takes none and stays silent.
 """
 
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import psycopg
 from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import DBAPIError
+
+from broker.store.undone import Undone, own_fault, reason_for
 
 _EVERY_S = 0.04  # a few in the time for which a transaction may be silent
 _LONGEST_S = 10.0  # what computes on for longer than this holds others up for nothing
+_SWITCH_S = 0.0005
 
 
 _KEY = "pulse"  # in the information that SQLAlchemy keeps beside each of the driver's connections
@@ -37,18 +43,22 @@ class _Work:
     seen_s: float
     until: float
     asking: bool = False
+    gone: str | None = None
+    """Why the server ended it, one of `undone.REASONS`, where a beat was the first to hear of it."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def beat(self) -> None:
         """Say `SELECT 1` if the thread has computed since the last look."""
         with self.lock:
-            if self.asking or time.monotonic() > self.until:
+            if self.asking or self.gone is not None or time.monotonic() > self.until:
                 return
             now_s = time.clock_gettime(self.clock)
             if now_s > self.seen_s:
                 self.seen_s = now_s
-                with contextlib.suppress(psycopg.Error):  # the transaction's own thread meets it too
+                try:
                     self.driver.execute("SELECT 1")
+                except psycopg.Error as error:
+                    self.gone = reason_for(error.sqlstate)
 
     def ask(self, asking: bool) -> None:
         """From now on the server works for it, or does not any more."""
@@ -73,6 +83,8 @@ class Pulse:
     """The thread that does it for one Store, on connections of a `listened` engine; `close` waits for its end."""
 
     def __init__(self) -> None:
+        # Several threads may compute at once, and a beat needs the interpreter's lock a few times.
+        sys.setswitchinterval(min(_SWITCH_S, sys.getswitchinterval()))
         self._at_work: dict[int, _Work] = {}
         self._changed = threading.Condition()
         self._closed = False
@@ -81,8 +93,12 @@ class Pulse:
 
     @contextlib.contextmanager
     def of(self, connection: Connection) -> Iterator[None]:
-        """For a transaction on `connection` in this thread; when it is left nothing more is said on it."""
+        """For a transaction on `connection` in this thread; when it is left nothing more is said on it.
+
+        Raises Undone with the server's own reason where a beat heard it first.
+        """
         # INVARIANT: test_a_long_computation_is_not_taken_for_a_node_that_stopped
+        # INVARIANT: test_why_the_server_ended_it_is_known_whoever_hears_it_first
         driver = connection.connection.driver_connection
         assert driver is not None
         clock = time.pthread_getcpuclockid(threading.get_ident())
@@ -94,11 +110,21 @@ class Pulse:
             self._changed.notify()
         try:
             yield
+        except DBAPIError as error:
+            self._end(work, info)
+            if work.gone is not None and not own_fault(error):
+                raise Undone(work.gone) from None
+            raise
         finally:
-            with self._changed:
-                del self._at_work[id(work)]
-            work.ask(True)  # waits for what is being said; a beat that took it from the list before says nothing more
-            info.pop(_KEY, None)
+            self._end(work, info)
+        if work.gone is not None:  # COMMIT was not sent: what it did is undone, and may run again
+            raise Undone(work.gone)
+
+    def _end(self, work: _Work, info: dict[Any, Any]) -> None:
+        with self._changed:
+            self._at_work.pop(id(work), None)
+        work.ask(True)  # waits for what is being said; a beat that took it from the list before says nothing more
+        info.pop(_KEY, None)
 
     def close(self) -> None:
         """End the thread."""

@@ -42,7 +42,11 @@ def reason_of(error: SQLAlchemyError) -> str:
     """The one of REASONS that an error in the middle of a transaction means."""
     if isinstance(error, PoolTimeout):
         return POOL
-    state = sqlstate(error)
+    return reason_for(sqlstate(error))
+
+
+def reason_for(state: str | None) -> str:
+    """The one of REASONS that a SQLSTATE means; None: the connection ended without one."""
     if state is None:
         return LOST
     return state if state in REASONS else OTHER

@@ -8,8 +8,9 @@ from schemas.inbox import ConsentEnded, Recall
 from tests.evil.house import assessment
 from tests.hold.lost import world
 from tests.hold.restored import copied
-from tests.promises.case import grant, items
+from tests.promises.case import HOUR, grant, items
 from tests.promises.test_annul import handed
+from tests.promises.test_consent_acts import act, whole
 
 
 async def words(site):
@@ -25,13 +26,13 @@ def about(word):
     return kind, body.delivery_id, body.code if kind == "ENDED" else None
 
 
-@pytest.mark.parametrize("act", ["WITHDRAW", "SUSPEND", "WITHDRAW_ALL"])
-async def test_the_end_of_a_consent_that_the_copy_lacks_is_told_again(site, restore, tmp_path, act):
+@pytest.mark.parametrize("end", ["WITHDRAW", "SUSPEND", "WITHDRAW_ALL"])
+async def test_the_end_of_a_consent_that_the_copy_lacks_is_told_again(site, restore, tmp_path, end):
     consent = await grant(site)
     await handed(site)
     await handed(site, ack=False)
     here = restore(copied(site, tmp_path / "copy"))
-    await (site.withdraw_case(site.police) if act == "WITHDRAW_ALL" else site.act(site.police, act, consent))
+    await (site.withdraw_case(site.police) if end == "WITHDRAW_ALL" else site.act(site.police, end, consent))
     first = await words(site)
     assert [kind for kind, _item, _body in first] == ["ENDED", "RECALL"]
     await here.hold()
@@ -83,3 +84,58 @@ async def test_the_end_of_a_consent_that_nobody_was_told_is_told_by_the_restored
         await lost.settle(3)
         [shown] = social.files("out", kind="consent_ended")
         assert shown["from_role"] == "police_coordination"
+
+
+@pytest.mark.parametrize("end", ["the consent's own", "the block's own"])
+async def test_an_end_is_told_as_it_was_when_the_act_was_recorded(site, restore, tmp_path, end):
+    """What the act ended has ended by itself since; who holds the data was to be told, and is."""
+    consent = await grant(site, until_us=site.clock() + 2 * HOUR)
+    await handed(site)
+    here = restore(copied(site, tmp_path / "copy"))
+    if end == "the block's own":
+        block = {"recipients": (), "purposes": (), "actions": (), "valid_until_us": site.clock() + HOUR}
+        await act(site, "BLOCK", terms=whole(site, **block))
+    else:
+        await site.act(site.police, "WITHDRAW", consent)
+    first = await words(site)
+    assert len(first) == 1
+    site.clock.us += 3 * HOUR
+    await here.hold()
+    await here.go_on()
+    await items(here.site, site.lead)
+    await here.give_back(site.police)
+    assert list(map(about, await words(here.site))) == list(map(about, first))
+
+
+async def test_what_only_time_has_ended_is_not_told_as_the_acts_doing(site, restore, tmp_path):
+    """Another consent covered the data when the first was withdrawn, and has ended by its own date since."""
+    consent = await grant(site)
+    await grant(site, until_us=site.clock() + 2 * HOUR)
+    await handed(site)
+    here = restore(copied(site, tmp_path / "copy"))
+    await site.act(site.police, "WITHDRAW", consent)
+    assert await words(site) == []
+    site.clock.us += 3 * HOUR
+    await here.hold()
+    await here.go_on()
+    await here.give_back(site.police)
+    assert await words(here.site) == []
+
+
+async def test_the_word_that_a_case_is_void_is_told_as_no_withdrawal(tmp_path):
+    """A discloser gives back what the void case wrote on its ledger before the lead has said what it was."""
+    async with world(tmp_path) as lost:
+        police, social = lost.agency("police"), lost.agency("social")
+        police.command(**assessment("PM-1"))
+        await lost.settle(3)
+        copy = lost.copied(tmp_path / "copy")
+        social.command(do="void_case", ref=social.ctx.identities.all()[0].ref, ground="WRONG_PERSON")
+        await lost.settle(3)
+        assert len(social.files("out", kind="annulled")) >= 1
+        lost.off.add("social")  # its machine starts later
+        await lost.lost_and_restored(copy)
+        lost.off.clear()
+        await lost.settle(2)
+        await lost.whole_again()
+        await lost.settle(3)
+        assert social.files("out", kind="consent_ended") == []

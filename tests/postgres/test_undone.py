@@ -150,6 +150,26 @@ async def test_a_long_computation_is_not_taken_for_a_node_that_stopped(migrated,
     assert counted(metrics, "25P03") == undone
 
 
+@pytest.mark.parametrize("after", [bump, lambda _rows: None])
+async def test_why_the_server_ended_it_is_known_whoever_hears_it_first(migrated, lines, after):
+    """A transaction stood still, was ended, and computes again: the beat hears of it, or else nobody before COMMIT."""
+    metrics, runs = Metrics(), []
+    store = PostgresStore(migrated.settings, CIPHER, undone=metrics.undone)
+
+    def work(rows):
+        runs.append(bump(rows))
+        if len(runs) == 1:
+            time.sleep(0.4)
+            computing(0.15)
+            after(rows)
+
+    await store.write(work)
+    store.close()
+    assert len(runs) == 2
+    assert counted(metrics, "25P03") == 1
+    assert lines() == []
+
+
 async def test_what_computes_on_and_on_is_undone(migrated, monkeypatch):
     monkeypatch.setattr(pulse, "_LONGEST_S", 0.1)
     store = PostgresStore(migrated.settings, CIPHER)
