@@ -134,8 +134,9 @@ class Node:
             self._process.wait()
 
     def pause(self) -> None:
-        """SIGSTOP: alive and silent until `resume`."""
+        """SIGSTOP: alive and silent until `resume`. Comes back when the last of its threads has stopped."""
         os.kill(self.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """SIGCONT."""
