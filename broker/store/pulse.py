@@ -25,8 +25,6 @@ from broker.store.undone import Undone, own_fault, reason_for
 _EVERY_S = 0.04  # a few in the time for which a transaction may be silent
 _LONGEST_S = 10.0  # what computes on for longer than this holds others up for nothing
 _SWITCH_S = 0.0005
-
-
 _KEY = "pulse"  # in the information that SQLAlchemy keeps beside each of the driver's connections
 
 
@@ -109,22 +107,22 @@ class Pulse:
             self._at_work[id(work)] = work
             self._changed.notify()
         try:
-            yield
+            try:
+                yield
+            finally:
+                self._end(work, info)
         except DBAPIError as error:
-            self._end(work, info)
             if work.gone is not None and not own_fault(error):
                 raise Undone(work.gone) from None
             raise
-        finally:
-            self._end(work, info)
         if work.gone is not None:  # COMMIT was not sent: what it did is undone, and may run again
             raise Undone(work.gone)
 
     def _end(self, work: _Work, info: dict[Any, Any]) -> None:
         with self._changed:
-            self._at_work.pop(id(work), None)
+            del self._at_work[id(work)]
         work.ask(True)  # waits for what is being said; a beat that took it from the list before says nothing more
-        info.pop(_KEY, None)
+        info.pop(_KEY, None)  # of a connection that was lost there is nothing left
 
     def close(self) -> None:
         """End the thread."""

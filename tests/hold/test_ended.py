@@ -26,6 +26,29 @@ def about(word):
     return kind, body.delivery_id, body.code if kind == "ENDED" else None
 
 
+async def told_again(here, site):
+    """What the lead is told when the police has given back what the copy lacks."""
+    await here.hold()
+    await here.go_on()
+    await items(here.site, site.lead)
+    await here.give_back(site.police)
+    return await words(here.site)
+
+
+async def received_and_copied(lost, folder):
+    """Social services hold an assessment of the police's, and then a copy of the broker is made; returns the copy."""
+    lost.agency("police").command(**assessment("PM-1"))
+    await lost.settle(3)
+    return lost.copied(folder / "copy")
+
+
+async def withdrawn(lost):
+    police = lost.agency("police")
+    [consent] = [g.consent_id for g in police.ctx.ledger(police.ctx.identities.get("PM-1")).grants]
+    police.command(do="withdraw", ref="PM-1", consent=consent.hex())
+    await lost.settle(3)
+
+
 @pytest.mark.parametrize("end", ["WITHDRAW", "SUSPEND", "WITHDRAW_ALL"])
 async def test_the_end_of_a_consent_that_the_copy_lacks_is_told_again(site, restore, tmp_path, end):
     consent = await grant(site)
@@ -35,11 +58,7 @@ async def test_the_end_of_a_consent_that_the_copy_lacks_is_told_again(site, rest
     await (site.withdraw_case(site.police) if end == "WITHDRAW_ALL" else site.act(site.police, end, consent))
     first = await words(site)
     assert [kind for kind, _item, _body in first] == ["ENDED", "RECALL"]
-    await here.hold()
-    await here.go_on()
-    await items(here.site, site.lead)
-    await here.give_back(site.police)
-    again = await words(here.site)
+    again = await told_again(here, site)
     assert list(map(about, again)) == list(map(about, first))
     assert again[0][:2] == first[0][:2]  # one end is one item: a connector that was told shows no second one
     for _ in range(2):
@@ -50,13 +69,8 @@ async def test_the_end_of_a_consent_that_the_copy_lacks_is_told_again(site, rest
 
 async def test_the_end_of_a_consent_told_again_is_shown_once(tmp_path):
     async with world(tmp_path) as lost:
-        police, social = lost.agency("police"), lost.agency("social")
-        police.command(**assessment("PM-1"))
-        await lost.settle(3)
-        copy = lost.copied(tmp_path / "copy")
-        [consent] = [g.consent_id for g in police.ctx.ledger(police.ctx.identities.get("PM-1")).grants]
-        police.command(do="withdraw", ref="PM-1", consent=consent.hex())
-        await lost.settle(3)
+        social, copy = lost.agency("social"), await received_and_copied(lost, tmp_path)
+        await withdrawn(lost)
         [shown] = social.files("out", kind="consent_ended")
         await lost.lost_and_restored(copy)
         await lost.whole_again()
@@ -67,14 +81,9 @@ async def test_the_end_of_a_consent_told_again_is_shown_once(tmp_path):
 async def test_the_end_of_a_consent_that_nobody_was_told_is_told_by_the_restored_broker(tmp_path):
     """The broker was lost before the recipient asked what there is."""
     async with world(tmp_path) as lost:
-        police, social = lost.agency("police"), lost.agency("social")
-        police.command(**assessment("PM-1"))
-        await lost.settle(3)
-        copy = lost.copied(tmp_path / "copy")
-        [consent] = [g.consent_id for g in police.ctx.ledger(police.ctx.identities.get("PM-1")).grants]
+        social, copy = lost.agency("social"), await received_and_copied(lost, tmp_path)
         lost.off.add("social")
-        police.command(do="withdraw", ref="PM-1", consent=consent.hex())
-        await lost.settle(3)
+        await withdrawn(lost)
         lost.lose()
         lost.off.clear()
         await lost.restored(copy)
@@ -100,11 +109,7 @@ async def test_an_end_is_told_as_it_was_when_the_act_was_recorded(site, restore,
     first = await words(site)
     assert len(first) == 1
     site.clock.us += 3 * HOUR
-    await here.hold()
-    await here.go_on()
-    await items(here.site, site.lead)
-    await here.give_back(site.police)
-    assert list(map(about, await words(here.site))) == list(map(about, first))
+    assert list(map(about, await told_again(here, site))) == list(map(about, first))
 
 
 async def test_what_only_time_has_ended_is_not_told_as_the_acts_doing(site, restore, tmp_path):
@@ -116,19 +121,13 @@ async def test_what_only_time_has_ended_is_not_told_as_the_acts_doing(site, rest
     await site.act(site.police, "WITHDRAW", consent)
     assert await words(site) == []
     site.clock.us += 3 * HOUR
-    await here.hold()
-    await here.go_on()
-    await here.give_back(site.police)
-    assert await words(here.site) == []
+    assert await told_again(here, site) == []
 
 
 async def test_the_word_that_a_case_is_void_is_told_as_no_withdrawal(tmp_path):
     """A discloser gives back what the void case wrote on its ledger before the lead has said what it was."""
     async with world(tmp_path) as lost:
-        police, social = lost.agency("police"), lost.agency("social")
-        police.command(**assessment("PM-1"))
-        await lost.settle(3)
-        copy = lost.copied(tmp_path / "copy")
+        social, copy = lost.agency("social"), await received_and_copied(lost, tmp_path)
         social.command(do="void_case", ref=social.ctx.identities.all()[0].ref, ground="WRONG_PERSON")
         await lost.settle(3)
         assert len(social.files("out", kind="annulled")) >= 1
